@@ -1,0 +1,3 @@
+"""Neural architecture search by sparse coding."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,19 @@
+"""What watches a run: scalars, figures, files, timing, final metrics and the progress bar."""
+
+from sparsenas.callbacks.figures import CellFigures
+from sparsenas.callbacks.genotype_file import GenotypeFile
+from sparsenas.callbacks.hparams import HParamsSummary
+from sparsenas.callbacks.monitor import SupportMonitor
+from sparsenas.callbacks.predictions import PredictionWriter
+from sparsenas.callbacks.progress import SearchProgressBar
+from sparsenas.callbacks.timing import StepTimer
+
+__all__ = [
+    "CellFigures",
+    "GenotypeFile",
+    "HParamsSummary",
+    "PredictionWriter",
+    "SearchProgressBar",
+    "StepTimer",
+    "SupportMonitor",
+]

@@ -1,0 +1,110 @@
+"""Pictures of the search in TensorBoard."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
+from sparsenas.drawing import draw_genotype, draw_support_history
+from sparsenas.errors import ConfigError
+from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
+from sparsenas.spaces import Genotype, Support
+
+
+class CellFigures(RecoveryListener):
+    """Show the cells, the genotype as text, and the support over time in TensorBoard.
+
+    The cells (``genotype/cells``, ``genotype/json``) are drawn at ends of epochs, if they changed since they were drawn
+    last, and at the end of the fit. The support over time (``genotype/support_history``) is drawn more rarely, because
+    its picture grows with the number of candidates. Without a TensorBoard logger nothing is drawn. The history is kept
+    in the checkpoint, so the picture of a resumed search begins at the beginning.
+
+    Args:
+        every_n_epochs: Epochs between pictures of the cells; 0 for the end of the fit only.
+        history_every_n_epochs: Epochs between pictures of the support over time; 0 for the end of the fit only.
+        every_n_recoveries: Draw the cells also within an epoch, every so many recoveries; 0 for never.
+
+    Raises:
+        ConfigError: If a number is below 0.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, history_every_n_epochs: int = 10, every_n_recoveries: int = 0) -> None:
+        super().__init__()
+        given = {
+            "every_n_epochs": every_n_epochs,
+            "history_every_n_epochs": history_every_n_epochs,
+            "every_n_recoveries": every_n_recoveries,
+        }
+        for name, value in given.items():
+            if value < 0:
+                raise ConfigError(f"CellFigures.{name} is {value}; use 0 for never, or a positive number")
+        self.every_n_epochs = every_n_epochs
+        self.history_every_n_epochs = history_every_n_epochs
+        self.every_n_recoveries = every_n_recoveries
+        self._recoveries: list[tuple[int, int, Support]] = []  # count, epoch, support
+        self._drawn: Genotype | None = None
+
+    def on_recovery(self, trainer: pl.Trainer, search: SearchModule, report: RecoveryReport) -> None:
+        """Remember the support, and draw it if it is its turn."""
+        # a resumed search repeats what came after its checkpoint, and reports its last recovery again
+        while self._recoveries and self._recoveries[-1][0] > report.count:
+            self._recoveries.pop()
+        if not self._recoveries or self._recoveries[-1][0] < report.count:
+            self._recoveries.append((report.count, report.epoch, report.support))
+        if self.every_n_recoveries and report.count and report.count % self.every_n_recoveries == 0:
+            self._draw_cells(trainer, search)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw what is due."""
+        done = trainer.current_epoch + 1
+        if isinstance(pl_module, SearchModule):
+            if self.every_n_epochs and done % self.every_n_epochs == 0:
+                self._draw_cells(trainer, pl_module)
+            if self.history_every_n_epochs and done % self.history_every_n_epochs == 0:
+                self._draw_history(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the result."""
+        if isinstance(pl_module, SearchModule):
+            self._draw_cells(trainer, pl_module)
+            self._draw_history(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history as integer tensors, which are read back without running any code."""
+        return {
+            "counts": torch.tensor([count for count, _, _ in self._recoveries], dtype=torch.int64),
+            "epochs": torch.tensor([epoch for _, epoch, _ in self._recoveries], dtype=torch.int32),
+            "supports": torch.tensor([support for _, _, support in self._recoveries], dtype=torch.int16),
+            "drawn": self._drawn.to_json() if self._drawn else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        counts, epochs = state_dict["counts"].tolist(), state_dict["epochs"].tolist()
+        supports = [tuple(tuple(kept) for kept in support) for support in state_dict["supports"].tolist()]
+        self._recoveries = list(zip(counts, epochs, supports, strict=True))
+        self._drawn = Genotype.from_json(state_dict["drawn"]) if state_dict["drawn"] else None
+
+    def _draw_cells(self, trainer: pl.Trainer, search: SearchModule) -> None:
+        genotype, writers = search.genotype, summary_writers(trainer)
+        if genotype == self._drawn or not writers:
+            return
+        self._drawn = genotype
+        batches = trained_batches(trainer)
+        figure = draw_genotype(genotype, title=f"after {batches} training batches")
+        for writer in writers:
+            writer.add_figure("genotype/cells", figure, global_step=batches, close=False)
+            # the indentation makes it a code block where TensorBoard reads Markdown
+            text = "\n".join(f"    {line}" for line in genotype.to_json().splitlines())
+            writer.add_text("genotype/json", text, global_step=batches)
+
+    def _draw_history(self, trainer: pl.Trainer, search: SearchModule) -> None:
+        writers = summary_writers(trainer)
+        if not writers or not self._recoveries:
+            return
+        supports = [support for _, _, support in self._recoveries]
+        figure = draw_support_history(search.space.blocks, supports, [epoch for _, epoch, _ in self._recoveries])
+        for writer in writers:
+            batches = trained_batches(trainer)
+            writer.add_figure("genotype/support_history", figure, global_step=batches, close=False)

@@ -1,0 +1,129 @@
+"""The genotype as files: of the run, and beside each checkpoint."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from sparsenas.drawing import draw_genotype, figure_bytes
+from sparsenas.errors import ConfigError
+from sparsenas.files import write_atomically
+from sparsenas.search.base import SearchModule
+from sparsenas.spaces import Genotype
+
+
+class GenotypeFile(pl.Callback):
+    """Write the genotype to the run's folder and beside each checkpoint.
+
+    * ``<run>/genotype.json`` and ``genotype.png`` are always the present genotype of the search; at the end, the
+      result. The run's folder is the logger's, or the trainer's ``default_root_dir`` where there is no logger.
+    * ``<stem>.genotype.json`` and ``<stem>.genotype.png`` beside ``<stem>.ckpt`` are the genotype in that checkpoint.
+      They are written when the next batch begins, since Lightning saves checkpoints after all other callbacks, and go
+      away with their checkpoint.
+
+    Every file appears whole or not at all. A ``fast_dev_run`` writes nothing.
+
+    Args:
+        figures: Whether to write the ``.png`` files; drawing takes about a third of a second per new genotype.
+    """
+
+    def __init__(self, figures: bool = True) -> None:
+        super().__init__()
+        self.figures = figures
+        self._folder: Path | None = None
+        self._written: Genotype | None = None
+        self._saved: Genotype | None = None  # in a checkpoint whose name is not known yet
+        self._checkpoints: dict[Path, int] = {}  # their times of writing, in nanoseconds
+        self._picture: tuple[Genotype, bytes] | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find the run's folder; asked on every rank, because Lightning broadcasts the answer."""
+        folder = trainer.log_dir or trainer.default_root_dir
+        dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        writes = stage == "fit" and trainer.is_global_zero and not dry
+        self._folder = Path(folder) if writes and isinstance(pl_module, SearchModule) else None
+        self._written = self._saved = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the genotype the search starts from; checkpoints of a resumed run keep their files."""
+        self._checkpoints = _checkpoints(trainer)
+        self._write(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the genotype that was just validated."""
+        self._write(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the genotype of the epoch."""
+        self._write(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        """Remember which genotype the checkpoint holds, until its name is known."""
+        if self._folder is not None and isinstance(pl_module, SearchModule):
+            self._saved = pl_module.genotype
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Write beside the checkpoints saved since the last batch."""
+        self._write_beside_checkpoints(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the result."""
+        self._write(pl_module)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write beside the checkpoints saved last."""
+        self._write_beside_checkpoints(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Keep what was found so far."""
+        with suppress(ConfigError):  # a full disk must not hide the error that ended the run
+            self._write(pl_module)
+            self._write_beside_checkpoints(trainer)
+
+    def _write(self, pl_module: pl.LightningModule) -> None:
+        if self._folder is None or not isinstance(pl_module, SearchModule) or pl_module.genotype == self._written:
+            return
+        genotype = pl_module.genotype
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make the run's folder ({error.strerror}); set trainer.default_root_dir to a writable one"
+            raise ConfigError(f"{self._folder}: {reason}") from error
+        self._write_files(self._folder / "genotype", genotype)
+        self._written = genotype
+
+    def _write_beside_checkpoints(self, trainer: pl.Trainer) -> None:
+        if self._saved is None:
+            return
+        now = _checkpoints(trainer)
+        for path, time in now.items():
+            if self._checkpoints.get(path) != time:
+                self._write_files(path.with_name(f"{path.stem}.genotype"), self._saved)
+        for path in self._checkpoints.keys() - now.keys():
+            for suffix in (".json", ".png"):
+                path.with_name(f"{path.stem}.genotype{suffix}").unlink(missing_ok=True)
+        self._checkpoints, self._saved = now, None
+
+    def _write_files(self, stem: Path, genotype: Genotype) -> None:
+        # not with_suffix: the names of checkpoints hold dots, as in "epoch=3-acc=0.97"
+        write_atomically(stem.with_name(f"{stem.name}.json"), genotype.to_json().encode())
+        if self.figures:
+            if self._picture is None or self._picture[0] != genotype:
+                self._picture = genotype, figure_bytes(draw_genotype(genotype))
+            write_atomically(stem.with_name(f"{stem.name}.png"), self._picture[1])
+
+
+def _checkpoints(trainer: pl.Trainer) -> dict[Path, int]:
+    """All checkpoints in the trainer's checkpoint folders, with their times of writing.
+
+    Folders are searched because Lightning itself does not remember every checkpoint it keeps (``save_top_k: -1``), and
+    a name such as ``{epoch}-{val/acc:.2f}`` makes subfolders.
+    """
+    folders = {c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.dirpath}
+    found = [path for folder in folders for path in Path(folder).rglob(f"*{ModelCheckpoint.FILE_EXTENSION}")]
+    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}

@@ -1,0 +1,76 @@
+"""The run in TensorBoard's HParams tab."""
+
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+
+from sparsenas.callbacks.tensorboard import tensorboard_loggers, trained_batches
+from sparsenas.complexity import count_parameters
+from sparsenas.errors import ConfigError
+from sparsenas.search.base import SearchModule
+
+
+class HParamsSummary(pl.Callback):
+    """At the end of the fit, set the hyper-parameters beside what they led to, so that runs can be compared.
+
+    Metrics: ``final/best_<monitor>`` and ``final/last_<monitor>``, ``final/parameters`` of the network (of a search: of
+    the network its genotype stands for, at the searched width and depth), ``final/training_batches``, and of a search
+    ``final/visited`` architectures. Use it with the logger's ``default_hp_metric: false``; else the tab also shows a
+    column ``hp_metric`` of -1.
+
+    Args:
+        monitor: Validation metric.
+        mode: Whether larger or smaller values are better.
+
+    Raises:
+        ConfigError: If ``mode`` is neither ``"max"`` nor ``"min"``.
+    """
+
+    def __init__(self, monitor: str = "val/acc", mode: Literal["max", "min"] = "max") -> None:
+        super().__init__()
+        if mode not in ("max", "min"):
+            raise ConfigError(f"HParamsSummary.mode is {mode!r}; use 'max' or 'min'")
+        self.monitor = monitor
+        self.mode = mode
+        self._best: float | None = None
+        self._last: float | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the best value."""
+        if trainer.sanity_checking or self.monitor not in trainer.callback_metrics:
+            return
+        self._last = float(trainer.callback_metrics[self.monitor])
+        better = max if self.mode == "max" else min
+        self._best = self._last if self._best is None else better(self._best, self._last)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log parameters and metrics together."""
+        loggers = tensorboard_loggers(trainer)
+        if not loggers:
+            return
+        metrics = self._metrics(trainer, pl_module)
+        for logger in loggers:
+            # entries with a leading underscore are Lightning's own, e.g. the name of the class to build
+            params = {name: value for name, value in logger.hparams.items() if not name.startswith("_")}
+            logger.log_hyperparams(params, metrics, step=trained_batches(trainer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best and last value."""
+        return {"best": self._best, "last": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self._best, self._last = state_dict["best"], state_dict["last"]
+
+    def _metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        metrics = {"final/training_batches": float(trained_batches(trainer))}
+        name = self.monitor.replace("/", "_")
+        if self._best is not None and self._last is not None:
+            metrics |= {f"final/best_{name}": self._best, f"final/last_{name}": self._last}
+        if isinstance(pl_module, SearchModule):
+            metrics["final/parameters"] = float(count_parameters(pl_module.network.derive(pl_module.genotype)))
+            if pl_module.report is not None:
+                metrics["final/visited"] = float(pl_module.report.visited)
+        else:
+            metrics["final/parameters"] = float(count_parameters(pl_module))
+        return metrics

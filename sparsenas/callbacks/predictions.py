@@ -1,0 +1,71 @@
+"""Predictions as a file."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from sparsenas.files import write_atomically
+
+
+class PredictionWriter(pl.Callback):
+    """Write the most probable class of every image to a CSV file: ``index,class,probability``.
+
+    The index counts the images of the prediction data from 0. The model's ``predict_step`` returns class probabilities,
+    shape ``(B, classes)``; names are the data module's ``class_names``. Of several processes each writes the images it
+    saw, to ``predictions.csv``, ``predictions.1.csv`` and so on; some images may be in two files.
+
+    Args:
+        filename: Name of the file in the folder of the run.
+    """
+
+    def __init__(self, filename: str = "predictions.csv") -> None:
+        super().__init__()
+        self.filename = filename
+        self._best: list[tuple[int, float]] = []
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget an earlier prediction."""
+        self._best = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the most probable label of every image and its probability."""
+        probabilities: Tensor = outputs
+        values, labels = probabilities.float().cpu().max(dim=1)
+        self._best += zip(labels.tolist(), values.tolist(), strict=True)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file, unless this is a ``fast_dev_run``."""
+        if getattr(trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+            return
+        datamodule = getattr(trainer, "datamodule", None)  # likewise
+        names: Sequence[str] | None = getattr(datamodule, "class_names", None)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("index", "class", "probability"))
+        for row, (label, probability) in enumerate(self._best):
+            # every process reads each world_size-th image
+            index = trainer.global_rank + row * trainer.world_size
+            writer.writerow((index, names[label] if names else label, f"{probability:.6f}"))
+        path = self.path(trainer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.getvalue().encode())
+
+    def path(self, trainer: pl.Trainer) -> Path:
+        """Where this process writes."""
+        name = Path(self.filename)
+        if trainer.global_rank:
+            name = name.with_suffix(f".{trainer.global_rank}{name.suffix}")
+        return Path(trainer.log_dir or trainer.default_root_dir) / name

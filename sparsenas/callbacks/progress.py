@@ -1,0 +1,83 @@
+"""Progress for people: a bar on a terminal, one line per epoch elsewhere."""
+
+import sys
+from time import perf_counter
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from sparsenas.search.base import SearchModule
+
+
+class SearchProgressBar(TQDMProgressBar):
+    """Lightning's progress bar with validation accuracy, churn and visited architectures.
+
+    Where the output is not a terminal (a file, a pipe, a cluster's log) a bar would leave thousands of lines; there,
+    one plain line per epoch is written instead. Churn is that of the last recovery.
+
+    Args:
+        refresh_rate: Batches between updates of the bar; 0 for no output at all.
+        leave: Whether each epoch's bar stays on the screen.
+    """
+
+    def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
+        super().__init__(refresh_rate=refresh_rate, leave=leave)
+        self._lines = False
+        self._begin = self._end = 0.0
+        self._batches = 0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Look where the output goes."""
+        super().setup(trainer, pl_module, stage)
+        self._lines = self.is_enabled and not sys.stdout.isatty()
+        if self._lines:
+            self.disable()
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Metrics logged for the bar, and what the last recovery said."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)  # the folder's name already says the version
+        if isinstance(pl_module, SearchModule) and pl_module.report is not None:
+            metrics |= {"churn": pl_module.report.churn, "visited": pl_module.report.visited}
+        return metrics
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Start the clock."""
+        super().on_train_epoch_start(trainer, *args)
+        self._begin, self._batches = perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Read the clock: validation at the end of the epoch does not count."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._end, self._batches = perf_counter(), self._batches + 1
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch's line where there is no terminal."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._lines:
+            self.print(self._line(trainer, pl_module))
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Write a line without disturbing the bar."""
+        if self._lines:
+            sys.stdout.write(kwargs.get("sep", " ").join(map(str, args)) + "\n")
+            sys.stdout.flush()  # so that a log file can be followed
+        else:
+            super().print(*args, **kwargs)
+
+    def _line(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
+        speed = self._batches / max(self._end - self._begin, 1e-9)
+        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+        epoch = f"{trainer.current_epoch + 1:>{len(str(last))}}/{last}" if last else str(trainer.current_epoch + 1)
+        parts = [f"epoch {epoch}", f"{speed:.1f} it/s"]
+        for name, value in self.get_metrics(trainer, pl_module).items():
+            if isinstance(value, float):
+                parts.append(f"{name} {value:.4f}" if abs(value) < 1000 else f"{name} {value:.3g}")
+            else:
+                parts.append(f"{name} {value}")
+        return "  ".join(parts)

@@ -1,0 +1,25 @@
+"""Access to TensorBoard, where there is one."""
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+
+
+def tensorboard_loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    """The trainer's TensorBoard loggers; none on other ranks than zero, and none in a ``fast_dev_run``."""
+    if not trainer.is_global_zero:
+        return []
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def summary_writers(trainer: pl.Trainer) -> list[SummaryWriter]:
+    """Their writers."""
+    return [logger.experiment for logger in tensorboard_loggers(trainer)]
+
+
+def trained_batches(trainer: pl.Trainer) -> int:
+    """Training batches so far, also after a resume: the x-axis of everything the callbacks log.
+
+    ``trainer.global_step`` would count the steps of every optimizer.
+    """
+    return trainer.fit_loop.epoch_loop.batch_progress.total.ready

@@ -1,0 +1,75 @@
+"""From arguments to an exit code; only light imports, so that ``--help`` and ``--version`` answer at once."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from sparsenas import __version__
+from sparsenas.errors import ConfigError, SparseNASError
+
+#: Commands that need a model, images and a trainer, with one line for ``--help``.
+TRAINER_COMMANDS = {
+    "fit": "search for a cell, or train a found one; without options it runs the quickstart",
+    "validate": "accuracy of a checkpoint on validation images",
+    "test": "accuracy of a checkpoint on test images, with the network's size and cost",
+    "predict": "write the class of every test image to predictions.csv",
+}
+#: All commands.
+COMMANDS = {**TRAINER_COMMANDS, "draw": "draw a genotype to a PNG, SVG or PDF file"}
+
+#: Exit code after an error of the user, as of every command line built on argparse.
+USER_ERROR = 2
+#: Exit code after Ctrl-C: 128 + SIGINT.
+INTERRUPTED = 130
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: Arguments without the program's name; by default those of the process.
+
+    Returns:
+        Exit code: 0, 2 after an error of the user, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if args is None else args))
+    except SparseNASError as error:
+        print(f"sparsenas: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("sparsenas: interrupted; nothing had been trained yet", file=sys.stderr)
+        return INTERRUPTED
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are :class:`ConfigError`, so that all errors look alike."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _dispatch(args: list[str]) -> int:
+    lines = "\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())
+    parser = Parser(
+        prog="python -m sparsenas",
+        usage="%(prog)s COMMAND [options]",
+        description="Neural architecture search by sparse coding.",
+        epilog=f"commands:\n{lines}\n\n`%(prog)s COMMAND --help` lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sparsenas {__version__}")
+    parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
+    try:
+        command = parser.parse_args(args[:1]).command
+        if command == "draw":
+            from sparsenas.cli.draw import draw
+
+            return draw(args[1:])
+        from sparsenas.cli.lightning import run
+
+        return run(command, args[1:])
+    except SystemExit as stop:  # --help, --version and --print_config end this way
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)

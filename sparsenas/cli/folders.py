@@ -1,0 +1,27 @@
+"""Check that a run can write before it begins."""
+
+import os
+import tempfile
+
+from pytorch_lightning import Trainer
+
+from sparsenas.errors import ConfigError
+
+
+def check_writable(trainer: Trainer) -> None:
+    """Make the folder of the run and write into it.
+
+    Raises:
+        ConfigError: If that is not possible; the message names the option.
+    """
+    folder = trainer.log_dir
+    dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+    if dry or folder is None or not trainer.is_global_zero:
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        option = "--trainer.logger.save_dir" if trainer.loggers else "--trainer.default_root_dir"
+        raise ConfigError(f"cannot write to {folder} ({error.strerror}); name a writable folder by {option}") from error

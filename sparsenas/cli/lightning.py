@@ -1,0 +1,148 @@
+"""The commands that need a trainer: ``fit``, ``validate``, ``test``, ``predict``."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from pytorch_lightning import Callback, LightningDataModule, LightningModule
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+# Imported so that configs can name their classes without the path
+import sparsenas.callbacks
+import sparsenas.data
+import sparsenas.search
+import sparsenas.spaces
+import sparsenas.sparse_coding
+import sparsenas.training  # noqa: F401 - see above
+from sparsenas.callbacks.predictions import PredictionWriter
+from sparsenas.cli.folders import check_writable
+from sparsenas.cli.messages import user_error
+from sparsenas.cli.outcome import Interruption, cost, summary, table
+from sparsenas.cli.resume import FROM_DATA, check_images, check_model, differences, read_settings
+from sparsenas.cli.shipped import resolve_configs
+from sparsenas.cli.terminal import calm_terminal
+from sparsenas.errors import ConfigError
+
+#: What `fit` runs when it is told neither a config nor a model.
+DEFAULT_CONFIG = "quickstart"
+_CHOOSES_RUN = ("--config", "-c", "--model", "--data", "--help", "-h")
+
+
+def run(command: str, args: Sequence[str]) -> int:
+    """Run a command of the trainer.
+
+    Args:
+        command: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        args: Its arguments. Configs may be given by the name of a shipped one.
+
+    Returns:
+        Exit code: 0, or that of the signal by which the run was stopped.
+
+    Raises:
+        SparseNASError: If the user is to change something.
+    """
+    if command == "fit" and not any(arg.startswith(_CHOOSES_RUN) for arg in args):
+        args = ["--config", DEFAULT_CONFIG, *args]
+    interruption = Interruption()
+    with calm_terminal():
+        try:
+            CommandLine([command, *resolve_configs(args)], [interruption])
+        except SystemExit:
+            if interruption.code is None:
+                raise
+            print(interruption.advice, file=sys.stderr)
+            return interruption.code
+        except Exception as error:
+            mistake = user_error(error)
+            if mistake is None:
+                raise
+            raise mistake from error
+    return 0
+
+
+class CommandLine(LightningCLI):
+    """Lightning's command line, with the shape of the images handed from the data to the model.
+
+    Args:
+        args: Command and arguments.
+        callbacks: Callbacks that every run has.
+    """
+
+    def __init__(self, args: Sequence[str], callbacks: Sequence[Callback]) -> None:
+        self._settings: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+        self._predictions = PredictionWriter()
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            # the modules own their optimizers: a searcher has two
+            auto_configure_optimizers=False,
+            # two runs may write into one folder when the user names its version
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            trainer_defaults={"callbacks": [*callbacks, self._predictions]},
+            # abbreviated options would hide typing errors; errors are reported by the caller
+            parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},
+            args=list(args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data knows to what the model needs."""
+        for name in FROM_DATA:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and read the settings of the checkpoint before Lightning lays them over those asked for."""
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        command, path = self.config["subcommand"], self._command_config.get("ckpt_path")
+        if path is not None:
+            self._settings, self._asked = read_settings(path), self._model_settings()
+            check_model(path, self._settings, self._asked)
+        elif command != "fit":
+            raise ConfigError(f"{command} needs a trained network: give its checkpoint by --ckpt_path FILE")
+
+    def before_instantiate_classes(self) -> None:
+        """Say which settings the checkpoint overrides, and read checkpoints without running code in them."""
+        path = self._command_config.get("ckpt_path")
+        if path is None:
+            return
+        kept = differences(self._asked, self._model_settings())
+        if kept:
+            lines = "\n  ".join(kept)
+            print(f"sparsenas: note: settings of the checkpoint {path} are used:\n  {lines}", file=sys.stderr)
+        if self._command_config.get("weights_only") is None:
+            self._command_config["weights_only"] = True
+
+    def after_instantiate_classes(self) -> None:
+        """Find out now, not after an epoch, that a checkpoint does not fit or a folder cannot be written."""
+        if self._settings:
+            check_images(self._command_config["ckpt_path"], self._settings, self.datamodule)
+        check_writable(self.trainer)
+
+    def after_fit(self) -> None:
+        """End with what was found, where it is, and what to do next."""
+        if self.trainer.is_global_zero:
+            print(summary(self.trainer, self.model, self._command_config))
+
+    def after_test(self) -> None:
+        """Beside the accuracy, say what the network costs."""
+        if self.trainer.is_global_zero:
+            print(table([("network", cost(self.model)), ("input", "x".join(map(str, self.datamodule.image_shape)))]))
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+            print(table([("predictions", self._predictions.path(self.trainer))]))
+
+    @property
+    def _command_config(self) -> Any:
+        return self.config[self.config["subcommand"]]
+
+    def _model_settings(self) -> dict[str, Any]:
+        """Settings of the model as nested plain values."""
+        text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
+        settings: dict[str, Any] = yaml.safe_load(text)[self.config["subcommand"]]["model"]
+        return settings

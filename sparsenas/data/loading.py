@@ -1,0 +1,201 @@
+"""From indices to batches: datasets that read a whole batch at once, and the order in which they are read."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sparsenas.data.split import Indices
+from sparsenas.errors import DataError
+
+#: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64.
+Batch = tuple[Tensor, Tensor]
+
+
+class Draw(NamedTuple):
+    """One batch to read.
+
+    Attributes:
+        indices: Positions in the dataset, shape ``(B,)``.
+        entropy: Seed of whatever is random about reading this batch; ``None`` in evaluation, where nothing is.
+    """
+
+    indices: Indices
+    entropy: tuple[int, ...] | None = None
+
+
+class BatchDataset(Protocol):
+    """Reads whole batches."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Images and labels of one batch."""
+        ...
+
+
+class InMemory(Dataset[Batch]):
+    """Images held as one uint8 tensor; a batch is one indexing operation.
+
+    Args:
+        images: Shape ``(N, C, H, W)``, uint8.
+        labels: Shape ``(N,)``, int64.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Images and labels of one batch."""
+        indices = torch.from_numpy(draw.indices)
+        return self.images[indices], self.labels[indices]
+
+
+class BatchSampler(Sampler[Draw]):
+    """Yields whole batches of indices in an order that depends on nothing but the arguments and the epoch.
+
+    Each rank takes every ``world_size``-th index of the same order, and as many as every other rank: in training the
+    remainder is dropped, in evaluation it is filled up from the beginning.
+
+    When a pass ends and another begins within one epoch (the shorter of two streams is cycled), the new pass has an
+    order of its own, so nothing is lost by resuming at the next epoch.
+
+    Args:
+        indices: Positions in the dataset to draw from.
+        batch_size: Images of a batch, on each rank.
+        train: Shuffle and drop the last incomplete batch.
+        seed: Seed of the order.
+        stream: Number that tells streams of one seed apart.
+        shuffle: ``False`` keeps the order fixed in training, for overfitting a few batches.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        indices: Indices,
+        batch_size: int,
+        *,
+        train: bool,
+        seed: int = 0,
+        stream: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.indices = indices
+        self.batch_size = batch_size
+        self.train = train
+        self.shuffle = train and shuffle
+        self.seed = seed
+        self.stream = stream
+        self.rank = rank
+        self.world_size = world_size
+        self._epoch = 0
+        self._passes = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start an epoch; Lightning calls this before the first batch of every epoch, also after a resume."""
+        self._epoch = epoch
+        self._passes = 0
+
+    def __len__(self) -> int:
+        """Number of batches on each rank."""
+        if self.train:
+            return len(self.indices) // self.world_size // self.batch_size
+        return math.ceil(math.ceil(len(self.indices) / self.world_size) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Batches of one pass.
+
+        A generator on purpose: Lightning creates the first iterator before it calls :meth:`set_epoch`, so nothing may
+        be drawn before the first batch is asked for.
+        """
+        entropy = (self.seed, self.stream, self._epoch, self._passes)
+        self._passes += 1
+        order = np.random.default_rng(entropy).permutation(self.indices) if self.shuffle else self.indices
+        if not self.train:
+            order = np.resize(order, self.world_size * math.ceil(len(order) / self.world_size))
+        mine = order[self.rank :: self.world_size]
+        for number in range(len(self)):
+            batch = mine[number * self.batch_size : (number + 1) * self.batch_size]
+            yield Draw(batch, (*entropy, self.rank, number) if self.train else None)
+
+
+class BatchLoader:
+    """Iterates over the batches of a sampler, read in this process or by workers.
+
+    Not a ``DataLoader`` on purpose. Lightning replaces the sampler of a ``DataLoader`` when there are several ranks or
+    when it predicts, and warns about too few workers where indexing a tensor needs none; any other iterable it leaves
+    alone, and still calls ``sampler.set_epoch``.
+
+    Args:
+        dataset: Reads a batch; deliberately not kept under the name by which Lightning would replace it.
+        sampler: Says which.
+        num_workers: Processes that read; 0 reads in this one.
+    """
+
+    #: Lightning looks for it wherever there is a ``sampler``.
+    batch_sampler = None
+
+    def __init__(self, dataset: BatchDataset, sampler: BatchSampler, num_workers: int = 0) -> None:
+        self.sampler = sampler
+        self._read = dataset
+        self._pin = torch.cuda.is_available()
+        self._workers: DataLoader[Batch | DataError] | None = None
+        if num_workers > 0:
+            self._workers = DataLoader(
+                _InWorker(dataset),
+                batch_size=None,
+                sampler=sampler,
+                num_workers=num_workers,
+                collate_fn=_unchanged,
+                persistent_workers=True,
+                pin_memory=self._pin,
+                generator=torch.Generator(),  # otherwise each pass would draw from the global generator
+            )
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches of one pass; nothing is read before the first is asked for (see :class:`BatchSampler`)."""
+        if self._workers is None:
+            for draw in self.sampler:
+                images, labels = self._read[draw]
+                yield (images.pin_memory(), labels.pin_memory()) if self._pin else (images, labels)
+            return
+        for batch in self._workers:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+class _InWorker(Dataset["Batch | DataError"]):
+    """Hands a user's error back as a value, because ``DataLoader`` would turn its message into a traceback."""
+
+    def __init__(self, dataset: BatchDataset) -> None:
+        self._read = dataset
+
+    def __getitem__(self, draw: Draw) -> Batch | DataError:
+        try:
+            return self._read[draw]
+        except DataError as error:
+            return DataError(str(error))
+
+
+def _unchanged(batch: Any) -> Any:
+    """Collation of what is already a batch; a function of a module, because workers may have to pickle it."""
+    return batch

@@ -1,0 +1,163 @@
+"""Images in one NumPy archive."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sparsenas.data.base import ImageData
+from sparsenas.data.loading import InMemory
+from sparsenas.data.sources import PartName, check_classes, expand_path
+from sparsenas.data.split import Indices
+from sparsenas.errors import DataError
+
+#: Shape and type of an array.
+Header = tuple[tuple[int, ...], np.dtype[Any]]
+
+
+def _read_header(stream: IO[bytes]) -> Header:
+    """Header of an array in NumPy's format; the data stay unread."""
+    # Version 3 only allows other field names in structured types, which no reader here accepts.
+    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+class NpzSource:
+    """An archive with ``x_train`` and ``y_train``, optionally the same for ``val`` and ``test``, and ``classes``.
+
+    Only headers, training labels and class names are read at construction. Pickled objects are never loaded.
+
+    Args:
+        path: The archive; ``~`` and environment variables are replaced.
+
+    Raises:
+        DataError: If it is missing, damaged, or an array is absent or of the wrong kind.
+    """
+
+    statistics_sample = None
+
+    def __init__(self, path: str) -> None:
+        self._path = expand_path(path, "data.path")
+        self.name = str(self._path)
+        self._headers = self._read_headers()
+        self._check("train")
+        _, *size = self._headers["x_train"][0]
+        height, width, channels = size if len(size) == 3 else (*size, 1)
+        self.image_shape = (channels, height, width)
+        self._labels = {"train": self._read("y_train").astype(np.int64)}
+        self.class_names = self._class_names()
+        check_classes(self._labels["train"], self.class_names, self.name)
+
+    def prepare(self) -> None:
+        """Nothing to fetch."""
+
+    def has(self, part: PartName) -> bool:
+        """Whether the archive holds images of this part."""
+        return f"x_{part}" in self._headers
+
+    def labels(self, part: PartName) -> NDArray[np.int64]:
+        """Labels of a part, shape ``(N,)``."""
+        if part not in self._labels:
+            self._check(part)
+            self._labels[part] = self._read(f"y_{part}").astype(np.int64)
+        return self._labels[part]
+
+    def load(self, part: PartName, indices: Indices) -> InMemory:
+        """The images at ``indices`` of a part, as one tensor."""
+        labels = self.labels(part)[indices]
+        images = self._read(f"x_{part}")[indices]
+        images = images[..., None] if images.ndim == 3 else images
+        return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+
+    def _read_headers(self) -> dict[str, Header]:
+        """Shape and type of every array."""
+        if not self._path.is_file():
+            raise DataError(f"{self.name}: no such file; data.path must name an .npz archive with x_train and y_train")
+        headers = {}
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                for member in archive.namelist():
+                    with archive.open(member) as stream:
+                        headers[Path(member).stem] = _read_header(stream)
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+            raise self._damaged(error) from error
+        return headers
+
+    def _read(self, key: str) -> NDArray[Any]:
+        try:
+            with np.load(self._path, allow_pickle=False) as archive:
+                return np.asarray(archive[key])
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self.name}: not a readable .npz archive ({error}); copy it again, or write it with numpy.savez"
+        )
+
+    def _class_names(self) -> tuple[str, ...]:
+        if "classes" not in self._headers:
+            labels = self._labels["train"]
+            if labels.max() >= len(labels):
+                raise DataError(
+                    f"{self.name}: y_train has label {labels.max()} among {len(labels)} images; number the classes "
+                    "from 0 without gaps"
+                )
+            return tuple(str(label) for label in range(int(labels.max()) + 1))
+        shape, dtype = self._headers["classes"]
+        if dtype.kind not in "US" or len(shape) != 1:
+            raise DataError(
+                f"{self.name}: classes is {dtype} of shape {shape}; it must be a list of names as text, one per label"
+            )
+        return tuple(self._read("classes").astype(str).tolist())
+
+    def _check(self, part: PartName) -> None:
+        """Check what the headers say about a part."""
+        x, y = f"x_{part}", f"y_{part}"
+        missing = [key for key in (x, y) if key not in self._headers]
+        if missing:
+            raise DataError(
+                f"{self.name}: no array {' and '.join(missing)}; it holds {', '.join(self._headers) or 'nothing'}, "
+                "and needs x_train (uint8 images) and y_train (integer labels)"
+            )
+        (x_shape, x_type), (y_shape, y_type) = self._headers[x], self._headers[y]
+        if x_type != np.uint8 or len(x_shape) not in (3, 4):
+            raise DataError(
+                f"{self.name}: {x} is {x_type} of shape {x_shape}; images must be uint8 (0 to 255) of shape "
+                "(N, H, W, C), or (N, H, W) for grey"
+            )
+        if y_type.kind not in "iu" or len(y_shape) != 1:
+            raise DataError(f"{self.name}: {y} is {y_type} of shape {y_shape}; labels must be integers of shape (N,)")
+        if x_shape[0] != y_shape[0]:
+            raise DataError(
+                f"{self.name}: {x} has {x_shape[0]} images but {y} has {y_shape[0]} labels; give each one label"
+            )
+        if 0 in x_shape:
+            raise DataError(f"{self.name}: {x} has shape {x_shape}; it must hold at least one pixel of one image")
+        if x_shape[1:] != self._headers["x_train"][0][1:]:
+            raise DataError(
+                f"{self.name}: images of {x} have shape {x_shape[1:]}, those of x_train "
+                f"{self._headers['x_train'][0][1:]}; they must agree"
+            )
+
+
+class NpzImages(ImageData):
+    """Images of one ``.npz`` archive, held in memory as uint8.
+
+    The archive holds ``x_train`` (uint8, ``(N, H, W, C)``, or ``(N, H, W)`` for grey) and ``y_train`` (integers from
+    0), optionally the same for ``val`` and ``test``, and ``classes`` (names as text). Parts it lacks are taken from the
+    training images.
+
+    Args:
+        path: The archive; ``~`` and environment variables such as ``${SPARSENAS_DATA}`` are replaced.
+        options: See :class:`ImageData`.
+    """
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(NpzSource(path), **options)

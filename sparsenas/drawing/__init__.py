@@ -1,0 +1,15 @@
+"""Pictures: a genotype as a graph, and the support over time. Figures are built without any pyplot state."""
+
+from sparsenas.drawing.cell import draw_genotype
+from sparsenas.drawing.history import draw_support_history
+from sparsenas.drawing.saving import figure_bytes, save_figure
+from sparsenas.drawing.style import PrimitiveStyle, primitive_style
+
+__all__ = [
+    "PrimitiveStyle",
+    "draw_genotype",
+    "draw_support_history",
+    "figure_bytes",
+    "primitive_style",
+    "save_figure",
+]

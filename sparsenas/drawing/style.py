@@ -1,0 +1,135 @@
+"""How a primitive looks: short name, colour, line style. The same in every picture and every run."""
+
+import colorsys
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+#: Ink of text and node outlines.
+INK = "#1f2328"
+#: Grey of what is structure and not choice: concatenation, separators.
+STRUCTURE = "#b4bac2"
+
+#: Dots per inch of figures: one point is more than two pixels, so that 7-point labels are sharp.
+DPI = 150
+
+#: Solid, or an offset and on-off lengths in units of the line width, as matplotlib takes them.
+LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
+SOLID: LineStyle = "solid"
+_DASHES: tuple[LineStyle, ...] = (
+    SOLID,
+    (0, (5, 1.6)),
+    (0, (1, 1.2)),
+    (0, (5, 1.4, 1, 1.4)),
+    (0, (2.6, 1.2)),
+    (0, (5, 1.2, 1, 1.2, 1, 1.2)),
+    (0, (9, 1.6)),
+)
+#: Longest text inside a picture; the legend always has the full name.
+_LONGEST = 16
+#: Inches of one legend row and column.
+_LEGEND_ROW = 0.23
+_LEGEND_COLUMN = 1.62
+
+
+@dataclass(frozen=True)
+class PrimitiveStyle:
+    """Look of one primitive.
+
+    Attributes:
+        name: Full name, for legends.
+        short: Short name, for edges and rows.
+        colour: Hexadecimal RGB.
+        dashes: Line style, so that colour is never the only difference.
+    """
+
+    name: str
+    short: str
+    colour: str
+    dashes: LineStyle
+
+
+def _known(name: str, short: str, colour: str, dashes: int) -> tuple[str, PrimitiveStyle]:
+    return name, PrimitiveStyle(name, short.replace("*", "\N{MULTIPLICATION SIGN}"), colour, _DASHES[dashes])
+
+
+#: Hues of Okabe and Ito (2008), told apart with every common colour-vision deficiency.
+_KNOWN = dict(
+    (
+        _known("sep_conv_3x3", "sep 3*3", "#0072b2", 0),
+        _known("sep_conv_5x5", "sep 5*5", "#56b4e9", 1),
+        _known("dil_conv_3x3", "dil 3*3", "#d55e00", 3),
+        _known("dil_conv_5x5", "dil 5*5", "#e69f00", 5),
+        _known("max_pool_3x3", "max 3*3", "#009e73", 2),
+        _known("avg_pool_3x3", "avg 3*3", "#cc79a7", 4),
+        _known("skip_connect", "skip", "#4d4d4d", 6),
+    )
+)
+
+
+def primitive_style(name: str) -> PrimitiveStyle:
+    """Look of a primitive; for names this package does not know, a stable one made from the name."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    number = zlib.crc32(name.encode())  # hash() differs between processes
+    hue, rest = number % 360, number // 360
+    red, green, blue = colorsys.hls_to_rgb(hue / 360, 0.36 + 0.06 * (rest % 4), 0.72)
+    colour = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    words = name.replace("_", " ").strip() or name
+    short = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
+    return PrimitiveStyle(name, short, colour, _DASHES[rest // 4 % len(_DASHES)])
+
+
+def legend_order(primitives: Iterable[str]) -> list[str]:
+    """The primitives, each once: known ones in a fixed order, then the others by name."""
+    known = list(_KNOWN)
+    return sorted(set(primitives), key=lambda name: (known.index(name) if name in _KNOWN else len(known), name))
+
+
+def tint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
+    """The colour mixed with white, ``share`` of the colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return (1 - share * (1 - red), 1 - share * (1 - green), 1 - share * (1 - blue))
+
+
+def node_name(node: int, num_inputs: int) -> str:
+    """Name of a node: inputs are outputs of earlier cells, ``c_{k-2}`` and ``c_{k-1}`` where there are two."""
+    return f"$c_{{k-{num_inputs - node}}}$" if node < num_inputs else str(node)
+
+
+def legend_height(entries: int, width: float) -> float:
+    """Inches the legend needs below a figure of the given width."""
+    return _LEGEND_ROW * -(-entries // _legend_columns(entries, width)) + 0.12
+
+
+def line_sample(colour: str, label: str, dashes: LineStyle = SOLID) -> Line2D:
+    """Legend entry for lines."""
+    return Line2D([], [], color=colour, linestyle=dashes, linewidth=2.2, label=label)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put a legend below everything else."""
+    width, height = figure.get_size_inches()
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.06 / height),
+        ncols=_legend_columns(len(handles), width),
+        frameon=False,
+        fontsize=8.5,
+        handlelength=2.8,
+        columnspacing=1.6,
+        borderaxespad=0.2,
+        labelcolor=INK,
+    )
+
+
+def _legend_columns(entries: int, width: float) -> int:
+    """As many columns as fit, then as even rows as possible."""
+    rows = -(-entries // max(1, int(width / _LEGEND_COLUMN)))
+    return -(-entries // rows)

@@ -1,0 +1,25 @@
+"""Errors a user can cause. Every message says what was wrong, where, and what would be right."""
+
+
+class SparseNASError(Exception):
+    """Base of all errors that end a run with one clear message and exit code 2."""
+
+
+class ConfigError(SparseNASError):
+    """An option, or two options together, cannot work."""
+
+
+class DataError(SparseNASError):
+    """A data file or folder is missing, damaged, or does not hold what its reader needs."""
+
+
+class GenotypeError(SparseNASError):
+    """A genotype, its file, or its printed text does not describe a cell of the space."""
+
+
+class RecoveryError(SparseNASError):
+    """A sparse-recovery problem is malformed, or no support satisfies its constraints."""
+
+
+class CheckpointError(SparseNASError):
+    """A checkpoint is missing, damaged, or belongs to another model."""

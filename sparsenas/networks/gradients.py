@@ -1,0 +1,64 @@
+"""Derivative of the loss with respect to every candidate's weight, at the cost of one dense forward pass."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sparsenas.networks.cell import candidate_key
+from sparsenas.networks.network import SuperNet
+from sparsenas.networks.normalisation import frozen_statistics
+from sparsenas.spaces import Block, Support
+
+
+def candidate_gradients(
+    network: SuperNet,
+    images: Tensor,
+    criterion: Callable[[Tensor], Tensor],
+    support: Support,
+    weights: Tensor | None,
+) -> tuple[Tensor, list[Tensor]]:
+    r"""Gradient of the loss with respect to the code ``z`` over all candidates, at one support.
+
+    A node is :math:`x_i = \sum_j z_j\, o_j(x_{source(j)})`, so
+    :math:`\partial L / \partial z_j = \langle \partial L / \partial x_i,\ o_j(x_{source(j)}) \rangle`, summed over the
+    cells of the type. It is exact also for candidates outside the support: they are evaluated forward only, without a
+    graph. No gradient of any network weight is computed.
+
+    Args:
+        network: Super-net; batch-norm statistics are left as they are.
+        images: ``(B, C, H, W)``.
+        criterion: Maps logits to the loss, a 0-d tensor.
+        support: Point in the space at which the gradient is taken.
+        weights: Architecture weights there, shape ``(blocks, s)``; ``None`` for ones.
+
+    Returns:
+        The loss (detached), and per block the gradient, shape ``(n,)``.
+    """
+    if weights is None:  # multiplying by one keeps a node that is a bare skip apart from the node it copies
+        weights = torch.ones(len(support), len(support[0]), dtype=images.dtype, device=images.device)
+    traces: list[list[Tensor]] = []
+    with frozen_statistics(network):
+        logits, _ = network.run(images, network.wirings(support, weights), trace=traces)
+        loss = criterion(logits)
+        nodes = [node for states in traces for node in states[2:]]
+        # a support may leave the output of a cell unused: the gradient there is zero
+        gradients = iter(torch.autograd.grad(loss, nodes, allow_unused=True, materialize_grads=True))
+        totals = [torch.zeros(len(block), device=images.device) for block in network.space.blocks]
+        with torch.no_grad():
+            for cell_type, cell, states in zip(network.cell_types, network.cells, traces, strict=True):
+                for block, total in zip(network.space.blocks, totals, strict=True):
+                    if block.cell == cell_type:
+                        total += _inner_products(cell, block, states, next(gradients))
+    return loss.detach(), totals
+
+
+def _inner_products(cell: nn.Module, block: Block, states: list[Tensor], gradient: Tensor) -> Tensor:
+    """Inner product of the node's gradient with the output of every candidate of its block, shape ``(n,)``."""
+    operations = cell.get_submodule("operations")
+    return torch.stack(
+        [
+            torch.sum(gradient * operations.get_submodule(candidate_key(c))(states[c.source]), dtype=torch.float32)
+            for c in block.candidates
+        ]
+    )

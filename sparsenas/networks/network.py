@@ -1,0 +1,258 @@
+"""The networks: cells between a stem and a classifier. Super-net and derived net share the whole forward pass."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.networks.cell import Cell, Wiring, wire
+from sparsenas.networks.heads import AuxiliaryHead, Stem, StemName
+from sparsenas.networks.normalisation import NormOptions
+from sparsenas.spaces import Candidate, Genotype, SearchSpace, Support
+
+
+def reduction_positions(cells: int) -> frozenset[int]:
+    """Positions of the reduction cells: after one and after two thirds of the depth, as in DARTS."""
+    return frozenset({cells // 3, 2 * cells // 3})
+
+
+class CellNetwork(nn.Module):
+    """Stem, cells, global average pooling, linear classifier.
+
+    Args:
+        candidates: Candidates that every cell of a type holds; keys ``"normal"`` and ``"reduce"``.
+        image_shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes.
+        channels: Channels of the first cell's nodes; doubled at every reduction.
+        cells: Number of cells; those at a third and at two thirds of the depth reduce the resolution.
+        stem: Kind of stem.
+        auxiliary: Whether to build the auxiliary classifier after the second reduction.
+        norms: Batch-norm options of the cells. Stem and auxiliary head always learn and track.
+
+    Raises:
+        ConfigError: If a size is impossible; the message says what the sizes allow.
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[str, Sequence[Candidate]],
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        channels: int,
+        cells: int,
+        stem: StemName,
+        auxiliary: bool,
+        norms: NormOptions,
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = image_shape
+        if channels < 2 or cells < 1 or num_classes < 2:
+            raise ConfigError(
+                f"channels={channels}, cells={cells}, num_classes={num_classes}: "
+                "need at least 2 channels, 1 cell, 2 classes"
+            )
+        self.stem = Stem(stem, image_channels, channels)
+        reductions = reduction_positions(cells)
+        _check_resolution(height, width, self.stem.downscale * 2 ** len(reductions), stem, len(reductions))
+
+        self.cell_types = tuple("reduce" if i in reductions else "normal" for i in range(cells))
+        self.auxiliary_position = 2 * cells // 3
+        self.auxiliary: AuxiliaryHead | None = None
+        self.cells = nn.ModuleList()
+        older, newer = self.stem.out_channels
+        input_reduced = self.stem.second is not None
+        for position, cell_type in enumerate(self.cell_types):
+            reduction = cell_type == "reduce"
+            channels = channels * 2 if reduction else channels
+            cell = Cell(candidates[cell_type], (older, newer), channels, reduction, input_reduced, norms)
+            self.cells.append(cell)
+            older, newer, input_reduced = newer, cell.out_channels, reduction
+            if auxiliary and position == self.auxiliary_position:
+                self.auxiliary = AuxiliaryHead(newer, num_classes)
+        self.classifier = nn.Linear(newer, num_classes)
+
+    def run(
+        self,
+        images: Tensor,
+        wirings: Mapping[str, Wiring],
+        drop_path_probability: float = 0.0,
+        trace: list[list[Tensor]] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the wired operations only.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            wirings: Wiring per cell type.
+            drop_path_probability: Applied to every operation but bare identities.
+            trace: Receives the node states of every cell, in order.
+
+        Returns:
+            Logits ``(B, classes)`` and, in training with an auxiliary head, its logits.
+        """
+        older, newer = self.stem(images)
+        auxiliary_logits = None
+        for position, (cell_type, cell) in enumerate(zip(self.cell_types, self.cells, strict=True)):
+            states = cell(older, newer, wirings[cell_type], drop_path_probability)
+            older, newer = newer, torch.cat(states[2:], dim=1)
+            if trace is not None:
+                trace.append(states)
+            if self.auxiliary is not None and self.training and position == self.auxiliary_position:
+                auxiliary_logits = self.auxiliary(newer)
+        return self.classify(newer), auxiliary_logits
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits of the last cell's output."""
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+class NetworkSize(TypedDict):
+    """Arguments that a super-net and its derived nets share."""
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    channels: int
+    cells: int
+    stem: StemName
+
+
+class SuperNet(CellNetwork):
+    """Holds every candidate of a space; runs only the supported ones.
+
+    Args:
+        space: Search space.
+        image_shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes.
+        channels: Channels of the first cell's nodes.
+        cells: Number of cells.
+        stem: Kind of stem.
+        norms: Batch-norm options; the default learns no gamma and beta and uses batch statistics throughout.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        channels: int = 16,
+        cells: int = 8,
+        stem: StemName = "cifar",
+        norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
+    ) -> None:
+        self.size = NetworkSize(
+            image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
+        )
+        held = {
+            cell: tuple(c for block in space.blocks if block.cell == cell for c in block.candidates)
+            for cell in space.cell_types
+        }
+        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary=False, norms=norms)
+        self.space = space
+        self.norms = norms
+
+    def wirings(self, support: Support, weights: Tensor | None = None) -> dict[str, Wiring]:
+        """Wiring per cell type.
+
+        Args:
+            support: Kept candidate indices per block.
+            weights: Architecture weights, shape ``(blocks, s)``, in the order of ``support``; ``None`` for none.
+        """
+        rows = None if weights is None else [row.unbind() for row in weights.unbind()]
+        wirings = {}
+        for cell in self.space.cell_types:
+            candidates: list[Candidate] = []
+            scales: list[Tensor] = []
+            for index, (block, kept) in enumerate(zip(self.space.blocks, support, strict=True)):
+                if block.cell == cell:
+                    candidates.extend(block.candidates[i] for i in kept)
+                    scales.extend(() if rows is None else rows[index])
+            wirings[cell] = wire(candidates, None if rows is None else scales)
+        return wirings
+
+    def forward(self, images: Tensor, support: Support, weights: Tensor | None = None) -> Tensor:
+        """Logits ``(B, classes)`` of the sub-network given by ``support`` and ``weights``."""
+        return self.run(images, self.wirings(support, weights))[0]
+
+    def derive(self, genotype: Genotype) -> "DerivedNet":
+        """The derived net of a genotype with a copy of this super-net's weights, on its device and in its mode.
+
+        Draws no random numbers, so that deriving on the way does not change a run.
+
+        Raises:
+            GenotypeError: If the genotype is not of this super-net's space.
+        """
+        self.space.validate(genotype)
+        with torch.random.fork_rng(devices=[]):
+            net = DerivedNet(genotype, norms=self.norms, **self.size)
+        own = self.state_dict()
+        net.to(self.classifier.weight).load_state_dict({name: own[name] for name in net.state_dict()})
+        return net.train(self.training)
+
+
+class DerivedNet(CellNetwork):
+    """Holds and runs one genotype.
+
+    Args:
+        genotype: Architecture; needs the cells ``normal`` and ``reduce``.
+        image_shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes.
+        channels: Channels of the first cell's nodes.
+        cells: Number of cells.
+        stem: Kind of stem.
+        auxiliary: Whether to build the auxiliary classifier.
+        norms: Batch-norm options; the default is DARTS' evaluation network.
+
+    Attributes:
+        drop_path: Probability with which :meth:`forward` and :meth:`forward_auxiliary` drop paths in training mode.
+
+    Raises:
+        ConfigError: If a size is impossible, or a primitive is unknown.
+        GenotypeError: If a cell is missing or a node has no input.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        channels: int = 36,
+        cells: int = 20,
+        stem: StemName = "cifar",
+        auxiliary: bool = False,
+        norms: NormOptions = NormOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        held = {cell: genotype.cell(cell) for cell in ("normal", "reduce")}
+        for cell, candidates in held.items():
+            _check_nodes(cell, candidates)
+        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
+        self.genotype = genotype
+        self.drop_path = 0.0
+        self._wirings = {cell: wire(candidates) for cell, candidates in held.items()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, classes)``."""
+        return self.forward_auxiliary(images)[0]
+
+    def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits and, in training mode with an auxiliary head, its logits."""
+        return self.run(images, self._wirings, self.drop_path if self.training else 0.0)
+
+
+def _check_resolution(height: int, width: int, factor: int, stem: str, reductions: int) -> None:
+    """Raise unless the last cell still sees 2x2 pixels: 3x3 primitives on one pixel are 1x1 convolutions."""
+    if min(height, width) < 2 * factor:
+        raise ConfigError(
+            f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
+            f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}, fewer cells, "
+            "or the stem 'small' or 'cifar'"
+        )
+
+
+def _check_nodes(cell: str, candidates: Sequence[Candidate]) -> None:
+    targets = sorted({c.target for c in candidates})
+    if targets != list(range(2, 2 + len(targets))):
+        raise GenotypeError(
+            f"genotype: the {cell} cell computes nodes {targets}; computed nodes are numbered 2, 3, ... without gaps"
+        )

@@ -1,0 +1,111 @@
+"""Batch-norm of a cell: explicit options, an output scale that rides on it, and recalibration."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Which parameter-free operations get a batch-norm appended.
+AppendedNorm = Literal["none", "pools", "pools_and_skips"]
+
+
+@dataclass(frozen=True)
+class NormOptions:
+    """Behaviour of every batch-norm inside the cells.
+
+    Attributes:
+        affine: Learn gamma and beta. Off in search: they and the architecture weights are not identifiable together.
+        track: Keep running statistics and use them in evaluation. Off in search: an operation that re-enters the
+            support would bring stale statistics, so batch statistics are used in evaluation too.
+        append: Parameter-free operations that end in a batch-norm of their own. DARTS appends it to pools while
+            searching and to none when training; one-stage ISTA-NAS appends it to pools and skips.
+    """
+
+    affine: bool = True
+    track: bool = True
+    append: AppendedNorm = "none"
+
+    def layer(self, channels: int) -> "ScaledBatchNorm":
+        """A batch-norm over ``channels``."""
+        return ScaledBatchNorm(channels, affine=self.affine, track_running_stats=self.track)
+
+
+class ScaledBatchNorm(nn.BatchNorm2d):
+    """Batch-norm whose output can be multiplied by one number at no extra pass over the activations.
+
+    ``scale * (gamma * xhat + beta)`` is computed as batch-norm with ``scale * gamma`` and ``scale * beta``. This is
+    also the identity by which architecture weights are folded into a trained network.
+    """
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Normalise ``x``, shape ``(B, C, H, W)``; multiply by ``scale``, a 0-d tensor."""
+        if scale is None:
+            return super().forward(x)
+        # copied: torch's channels-last CPU kernels read the weight as contiguous, past the end of an expanded scalar
+        weight = scale.expand(self.num_features).contiguous() if self.weight is None else scale * self.weight
+        bias = None if self.bias is None else scale * self.bias
+        average_factor = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                average_factor = 1.0 / float(self.num_batches_tracked)
+        use_running = self.track_running_stats or not self.training  # the rule of nn.BatchNorm2d
+        return functional.batch_norm(
+            x,
+            self.running_mean if use_running else None,
+            self.running_var if use_running else None,
+            weight,
+            bias,
+            training=self.training or self.running_mean is None,
+            momentum=average_factor,
+            eps=self.eps,
+        )
+
+
+@contextmanager
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, training-mode forwards use batch statistics and leave running statistics as they are."""
+    tracked = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    for module in tracked:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracked:
+            module.track_running_stats = True
+
+
+@torch.no_grad()
+def recalibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running statistics by plain averages over ``batches``.
+
+    Needed before a network with shared or copied weights is judged by running statistics: those were gathered under
+    other supports.
+
+    Args:
+        network: Any network; called as ``network(images)``. Only its batch-norms are in training mode then, so that
+            drop-path does not distort what they see. All modes are restored.
+        batches: Image batches, each ``(B, C, H, W)`` on the network's device. Batch-norms that none of them reaches
+            (auxiliary head, operations outside the support) keep their statistics.
+    """
+    modules = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    modes = [(module, module.training) for module in network.modules()]
+    before = [(module.momentum, {name: b.clone() for name, b in module.named_buffers()}) for module in modules]
+    network.eval()
+    for module in modules:
+        module.train().reset_running_stats()
+        module.momentum = None  # PyTorch's spelling of "cumulative average"
+    try:
+        for images in batches:
+            network(images)
+    finally:
+        for module, (momentum, buffers) in zip(modules, before, strict=True):
+            module.momentum = momentum
+            if not module.num_batches_tracked:
+                module.load_state_dict(buffers, strict=False)
+        for any_module, mode in modes:
+            any_module.training = mode

@@ -1,0 +1,154 @@
+"""Primitives as modules. Every operation is a body and, where it has one, a last batch-norm that carries its weight."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks.normalisation import NormOptions, ScaledBatchNorm
+
+
+class Operation(nn.Module):
+    """An operation on an edge: ``scale * norm(body(x))``.
+
+    Args:
+        body: Maps ``(B, C, H, W)`` to ``(B, C, ceil(H / stride), ceil(W / stride))``.
+        norm: Last batch-norm; ``None`` for operations without one.
+    """
+
+    def __init__(self, body: nn.Module, norm: ScaledBatchNorm | None) -> None:
+        super().__init__()
+        self.body = body
+        self.norm = norm
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the operation returns its input; drop-path leaves such edges alone, as DARTS does."""
+        return self.norm is None and isinstance(self.body, nn.Identity)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Apply the operation; ``scale`` is a 0-d tensor that multiplies the output."""
+        y: Tensor = self.body(x)
+        if self.norm is not None:
+            y = self.norm(y, scale)
+            return y
+        return y if scale is None else y * scale
+
+
+#: Makes the operation of a primitive: (channels, stride, norm options) -> operation.
+OperationFactory = Callable[[int, int, NormOptions], Operation]
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the resolution by two 1x1 convolutions on the even and the odd pixels, outputs concatenated.
+
+    Differs: odd sizes are padded at the lower right, so that the output is ``ceil(H / 2)`` as for the other
+    primitives; on even sizes it is the operation of DARTS.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.even = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, out, ceil(H / 2), ceil(W / 2))``."""
+        x = functional.relu(x)
+        height, width = x.shape[-2:]
+        shifted = functional.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
+        return torch.cat([self.even(x), self.odd(shifted)], dim=1)
+
+
+def relu_conv_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
+    """1x1 convolution that matches channel counts at a cell's input."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norms.layer(out_channels))
+
+
+def reduce_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
+    """Factorised reduction that matches the resolution at a cell's input."""
+    return nn.Sequential(FactorizedReduce(in_channels, out_channels), norms.layer(out_channels))
+
+
+def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+    ]
+
+
+def _separable(kernel: int, channels: int, stride: int, norms: NormOptions) -> Operation:
+    first = _depthwise_separable(channels, kernel, stride, dilation=1)
+    second = _depthwise_separable(channels, kernel, 1, dilation=1)
+    return Operation(nn.Sequential(*first, norms.layer(channels), *second), norms.layer(channels))
+
+
+def _dilated(kernel: int, channels: int, stride: int, norms: NormOptions) -> Operation:
+    return Operation(nn.Sequential(*_depthwise_separable(channels, kernel, stride, dilation=2)), norms.layer(channels))
+
+
+def _pool(kind: Literal["max", "avg"], channels: int, stride: int, norms: NormOptions) -> Operation:
+    body = (
+        nn.MaxPool2d(3, stride, padding=1)
+        if kind == "max"
+        else nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    )
+    return Operation(body, None if norms.append == "none" else norms.layer(channels))
+
+
+def _skip(channels: int, stride: int, norms: NormOptions) -> Operation:
+    if stride > 1:
+        return Operation(FactorizedReduce(channels, channels), norms.layer(channels))
+    return Operation(nn.Identity(), norms.layer(channels) if norms.append == "pools_and_skips" else None)
+
+
+#: The primitives that need no import path. All are those of Liu et al., DARTS (ICLR 2019).
+PRIMITIVES: dict[str, OperationFactory] = {
+    "max_pool_3x3": partial(_pool, "max"),
+    "avg_pool_3x3": partial(_pool, "avg"),
+    "skip_connect": _skip,
+    "sep_conv_3x3": partial(_separable, 3),
+    "sep_conv_5x5": partial(_separable, 5),
+    "dil_conv_3x3": partial(_dilated, 3),
+    "dil_conv_5x5": partial(_dilated, 5),
+}
+
+
+def make_operation(primitive: str, channels: int, stride: int, norms: NormOptions) -> Operation:
+    """Operation of a primitive.
+
+    Args:
+        primitive: A key of :data:`PRIMITIVES`, or ``"package.module:function"`` naming an :data:`OperationFactory` of
+            your own.
+        channels: Input and output channels.
+        stride: 1, or 2 on edges from a reduction cell's inputs.
+        norms: Batch-norm options.
+
+    Raises:
+        ConfigError: If the primitive is unknown, cannot be imported, or makes something else than an operation.
+    """
+    if primitive in PRIMITIVES:
+        return PRIMITIVES[primitive](channels, stride, norms)
+    module, sign, name = primitive.partition(":")
+    if not sign:
+        raise ConfigError(
+            f"unknown primitive {primitive!r}; known are {', '.join(PRIMITIVES)}, "
+            "or 'package.module:function' of your own"
+        )
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the latter two: no absolute module name
+        raise ConfigError(f"primitive {primitive!r}: cannot import it ({error})") from error
+    if not callable(factory):
+        raise ConfigError(f"primitive {primitive!r}: is a {type(factory).__name__}; it must be a function")
+    operation = factory(channels, stride, norms)
+    if not isinstance(operation, Operation):
+        raise ConfigError(f"primitive {primitive!r}: made a {type(operation).__name__}; it must make an Operation")
+    return operation

@@ -1,0 +1,155 @@
+"""What every searcher on a super-net shares: metrics, evaluation, checkpoints, and reports to callbacks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import STEP_OUTPUT
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks import SuperNet
+from sparsenas.sparse_coding import Certificate
+from sparsenas.spaces import Genotype, SearchSpace, Support
+
+#: Images ``(B, C, H, W)`` and labels ``(B,)``.
+ImageBatch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class RecoveryReport:
+    """What a recovery found.
+
+    Attributes:
+        count: Recoveries so far; the initial one is 0.
+        epoch: Epoch in which it happened.
+        batch: Training batches so far.
+        support: Recovered support.
+        genotype: The same as a genotype.
+        churn: Share of kept candidates replaced since the last recovery, in [0, 1].
+        visited: Distinct architectures recovered so far.
+        code: Code, shape ``(B, n)``, on the CPU.
+        certificate: How good the code is.
+    """
+
+    count: int
+    epoch: int
+    batch: int
+    support: Support
+    genotype: Genotype
+    churn: float
+    visited: int
+    code: Tensor
+    certificate: Certificate
+
+
+class RecoveryListener(pl.Callback):
+    """A callback that hears of every recovery, the initial one included."""
+
+    def on_recovery(self, trainer: pl.Trainer, search: "SearchModule", report: RecoveryReport) -> None:
+        """Called right after a recovery, on every rank."""
+
+
+class SearchModule(pl.LightningModule):
+    """Base of the searchers on a super-net: manual optimization, and evaluation of the present architecture.
+
+    Args:
+        space: Search space.
+        network: Super-net over the space.
+        num_classes: Number of classes.
+    """
+
+    def __init__(self, space: SearchSpace, network: SuperNet, num_classes: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.space = space
+        # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.report: RecoveryReport | None = None
+        self.train_loss, self.train_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
+        self.eval_loss, self.eval_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
+
+    @property
+    def support(self) -> Support:
+        """Support of the architecture found so far."""
+        raise AttributeError(f"{type(self).__name__} must define support")
+
+    @property
+    def genotype(self) -> Genotype:
+        """Architecture found so far."""
+        return self.space.genotype(self.support)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the architecture found so far, with shared weights."""
+        raise AttributeError(f"{type(self).__name__} must define logits")
+
+    def setup(self, stage: str) -> None:
+        """Refuse what manual optimization cannot do.
+
+        Raises:
+            ConfigError: For ``precision: 16-mixed``: gradients would be clipped while still scaled.
+        """
+        if self.trainer.precision == "16-mixed":
+            raise ConfigError("trainer.precision is 16-mixed; searches support 32-true and bf16-mixed")
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Shared accuracy of the architecture found so far."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Shared accuracy on test data; stand-alone accuracy needs a training of its own."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Class probabilities with shared weights, shape ``(B, classes)``."""
+        return self.logits(batch[0]).softmax(1)
+
+    def _evaluate(self, batch: ImageBatch, stage: Literal["val", "test"]) -> None:
+        images, labels = batch
+        logits = self.logits(images)
+        self.eval_loss(torch.nn.functional.cross_entropy(logits, labels), len(labels))
+        self.eval_accuracy(logits, labels)
+        self.log_dict(
+            {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
+        )
+
+    def tell_listeners(self, report: RecoveryReport) -> None:
+        """Hand a report to every :class:`RecoveryListener` of the trainer."""
+        self.report = report
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RecoveryListener):
+                callback.on_recovery(self.trainer, self, report)
+
+    def keep_plain_hyperparameters(self) -> None:
+        """Drop objects from the stored hyper-parameters; the command line stores their plain configuration instead.
+
+        A checkpoint with objects in it could not be read back safely (``weights_only=True``).
+        """
+        for name in [name for name, value in self.hparams.items() if not _is_plain(value)]:
+            del self.hparams[name]
+
+
+def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
+    """The weights batch and the architecture batch.
+
+    Raises:
+        ConfigError: If the data module does not split the training images in two.
+    """
+    if not isinstance(batch, Mapping) or set(batch) != {"weights", "arch"}:
+        raise ConfigError(
+            "the searcher needs two streams of training images, but the data module yields one: set data.arch_fraction, "
+            "e.g. 0.4 (the share of training images that trains the architecture)"
+        )
+    return batch["weights"], batch["arch"]
+
+
+def _is_plain(value: STEP_OUTPUT | Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))

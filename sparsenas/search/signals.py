@@ -1,0 +1,133 @@
+"""Signals: where the gradient of the compressed parameter ``b`` comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks import SuperNet, candidate_gradients
+from sparsenas.search.architecture import CompressedArchitecture
+
+
+class SignalStep(NamedTuple):
+    """What one architecture batch says.
+
+    Attributes:
+        loss: Loss on the batch, 0-d, detached.
+        gradient: Descent happens along its negative; shape of ``b``, ``(B, m)``.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+
+
+class Signal(Protocol):
+    """Turns an architecture batch into a gradient of ``b``. It never touches network weights or their gradients."""
+
+    @property
+    def every(self) -> int:
+        """A step is wanted on every so-many-th training batch."""
+        ...
+
+    def step(
+        self,
+        architecture: CompressedArchitecture,
+        network: SuperNet,
+        images: Tensor,
+        criterion: Callable[[Tensor], Tensor],
+        rng: np.random.Generator,
+    ) -> SignalStep:
+        """Loss and gradient on one batch.
+
+        Args:
+            architecture: Compressed architecture; not changed.
+            network: Super-net in training mode; not changed.
+            images: ``(B, C, H, W)``.
+            criterion: Maps logits to the loss.
+            rng: Source of all draws.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SupportGradient:
+    r"""The official signal: back-propagation through the active candidates only.
+
+    With :math:`w = z_S + A_S^\top (b - A_S z_S)` the gradient is :math:`A_S\, \partial L / \partial w`. It lies in the
+    span of the active columns, so nothing compares an active candidate with an inactive one: on published ground truth
+    searches with this signal ended no better than random cells and visited a handful of architectures. Kept for fidelity.
+
+    Attributes:
+        every: Take a step on every so-many-th training batch.
+
+    Source: Yang et al., ISTA-NAS (NeurIPS 2020).
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _check_every(self.every)
+
+    def step(
+        self,
+        architecture: CompressedArchitecture,
+        network: SuperNet,
+        images: Tensor,
+        criterion: Callable[[Tensor], Tensor],
+        rng: np.random.Generator,
+    ) -> SignalStep:
+        """See :class:`Signal`."""
+        loss = criterion(network(images, architecture.support, architecture.weights()))
+        (gradient,) = torch.autograd.grad(loss, architecture.b)
+        return SignalStep(loss.detach(), gradient)
+
+
+@dataclass(frozen=True)
+class FullGradient:
+    r"""Gradient with respect to all candidates, at supports drawn around the recovered one.
+
+    At a support :math:`S'` it takes :math:`g = \partial L / \partial z` for every candidate of every block, active or
+    not, and hands on :math:`A g`: a step :math:`b \leftarrow b - \eta A g` is the step :math:`z \leftarrow z - \eta g` seen
+    through :math:`b = A z`, and the recovery that follows is its proximal step.
+
+    Attributes:
+        every: Take a step on every so-many-th training batch; a step costs about one dense forward pass.
+        spread: Probability with which a block's support is replaced by a uniform draw before the gradient is taken.
+
+    Differs: ISTA-NAS has no such signal; it is the plain proximal-gradient reading of its formulation.
+    """
+
+    every: int = 8
+    spread: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _check_every(self.every)
+        if not 0.0 <= self.spread <= 1.0:
+            raise ConfigError(f"signal.spread is {self.spread}; a probability lies in [0, 1]")
+
+    def step(
+        self,
+        architecture: CompressedArchitecture,
+        network: SuperNet,
+        images: Tensor,
+        criterion: Callable[[Tensor], Tensor],
+        rng: np.random.Generator,
+    ) -> SignalStep:
+        """See :class:`Signal`."""
+        support = architecture.draw_nearby(self.spread, rng)
+        weights = architecture.weights_at(support)
+        loss, gradients = candidate_gradients(network, images, criterion, support, weights)
+        padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)
+        dictionary = architecture.dictionary.to(padded.dtype)
+        return SignalStep(loss, torch.einsum("bmn,bn->bm", dictionary, padded))
+
+
+def _check_every(every: int) -> None:
+    if every < 1:
+        raise ConfigError(f"signal.every is {every}; take a step on every batch (1) or less often")

@@ -1,0 +1,216 @@
+"""Two-stage search: gradient steps on ``b``, sparse recovery, weights steps on the recovered sub-network."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks import NormOptions, StemName, SuperNet
+from sparsenas.search.architecture import CompressedArchitecture, SparseRecovery
+from sparsenas.search.base import ImageBatch, RecoveryReport, SearchModule, bilevel
+from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
+from sparsenas.search.signals import FullGradient, Signal
+from sparsenas.sparse_coding import support_churn
+from sparsenas.spaces import DartsSpace, SearchSpace, Support
+
+
+class TwoStageSearch(SearchModule):
+    """Search a small super-net for a genotype, to be trained afterwards.
+
+    Every training batch brings a weights batch and an architecture batch. After warm-up the signal turns the architecture
+    batch into a gradient of ``b``; on its schedule the recovery turns ``b`` into a sparse code; the sampling names the
+    support that the weights batch trains. Only operations of that support run, and only they change.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space.
+        channels: Channels of the super-net's first cell.
+        cells: Cells of the super-net.
+        stem: Kind of stem.
+        norms: Batch-norm options of the cells.
+        recovery: Which solver, dictionary and constraints recover the code, and how often.
+        signal: Where the gradient of ``b`` comes from.
+        sampling: Which support trains the weights after warm-up.
+        warmup_epochs: Epochs of uniform sampling without architecture steps, so that every operation is trained.
+        weight_optimizer: Makes the optimizer of the network weights.
+        weight_scheduler: Makes its learning-rate schedule, stepped once per epoch.
+        arch_optimizer: Makes the optimizer of ``b``.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
+        seed: Seeds the dictionary, ``b`` and all sampled supports.
+
+    Raises:
+        ConfigError: If options contradict each other or the images are too small.
+        RecoveryError: If the recovery problem cannot be solved.
+
+    Source: Yang et al., ISTA-NAS (NeurIPS 2020), Algorithm of section 3; ``configs/search_two_stage_ista_nas_official.yaml``
+        is the official recipe.
+
+    Differs: by default the signal compares all candidates, the recovery is exact with a least-squares refit, and the
+        weights also see uniform draws; ``docs/method.md`` says why.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = DartsSpace(),  # noqa: B008 - immutable
+        channels: int = 16,
+        cells: int = 8,
+        stem: StemName = "cifar",
+        norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
+        recovery: SparseRecovery = SparseRecovery(),  # noqa: B008 - frozen
+        signal: Signal = FullGradient(),  # noqa: B008 - frozen
+        sampling: Sampling = MixtureSampling(),  # noqa: B008 - frozen
+        warmup_epochs: int = 0,
+        weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=3e-4),
+        weight_scheduler: LRSchedulerCallable | None = None,
+        arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1),
+        gradient_clip: float = 5.0,
+        seed: int = 0,
+    ) -> None:
+        if warmup_epochs < 0 or gradient_clip < 0:
+            raise ConfigError(f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}; neither is below 0")
+        super().__init__(
+            space, SuperNet(space, image_shape, num_classes, channels, cells, stem, norms), num_classes
+        )
+        self.save_hyperparameters()
+        self.keep_plain_hyperparameters()
+        self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed))
+        self.recovery, self.signal, self.sampling = recovery, signal, sampling
+        self.warmup_epochs = warmup_epochs
+        self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
+        self.arch_optimizer = arch_optimizer
+        self.gradient_clip = gradient_clip
+        self.seed = seed
+        self.arch_loss = MeanMetric()
+        self.batches, self.recoveries = 0, 0
+        self.visited: set[Support] = {self.support}
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def support(self) -> Support:
+        """Support of the code last recovered."""
+        return self.architecture.support
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits at the recovered support and weights."""
+        logits: Tensor = self.network(images, self.support, self.architecture.weights())
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer for the network weights, one for ``b``; each gets its own parameter list."""
+        weights = self.weight_optimizer(self.network.parameters())
+        arch = self.arch_optimizer([self.architecture.b])
+        return [weights, arch], [] if self.weight_scheduler is None else [self.weight_scheduler(weights)]
+
+    def on_train_start(self) -> None:
+        """Report the recovery the search starts from."""
+        self._report(churn=0.0)
+
+    def on_train_epoch_start(self) -> None:
+        """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
+        self._rng = np.random.default_rng((self.seed, self.current_epoch))
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Architecture step, recovery, weights step, each on its schedule."""
+        weights_batch, arch_batch = bilevel(batch)
+        self.batches += 1
+        if self.current_epoch >= self.warmup_epochs:
+            if self.batches % self.signal.every == 0:
+                self._architecture_step(arch_batch)
+            if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
+                self._recover()
+        self._weights_step(weights_batch, self._draw(batch_idx))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch, step the schedule, and recover if the schedule is by epoch."""
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        if self.current_epoch >= self.warmup_epochs:
+            self.log("arch/loss", self.arch_loss)
+        schedulers = self.lr_schedulers()
+        if isinstance(schedulers, LRScheduler):
+            schedulers.step()
+        if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
+            self._recover()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counters and the visited architectures go beside the tensors."""
+        checkpoint["search"] = {
+            "batches": self.batches,
+            "recoveries": self.recoveries,
+            "visited": sorted(self.visited),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept."""
+        state = checkpoint["search"]
+        self.batches, self.recoveries = state["batches"], state["recoveries"]
+        self.visited = set(state["visited"])
+
+    def _architecture_step(self, batch: ImageBatch) -> None:
+        images, labels = batch
+        step = self.signal.step(
+            self.architecture, self.network, images, lambda logits: functional.cross_entropy(logits, labels), self._rng
+        )
+        self.arch_loss(step.loss, len(labels))
+        # every rank saw other images; the mean keeps b, hence the support, the same on all of them
+        self.architecture.b.grad = self.trainer.strategy.reduce(step.gradient, reduce_op="mean")
+        # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
+        self.trainer.optimizers[1].step()
+        self.architecture.b.grad = None
+
+    def _weights_step(self, batch: ImageBatch, support: Support) -> None:
+        images, labels = batch
+        optimizer = self.optimizers()[0]  # type: ignore[index]
+        optimizer.zero_grad()
+        logits = self.network(images, support, self._weights_for(support))
+        loss = functional.cross_entropy(logits, labels)
+        self.manual_backward(loss)
+        if self.gradient_clip > 0:
+            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+        optimizer.step()
+        self.train_loss(loss.detach(), len(labels))
+        self.train_accuracy(logits.detach(), labels)
+
+    def _weights_for(self, support: Support) -> Tensor:
+        """Recovered supports enter with their architecture weights, drawn ones with equal weights of norm 1."""
+        if support == self.support:
+            return self.architecture.weights().detach()
+        s = self.space.inputs_per_node
+        return torch.full((len(support), s), s**-0.5, device=self.device)
+
+    def _draw(self, batch_idx: int) -> Support:
+        if self.current_epoch < self.warmup_epochs:
+            return UniformSampling().draw(self.space, self.support, 0.0, self._rng)
+        epochs = max((self.trainer.max_epochs or 0) - self.warmup_epochs, 1)
+        done = self.current_epoch - self.warmup_epochs + batch_idx / self.trainer.num_training_batches
+        return self.sampling.draw(self.space, self.support, min(done / epochs, 1.0), self._rng)
+
+    def _recover(self) -> None:
+        old = self.architecture.indices.cpu()
+        recovery = self.architecture.recover()
+        self.recoveries += 1
+        self.visited.add(self.support)
+        self._report(churn=float(support_churn(old, recovery.support)))
+
+    def _report(self, churn: float) -> None:
+        self.tell_listeners(
+            RecoveryReport(
+                count=self.recoveries,
+                epoch=self.current_epoch,
+                batch=self.batches,
+                support=self.support,
+                genotype=self.genotype,
+                churn=churn,
+                visited=len(self.visited),
+                code=self.architecture.code.cpu().clone(),
+                certificate=self.architecture.certificate,
+            )
+        )

@@ -1,0 +1,196 @@
+"""Rules a support must obey, within one block and over several blocks together."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparsenas.errors import RecoveryError
+
+
+@dataclass(frozen=True)
+class Cap:
+    """At most ``at_most`` kept candidates from a set, counted over several blocks (e.g. two skips in a cell).
+
+    Attributes:
+        members: One entry per block of the problem: the counted candidate indices of that block.
+        at_most: Largest allowed count.
+        blocks: Blocks over which is counted; entries of ``members`` for other blocks are not read.
+        name: Name for messages.
+    """
+
+    members: tuple[tuple[int, ...], ...]
+    at_most: int
+    blocks: tuple[int, ...]
+    name: str = "cap"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The summed costs of the kept candidates of several blocks may not exceed ``at_most``.
+
+    Attributes:
+        costs: One entry per block of the problem: the cost of each of its candidates, in any unit.
+        at_most: Largest allowed sum, in the same unit. Sums within a relative 1e-9 of it count as met, so that the
+            order of a floating-point sum cannot decide.
+        blocks: Blocks over which is summed; entries of ``costs`` for other blocks are not read.
+        name: Name for messages.
+    """
+
+    costs: tuple[tuple[float, ...], ...]
+    at_most: float
+    blocks: tuple[int, ...]
+    name: str = "budget"
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """All rules of a recovery problem. The default allows every support.
+
+    ``groups`` with ``max_per_group=1`` keeps a block's candidates on distinct edges; with ``min_per_group=1`` as well
+    every edge keeps exactly one.
+
+    Attributes:
+        groups: Per block, the group (edge) of each candidate; read only when a limit per group is set.
+        max_per_group: Most kept candidates of one group of a block.
+        min_per_group: Fewest kept candidates of each group of a block.
+        forbidden: Per block, candidates that are never kept.
+        caps: Counts limited over several blocks.
+        budgets: Sums limited over several blocks.
+    """
+
+    groups: tuple[tuple[int, ...], ...] | None = None
+    max_per_group: int | None = None
+    min_per_group: int | None = None
+    forbidden: tuple[tuple[int, ...], ...] | None = None
+    caps: tuple[Cap, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+    @property
+    def grouped(self) -> bool:
+        """Whether a limit per group is set."""
+        return self.max_per_group is not None or self.min_per_group is not None
+
+    @property
+    def joint(self) -> tuple[Cap | Budget, ...]:
+        """Rules over several blocks."""
+        return (*self.caps, *self.budgets)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether every support is allowed."""
+        return not (self.grouped or self.joint or any(self.forbidden or ()))
+
+    def allowed(self, block: int, size: int) -> tuple[int, ...]:
+        """Candidates of a block that are not forbidden, ascending."""
+        forbidden = set(self.forbidden[block]) if self.forbidden else set()
+        return tuple(candidate for candidate in range(size) if candidate not in forbidden)
+
+    def groups_of(self, block: int, size: int) -> tuple[int, ...]:
+        """Group of each candidate of a block; one group for all where no limit per group is set."""
+        return self.groups[block] if self.grouped and self.groups is not None else (0,) * size
+
+    def check(self, sizes: Sequence[int], sparsity: int) -> None:
+        """Check the rules against the blocks, and that each block alone has a feasible support.
+
+        Args:
+            sizes: Candidates of each block.
+            sparsity: Support size ``s``.
+
+        Raises:
+            RecoveryError: Saying which rule is malformed, or which one a block cannot meet.
+        """
+        self._check_form(sizes)
+        for block, size in enumerate(sizes):
+            allowed = self.allowed(block, size)
+            if len(allowed) < sparsity:
+                raise RecoveryError(
+                    f"block {block}: {sparsity} candidates must be kept, but constraints.forbidden leaves "
+                    f"{len(allowed)} of {size}"
+                )
+            if self.grouped:
+                self._check_groups(block, size, allowed, sparsity)
+
+    def _check_groups(self, block: int, size: int, allowed: Sequence[int], sparsity: int) -> None:
+        """Check that ``sparsity`` lies between what the limits per group enforce and what they permit."""
+        groups = self.groups_of(block, size)
+        counts = {group: sum(groups[candidate] == group for candidate in allowed) for group in set(groups)}
+        fewest, most = self.min_per_group or 0, self.max_per_group if self.max_per_group is not None else size
+        short = sorted(group for group, count in counts.items() if count < fewest)
+        if short:
+            raise RecoveryError(
+                f"block {block}: constraints.min_per_group is {fewest}, but group {short[0]} has only "
+                f"{counts[short[0]]} allowed candidates"
+            )
+        least, reachable = fewest * len(counts), sum(min(count, most) for count in counts.values())
+        if not least <= sparsity <= reachable:
+            raise RecoveryError(
+                f"block {block}: the limits per group (at least {fewest}, at most {most}, {len(counts)} groups) allow "
+                f"supports of {least} to {reachable} candidates; the sparsity is {sparsity}"
+            )
+
+    def _check_form(self, sizes: Sequence[int]) -> None:
+        """Check lengths, ranges and signs."""
+        if self.grouped:
+            if self.groups is None:
+                raise RecoveryError(
+                    "constraints.max_per_group/min_per_group is set, but constraints.groups is not; "
+                    "give the group of every candidate"
+                )
+            _check_per_candidate("constraints.groups", self.groups, range(len(sizes)), sizes)
+            fewest, most = self.min_per_group or 0, self.max_per_group
+            if fewest < 0 or (most is not None and most < max(fewest, 1)):
+                raise RecoveryError(
+                    f"constraints.min_per_group is {self.min_per_group} and max_per_group is {most}; "
+                    "expected 0 <= min_per_group <= max_per_group and max_per_group >= 1"
+                )
+        if self.forbidden is not None:
+            _check_indices("constraints.forbidden", self.forbidden, range(len(sizes)), sizes)
+        for rule in self.joint:
+            _check_blocks(rule, len(sizes))
+        for cap in self.caps:
+            _check_indices(f"cap {cap.name!r}: members", cap.members, cap.blocks, sizes)
+        for budget in self.budgets:
+            _check_per_candidate(f"budget {budget.name!r}: costs", budget.costs, budget.blocks, sizes)
+            if not all(math.isfinite(cost) for block in budget.blocks for cost in budget.costs[block]):
+                raise RecoveryError(f"budget {budget.name!r}: costs must be finite numbers")
+
+
+def _check_blocks(rule: Cap | Budget, blocks: int) -> None:
+    """Check the block list and the limit of a joint rule."""
+    kind = type(rule).__name__.lower()
+    if not rule.blocks or len(set(rule.blocks)) < len(rule.blocks):
+        raise RecoveryError(f"{kind} {rule.name!r}: blocks is {list(rule.blocks)}; list at least one block, each once")
+    for block in rule.blocks:
+        if not 0 <= block < blocks:
+            raise RecoveryError(f"{kind} {rule.name!r}: there is no block {block}; blocks are 0 to {blocks - 1}")
+    if not math.isfinite(rule.at_most):
+        raise RecoveryError(f"{kind} {rule.name!r}: at_most is {rule.at_most}; it must be a finite number")
+
+
+def _check_length(what: str, rows: Sequence[Sequence[float]], sizes: Sequence[int]) -> None:
+    if len(rows) != len(sizes):
+        raise RecoveryError(f"{what} has {len(rows)} entries; expected one per block, {len(sizes)}")
+
+
+def _check_per_candidate(
+    what: str, rows: Sequence[Sequence[float]], blocks: Sequence[int], sizes: Sequence[int]
+) -> None:
+    """Check that there is one row per block, and one number per candidate in the rows that are read."""
+    _check_length(what, rows, sizes)
+    for block in blocks:
+        if len(rows[block]) != sizes[block]:
+            raise RecoveryError(
+                f"{what} of block {block} has {len(rows[block])} numbers; expected one per candidate, {sizes[block]}"
+            )
+
+
+def _check_indices(what: str, rows: Sequence[Sequence[int]], blocks: Sequence[int], sizes: Sequence[int]) -> None:
+    """Check that there is one row per block, and only candidate indices in the rows that are read."""
+    _check_length(what, rows, sizes)
+    for block in blocks:
+        last = sizes[block] - 1
+        for candidate in rows[block]:
+            if not 0 <= candidate <= last:
+                raise RecoveryError(
+                    f"{what} of block {block}: there is no candidate {candidate}; candidates are 0 to {last}"
+                )

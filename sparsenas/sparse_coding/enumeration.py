@@ -1,0 +1,92 @@
+"""Feasible supports of a block, and the subspaces their columns span."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparsenas.errors import RecoveryError
+from sparsenas.sparse_coding.constraints import Constraints
+
+#: Most supports that are enumerated per block: 5e4 (four of 35 candidates, m = 8) take about 50 MB of bases.
+MAX_SUPPORTS = 100_000
+
+
+def feasible_supports(size: int, sparsity: int, constraints: Constraints, block: int) -> NDArray[np.int64]:
+    """All supports of one block that its own rules allow (limits per group, forbidden candidates).
+
+    Supports grow by one ascending candidate at a time and are dropped as soon as they cannot be completed, so
+    "exactly one per edge" costs no more than its own supports.
+
+    Args:
+        size: Candidates ``n`` of the block.
+        sparsity: Support size ``s``.
+        constraints: Checked rules.
+        block: Index of the block.
+
+    Returns:
+        Supports in lexicographic order, shape ``(P, s)``, indices ascending.
+
+    Raises:
+        RecoveryError: If there are more than ``MAX_SUPPORTS``.
+    """
+    allowed = constraints.allowed(block, size)
+    _, groups = np.unique(constraints.groups_of(block, size), return_inverse=True)
+    most = constraints.max_per_group if constraints.max_per_group is not None else sparsity
+    supports = np.empty((1, 0), dtype=np.int64)
+    for missing in reversed(range(sparsity)):
+        grown: list[NDArray[np.int64]] = []
+        for candidate in allowed[: len(allowed) - missing]:
+            kept = supports[(supports < candidate).all(1)]
+            kept = kept[(groups[kept] == groups[candidate]).sum(1) < most]
+            kept = np.column_stack([kept, np.full(len(kept), candidate)])
+            if constraints.min_per_group:
+                later = groups[[other for other in allowed if other > candidate]]
+                kept = kept[_completable(groups[kept], later, missing, constraints.min_per_group, groups.max() + 1)]
+            grown.append(kept)
+        if sum(map(len, grown)) > MAX_SUPPORTS:
+            raise RecoveryError(
+                f"block {block}: more than {MAX_SUPPORTS:,} supports of {sparsity} out of {size} candidates; "
+                "use LarsSolver without constraints (it enumerates nothing), fewer candidates or tighter limits"
+            )
+        supports = np.concatenate(grown)
+    return supports[np.lexsort(supports.T[::-1])]
+
+
+def _completable(
+    kept: NDArray[np.int64], later: NDArray[np.int64], missing: int, fewest: int, groups: int
+) -> NDArray[np.bool_]:
+    """Whether partial supports can still reach ``fewest`` per group with ``missing`` of the ``later`` candidates.
+
+    Args:
+        kept: Groups of the candidates kept so far, shape ``(P, k)``.
+        later: Groups of the candidates still to come.
+        missing: Candidates still to be added.
+        fewest: Fewest candidates per group.
+        groups: Number of groups.
+    """
+    counts = (kept[:, :, None] == np.arange(groups)).sum(1)
+    lacking = np.maximum(fewest - counts, 0)
+    available = np.bincount(later, minlength=groups)
+    result: NDArray[np.bool_] = (lacking <= available).all(1) & (lacking.sum(1) <= missing)
+    return result
+
+
+def subspaces(columns: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Orthonormal basis and pseudo-inverse of stacks of columns, also of dependent ones.
+
+    Singular values below ``max(m, s) * eps`` of the largest count as zero: their basis vectors are set to zero, so
+    that :math:`\|Q^\top b\|^2` is the energy of ``b`` in the span whatever its dimension.
+
+    Args:
+        columns: ``A_S``, shape ``(..., m, s)``, float64.
+
+    Returns:
+        Basis ``Q`` of shape ``(..., m, min(m, s))`` and pseudo-inverse of shape ``(..., s, m)``.
+    """
+    left, values, right = torch.linalg.svd(columns, full_matrices=False)
+    threshold = values[..., :1] * (max(columns.shape[-2:]) * torch.finfo(columns.dtype).eps)
+    nonzero = values > threshold
+    basis = left * nonzero[..., None, :]
+    inverse = torch.where(nonzero, 1 / torch.where(nonzero, values, 1.0), 0.0)
+    return basis, (right.mT * inverse[..., None, :]) @ left.mT

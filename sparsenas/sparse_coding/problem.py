@@ -1,0 +1,196 @@
+"""The sparse-recovery problem of all blocks of all cells, and what can be computed once for it."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsenas.errors import RecoveryError
+from sparsenas.sparse_coding.constraints import Constraints
+from sparsenas.sparse_coding.enumeration import feasible_supports, subspaces
+from sparsenas.sparse_coding.selection import JointSelector
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveryProblem:
+    r"""Find for every block a code with ``s`` non-zeros such that :math:`A z \approx b`.
+
+    What depends on the problem only (feasible supports, their subspaces, Lipschitz constants) is computed on first use
+    and kept; ``b`` is an argument of :meth:`Solver.solve`.
+
+    Attributes:
+        dictionary: ``A`` of every block, shape ``(B, m, n_max)``, float64; columns past a block's size are zero.
+        sizes: Candidates ``n`` of each block, length ``B``.
+        sparsity: Support size ``s``, the same for all blocks.
+        constraints: Rules for the supports.
+
+    Raises:
+        RecoveryError: If shapes, types or values are wrong; if ``m`` cannot identify ``s``-sparse codes; if a rule is
+            malformed or cannot be met (the message names it and the smallest value that can).
+    """
+
+    dictionary: Tensor
+    sizes: tuple[int, ...]
+    sparsity: int
+    constraints: Constraints = field(default_factory=Constraints)
+
+    def __post_init__(self) -> None:
+        """Validate everything, including that a feasible selection exists."""
+        _check_dictionary(self.dictionary, self.sizes)
+        _check_sparsity(self.sparsity, self.dictionary.shape[1], self.sizes)
+        self.constraints.check(self.sizes, self.sparsity)
+        if self.constraints.joint:
+            self.selector  # noqa: B018  # built here so that rules nobody can meet are reported at once
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks ``B``."""
+        return len(self.sizes)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """True for candidates, False for padding, shape ``(B, n_max)``."""
+        device = self.dictionary.device
+        columns = torch.arange(self.dictionary.shape[2], device=device)
+        mask: Tensor = columns < torch.tensor(self.sizes, device=device)[:, None]
+        return mask
+
+    @cached_property
+    def lipschitz(self) -> Tensor:
+        r"""Largest eigenvalue of :math:`A^\top A` per block, shape ``(B,)``: a gradient step of 1/L is safe."""
+        norm: Tensor = torch.linalg.matrix_norm(self.dictionary, ord=2)
+        return norm.square()
+
+    @cached_property
+    def _supports(self) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], ...]:
+        """Feasible supports of each block, shapes ``(P_b, s)``."""
+        return tuple(
+            feasible_supports(size, self.sparsity, self.constraints, block) for block, size in enumerate(self.sizes)
+        )
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Number of feasible supports of each block."""
+        return tuple(map(len, self._supports))
+
+    @cached_property
+    def supports(self) -> Tensor:
+        """Feasible supports in lexicographic order, shape ``(B, P, s)``, int64; blocks with fewer are padded with 0.
+
+        Raises:
+            RecoveryError: If there are too many to enumerate.
+        """
+        padded = np.zeros((self.blocks, max(self.counts), self.sparsity), dtype=np.int64)
+        for block, rows in enumerate(self._supports):
+            padded[block, : len(rows)] = rows
+        return torch.from_numpy(padded).to(self.dictionary.device)
+
+    @cached_property
+    def feasible(self) -> Tensor:
+        """True for supports, False for padding, shape ``(B, P)``."""
+        device = self.dictionary.device
+        rows = torch.arange(max(self.counts), device=device)
+        feasible: Tensor = rows < torch.tensor(self.counts, device=device)[:, None]
+        return feasible
+
+    @cached_property
+    def _subspaces(self) -> tuple[Tensor, Tensor]:
+        supports = self.supports.flatten(1)[:, None, :].expand(-1, self.dictionary.shape[1], -1)
+        columns = self.dictionary.gather(2, supports).view(*supports.shape[:2], -1, self.sparsity).transpose(1, 2)
+        basis, inverse = subspaces(columns)  # (B, P, m, k), (B, P, s, m)
+        basis = basis * self.feasible[:, :, None, None]
+        return basis.permute(0, 2, 3, 1).contiguous(), inverse.contiguous()
+
+    @property
+    def basis(self) -> Tensor:
+        """Orthonormal basis of the span of every support, shape ``(B, m, k, P)``, ``k = min(m, s)``; zero if padding.
+
+        Supports come last, because products and sums along the other axes then run several times faster.
+        """
+        return self._subspaces[0]
+
+    @property
+    def pseudo_inverse(self) -> Tensor:
+        """Pseudo-inverse of the columns of every support, shape ``(B, P, s, m)``."""
+        return self._subspaces[1]
+
+    @cached_property
+    def selector(self) -> JointSelector:
+        """Solves for the best supports under caps and budgets.
+
+        Raises:
+            RecoveryError: If no selection meets them.
+        """
+        return JointSelector(self._supports, self.constraints)
+
+    def select(self, scores: Tensor) -> Tensor:
+        """The feasible selection with the largest sum of scores.
+
+        Args:
+            scores: Score of every support, shape ``(B, P)``, >= 0; padding is not read but must not exceed the best.
+
+        Returns:
+            Index of the chosen support of each block, shape ``(B,)``; the first one among equals.
+        """
+        if not self.constraints.joint:
+            return scores.argmax(1)
+        rows = scores.cpu().numpy()
+        chosen = self.selector.best([row[:count] for row, count in zip(rows, self.counts, strict=True)])
+        return torch.from_numpy(chosen).to(scores.device)
+
+    def check_target(self, b: Tensor) -> Tensor:
+        """``b`` as a solver wants it: detached, float64, on the dictionary's device.
+
+        Args:
+            b: Compressed parameters, shape ``(B, m)``.
+
+        Raises:
+            RecoveryError: If the shape is wrong or a number is not finite.
+        """
+        expected = (self.blocks, self.dictionary.shape[1])
+        if b.shape != expected:
+            raise RecoveryError(f"b has shape {tuple(b.shape)}; the problem has {self.blocks} blocks: {expected}")
+        b = b.detach().to(self.dictionary)
+        finite = torch.isfinite(b).all(1)
+        if not finite.all():
+            block = int((~finite).nonzero()[0])
+            raise RecoveryError(f"b of block {block} is not finite: {b[block].tolist()}; the search has diverged")
+        return b
+
+
+def _check_dictionary(dictionary: Tensor, sizes: tuple[int, ...]) -> None:
+    if dictionary.ndim != 3 or 0 in dictionary.shape:
+        raise RecoveryError(f"dictionary has shape {tuple(dictionary.shape)}; expected (blocks, m, largest block)")
+    if dictionary.dtype != torch.float64:
+        raise RecoveryError(f"dictionary is {dictionary.dtype}; recovery computes in torch.float64")
+    blocks, _, columns = dictionary.shape
+    if len(sizes) != blocks:
+        raise RecoveryError(
+            f"sizes lists {len(sizes)} blocks, the dictionary of shape {tuple(dictionary.shape)} {blocks}"
+        )
+    for block, size in enumerate(sizes):
+        if not 1 <= size <= columns:
+            raise RecoveryError(f"block {block}: size is {size}; the dictionary has 1 to {columns} columns for it")
+        if not torch.isfinite(dictionary[block]).all():
+            raise RecoveryError(f"block {block}: the dictionary holds numbers that are not finite")
+        if dictionary[block, :, size:].any():
+            raise RecoveryError(f"block {block}: columns past its size {size} must be zero")
+
+
+def _check_sparsity(sparsity: int, rows: int, sizes: tuple[int, ...]) -> None:
+    """Check ``s`` and ``m``.
+
+    Two different ``s``-sparse codes differ in up to 2s entries; fewer than min(2s, n) rows cannot tell all apart.
+    """
+    if sparsity < 1:
+        raise RecoveryError(f"sparsity is {sparsity}; keep at least 1 candidate per block")
+    for block, size in enumerate(sizes):
+        if sparsity > size:
+            raise RecoveryError(f"block {block}: sparsity is {sparsity}, but the block has only {size} candidates")
+        if rows < min(2 * sparsity, size):
+            raise RecoveryError(
+                f"block {block}: m is {rows}; identifying codes with {sparsity} non-zeros among {size} candidates "
+                f"needs m >= {min(2 * sparsity, size)}"
+            )

@@ -1,0 +1,197 @@
+"""One support per block, the best sum of scores under rules over several blocks: exact dynamic programming."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsenas.errors import RecoveryError
+from sparsenas.sparse_coding.constraints import Cap, Constraints
+from sparsenas.sparse_coding.relaxation import Options, Relaxation, relax
+
+#: Relative slack of a budget, so that the order of a floating-point sum cannot decide whether it is met.
+SLACK = 1e-9
+
+#: Partial selections from which on computing bounds costs less than it saves.
+WIDE = 2_000
+
+#: Relative slack of bounds, so that rounding cannot cut off the best selection.
+ROUNDING = 1e-9
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Supports of one block, sorted by what they use of the limits (their signature).
+
+    Attributes:
+        order: Supports sorted by signature, shape ``(P,)``; within one signature in enumeration order.
+        starts: First position of each signature in ``order``, shape ``(U,)``.
+        use: Use of each signature, shape ``(U, D)``.
+        use_of: Use of each support in enumeration order, shape ``(P, D)``.
+    """
+
+    order: Ints
+    starts: Ints
+    use: Floats
+    use_of: Floats
+
+    def options(self, scores: Floats) -> Options:
+        """First best support of every signature, without signatures that another one dominates."""
+        ordered = scores[self.order]
+        best = np.maximum.reduceat(ordered, self.starts)
+        hits = np.flatnonzero(ordered == np.repeat(best, np.diff(self.starts, append=len(ordered))))
+        support = self.order[hits[np.searchsorted(hits, self.starts)]]
+        front = non_dominated(best, self.use)
+        return Options(support[front], best[front], self.use[front])
+
+
+class JointSelector:
+    r"""Chooses one support per block: the largest sum of scores that meets every cap and budget, exactly.
+
+    Partial selections grow block by block. One is dropped when it cannot meet a limit any more; when it is dominated:
+    another one uses no more of any limit and scores at least as much; or, once there are many, when by a Lagrangian
+    bound it cannot reach the best selection known. How much of a limit is used is forgotten once the remaining blocks
+    cannot exhaust it. Deterministic, also among equals.
+
+    Args:
+        supports: Feasible supports of each block, shapes ``(P, s)``.
+        constraints: Checked rules.
+
+    Raises:
+        RecoveryError: If no selection meets the rules; names the rule and the smallest value that can be met.
+    """
+
+    def __init__(self, supports: Sequence[NDArray[np.int64]], constraints: Constraints) -> None:
+        rules = constraints.joint
+        slack = np.array([0.0 if isinstance(rule, Cap) else SLACK for rule in rules])
+        self._at_most = np.array([rule.at_most for rule in rules], np.float64)
+        self._limits = self._at_most + slack * np.abs(self._at_most)
+        self._blocks = [_signatures(_use(block, rows, constraints)) for block, rows in enumerate(supports)]
+        self._least = _sums_of_later(np.stack([block.use.min(0) for block in self._blocks]))
+        self._most = _sums_of_later(np.stack([block.use.max(0) for block in self._blocks]))
+        self._check(constraints)
+
+    def best(self, scores: Sequence[Floats]) -> Ints:
+        """Index of the chosen support of each block.
+
+        Args:
+            scores: Score of every support of each block, shapes ``(P,)``, finite.
+
+        Returns:
+            Indices into the supports, shape ``(B,)``.
+        """
+        free = np.array([int(row.argmax()) for row in scores], dtype=np.int64)
+        used = sum(block.use_of[index] for block, index in zip(self._blocks, free, strict=True))
+        if (used <= self._limits).all():
+            return free
+        found = self._search([block.options(row) for block, row in zip(self._blocks, scores, strict=True)])
+        assert found is not None, "the constructor found a feasible selection"
+        return found
+
+    def _search(self, options: list[Options]) -> Ints | None:
+        """Chosen support of each block by dynamic programming, or None if no selection is feasible."""
+        relaxed: Relaxation | None = None
+        total, used = np.zeros(1), np.zeros((1, len(self._limits)))
+        chosen = np.empty((1, 0), dtype=np.int64)
+        for position, block in enumerate(options):
+            if relaxed is None and len(total) * len(block.score) > WIDE:
+                relaxed = relax(options, self._limits)
+                if relaxed.known >= relaxed.bound:
+                    return np.array([block.support[pick] for block, pick in zip(options, relaxed.choice, strict=True)])
+            total = (total[:, None] + block.score).ravel()
+            used = (used[:, None] + block.use).reshape(len(total), -1)
+            useful = (used + self._least[position] <= self._limits).all(1)
+            if relaxed is not None:
+                useful &= relaxed.reachable(position, total, used) >= relaxed.known - ROUNDING * abs(relaxed.known)
+            parents, added = np.divmod(np.flatnonzero(useful), len(block.score))
+            total, used = total[useful], self._forget(used[useful], position)
+            chosen = np.column_stack([chosen[parents], block.support[added]])
+            front = non_dominated(total, used)
+            total, used, chosen = total[front], used[front], chosen[front]
+        return chosen[int(total.argmax())] if len(total) else None
+
+    def _forget(self, used: Floats, position: int) -> Floats:
+        """Lift uses that the blocks after ``position`` cannot bring over a limit to one common value.
+
+        It is taken from ``at_most`` without slack, so that rounding cannot bring the lifted sum over the limit.
+        """
+        lifted: Floats = np.maximum(used, self._at_most - self._most[position])
+        return lifted
+
+    def _check(self, constraints: Constraints) -> None:
+        """Make sure that each rule alone, and all rules together, can be met."""
+        least = self._least[0] + self._blocks[0].use.min(0)
+        for rule, value, limit in zip(constraints.joint, least, self._limits, strict=True):
+            if value > limit:
+                raise RecoveryError(
+                    f"{type(rule).__name__.lower()} {rule.name!r}: at_most is {rule.at_most:g}, but the smallest value "
+                    f"any support of blocks {', '.join(map(str, rule.blocks))} achieves is {value:g}"
+                )
+        if self._search([block.options(np.zeros(len(block.order))) for block in self._blocks]) is None:
+            names = ", ".join(repr(rule.name) for rule in constraints.joint)
+            values = ", ".join(f"{value:g}" for value in least)
+            raise RecoveryError(
+                f"no support meets {names} together, although each alone can be met (smallest values {values}); "
+                "raise at_most of one of them"
+            )
+
+
+def non_dominated(score: Floats, use: Floats) -> Ints:
+    """Indices of the selections that no other one dominates: uses no more of anything and scores at least as much.
+
+    Args:
+        score: Shape ``(N,)``.
+        use: Shape ``(N, D)``.
+
+    Returns:
+        Indices, best score first; of equal selections only the first one.
+    """
+    varying = use[:, (use != use[:1]).any(0)]
+    order = np.lexsort((*varying.T[::-1], -score))
+    front: Ints = order[_staircase(varying[order])]
+    return front
+
+
+def _staircase(use: Floats) -> Ints:
+    """Rows that use less of something than every row kept before them; the first row is kept."""
+    if use.shape[1] == 0:
+        return np.zeros(1, dtype=np.int64)
+    if use.shape[1] == 1:
+        lowest = np.minimum.accumulate(use[:, 0])
+        return np.flatnonzero(np.concatenate([[True], use[1:, 0] < lowest[:-1]]))
+    kept: list[int] = []
+    remaining = np.arange(len(use))
+    while len(remaining):
+        kept.append(int(remaining[0]))
+        remaining = remaining[(use[remaining] < use[remaining[0]]).any(1)]
+    return np.array(kept, dtype=np.int64)
+
+
+def _use(block: int, supports: NDArray[np.int64], constraints: Constraints) -> Floats:
+    """What each support of a block uses of every cap and budget, shape ``(P, D)``."""
+    columns = []
+    for cap in constraints.caps:
+        members = cap.members[block] if block in cap.blocks else ()
+        columns.append(np.isin(supports, np.array(members, dtype=np.int64)).sum(1))
+    for budget in constraints.budgets:
+        costs = np.array(budget.costs[block], np.float64) if block in budget.blocks else None
+        columns.append(np.zeros(len(supports)) if costs is None else costs[supports].sum(1))
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _signatures(use: Floats) -> _Block:
+    """Sort the supports of a block by what they use."""
+    unique, inverse = np.unique(use, axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    order = np.argsort(inverse, kind="stable")
+    return _Block(order, np.searchsorted(inverse[order], np.arange(len(unique))), unique, use)
+
+
+def _sums_of_later(rows: Floats) -> Floats:
+    """For each row, the sum of the rows after it."""
+    sums: Floats = rows[::-1].cumsum(0)[::-1] - rows
+    return sums

@@ -1,0 +1,155 @@
+"""Train the derived net of a genotype from scratch."""
+
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks import DerivedNet, NormOptions, StemName
+from sparsenas.spaces import PUBLISHED, Genotype
+
+Stage = Literal["train", "val", "test"]
+
+
+def read_genotype(text: str) -> Genotype:
+    """A genotype from what a user may write: a published name, a file, JSON text, or the printed form.
+
+    Raises:
+        GenotypeError: If it is none of these.
+    """
+    if text in PUBLISHED:
+        return PUBLISHED[text]
+    if text.lstrip().startswith("{"):
+        return Genotype.from_json(text, "genotype")
+    if text.lstrip().startswith("Genotype("):
+        return Genotype.from_printed(text, "genotype")
+    return Genotype.load(text)
+
+
+class StandAloneTraining(pl.LightningModule):
+    """Train one genotype's network on its own; its accuracy is the stand-alone accuracy.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        genotype: File written by a search, a published name such as ``darts_v2``, or the text itself. The checkpoint keeps
+            the text, so the file is not needed again.
+        channels: Channels of the first cell.
+        cells: Number of cells.
+        stem: Kind of stem.
+        norms: Batch-norm options of the cells.
+        auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
+        drop_path: Drop-path probability at the last epoch; it grows linearly from 0.
+        label_smoothing: Label smoothing of the training loss.
+        optimizer: Makes the optimizer.
+        scheduler: Makes the learning-rate schedule, stepped once per epoch.
+        seed: Seeds drop-path, anew at every epoch, so that a resumed run repeats an uninterrupted one.
+
+    Raises:
+        GenotypeError: If the genotype cannot be read.
+        ConfigError: If a number is out of range, or the images are too small.
+
+    Source: evaluation recipe of Liu et al., DARTS (ICLR 2019), which ISTA-NAS and its peers share.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        genotype: str,
+        channels: int = 36,
+        cells: int = 20,
+        stem: StemName = "cifar",
+        norms: NormOptions = NormOptions(),  # noqa: B008 - frozen
+        auxiliary_weight: float = 0.4,
+        drop_path: float = 0.2,
+        label_smoothing: float = 0.0,
+        optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        scheduler: LRSchedulerCallable | None = None,
+        seed: int = 0,
+    ) -> None:
+        if auxiliary_weight < 0 or not 0.0 <= drop_path < 1.0 or not 0.0 <= label_smoothing < 1.0:
+            raise ConfigError(
+                f"auxiliary_weight={auxiliary_weight}, drop_path={drop_path}, label_smoothing={label_smoothing}; "
+                "the first is at least 0, the others lie in [0, 1)"
+            )
+        super().__init__()
+        self.genotype = read_genotype(genotype)
+        self.save_hyperparameters(ignore=["norms", "optimizer", "scheduler"])
+        self.hparams["genotype"] = self.genotype.to_json()
+        network = DerivedNet(
+            self.genotype, image_shape, num_classes, channels, cells, stem, auxiliary_weight > 0, norms
+        )
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.auxiliary_weight = auxiliary_weight
+        self.drop_path = drop_path
+        self.label_smoothing = label_smoothing
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.seed = seed
+        self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in ("train", "val", "test")})
+        self.accuracies = torch.nn.ModuleDict(
+            {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in ("train", "val", "test")}
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, classes)``."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and, if asked for, its schedule by epoch."""
+        optimizer = self.optimizer(self.network.parameters())
+        return [optimizer], [] if self.scheduler is None else [self.scheduler(optimizer)]
+
+    def on_train_epoch_start(self) -> None:
+        """Set this epoch's drop-path probability and seed its draws, different on every rank."""
+        epochs = self.trainer.max_epochs or 1
+        self.network.drop_path = self.drop_path * self.current_epoch / epochs
+        entropy = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Cross-entropy, plus the auxiliary classifier's."""
+        if not isinstance(batch, (tuple, list)):
+            raise ConfigError("stand-alone training needs one stream of training images: set data.arch_fraction to 0")
+        images, labels = batch
+        logits, auxiliary = self.network.forward_auxiliary(images)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self._log(logits, labels, loss.detach(), "train")
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * functional.cross_entropy(
+                auxiliary, labels, label_smoothing=self.label_smoothing
+            )
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Class probabilities, shape ``(B, classes)``."""
+        return self(batch[0]).softmax(1)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
+        images, labels = batch
+        logits = self(images)
+        self._log(logits, labels, functional.cross_entropy(logits, labels), stage)
+
+    def _log(self, logits: Tensor, labels: Tensor, loss: Tensor, stage: Stage) -> None:
+        mean, accuracy = self.losses[f"{stage}_loss"], self.accuracies[f"{stage}_acc"]
+        mean(loss, len(labels))
+        accuracy(logits.detach(), labels)
+        self.log_dict(
+            {f"{stage}/loss": mean, f"{stage}/acc": accuracy}, on_step=False, on_epoch=True, prog_bar=stage != "train"
+        )

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+
+from sparsenas.callbacks import CellFigures
+from sparsenas.errors import ConfigError
+from sparsenas.spaces import Genotype
+
+
+def test_cells_text_and_history_are_shown(fit):
+    done = fit(CellFigures(history_every_n_epochs=2))
+    events = done.events
+    assert {"genotype/cells", "genotype/support_history"} <= set(events.Tags()["images"])
+    assert [e.step for e in events.Images("genotype/cells")] == [4, 8]
+    assert [e.step for e in events.Images("genotype/support_history")] == [8, 8]
+    assert all(e.width > 300 and e.height > 100 for e in events.Images("genotype/cells"))
+    text = events.Tensors("genotype/json/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert Genotype.from_json(text) == done.search.genotype
+
+
+def test_unchanged_cells_are_drawn_once(fit):
+    callback = CellFigures()
+    done = fit(callback)
+    callback._draw_cells(done.trainer, done.search)
+    assert len(done.events.Images("genotype/cells")) == 2
+
+
+def test_cells_can_be_drawn_within_and_not_at_ends_of_epochs(fit):
+    callback = CellFigures(every_n_epochs=0, history_every_n_epochs=0, every_n_recoveries=3)
+    events = fit(callback).events
+    assert [e.step for e in events.Images("genotype/cells")] == [6, 8]
+    assert [e.step for e in events.Images("genotype/support_history")] == [8]
+
+
+def test_nothing_is_drawn_without_tensorboard(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsenas.callbacks.figures.draw_genotype", lambda *_, **__: pytest.fail("drawn"))
+    fit(CellFigures(), logger=False)
+    fit(CellFigures(), logger=CSVLogger(str(tmp_path)))
+
+
+def test_history_survives_a_resume(fit, tmp_path):
+    saving = ModelCheckpoint(str(tmp_path / "saved"), save_last=True)
+    fit(CellFigures(), saving, epochs=1, enable_checkpointing=True, logger=False)
+    resumed, whole = CellFigures(), CellFigures()
+    last = str(tmp_path / "saved" / "last.ckpt")
+    assert torch.load(last, weights_only=True)["callbacks"]["CellFigures"]["counts"].tolist() == [0, 1, 2]
+    fit(resumed, epochs=2, ckpt_path=last, logger=False)
+    fit(whole, epochs=2, logger=False)
+    assert resumed._recoveries == whole._recoveries
+    assert [count for count, _, _ in whole._recoveries] == [0, 1, 2, 3, 4]
+
+
+def test_state_makes_a_round_trip_also_when_empty():
+    callback = CellFigures()
+    callback.load_state_dict(CellFigures().state_dict())
+    assert callback.state_dict()["supports"].numel() == 0
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(ConfigError, match="history_every_n_epochs is -1; use 0 for never"):
+        CellFigures(history_every_n_epochs=-1)

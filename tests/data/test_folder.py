@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets.folder import pil_loader
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from sparsenas.data import ImageFolder
+from sparsenas.data.image_files import random_window
+from sparsenas.data.loading import Draw
+from sparsenas.errors import ConfigError, DataError
+
+OPTIONS = {"size": 8, "batch_size": 4, "eval_batch_size": 4, "num_workers": 0, "val_fraction": 0.2}
+
+
+@pytest.fixture
+def pictures(folder):
+    return folder({"bee": 20, "ant": 15, ".cache": 1})
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_in_all_stages(pictures, recorder, trainer, num_workers):
+    data, model = ImageFolder(str(pictures), **OPTIONS | {"num_workers": num_workers}), recorder()
+    assert data.image_shape == (3, 8, 8)
+    assert data.class_names == ("ant", "bee")
+    loop = trainer(max_epochs=2, enable_checkpointing=False)
+    loop.fit(model, data)
+    loop.test(model, data, verbose=False)
+    batches = [pair for batch in model.train_batches for pair in batch.values()] + model.eval_batches
+    for images, labels in batches:
+        assert images.shape == (len(labels), 3, 8, 8)
+        assert images.dtype == torch.float32
+    assert len(data.parts.split.train) + len(data.parts.split.val) + len(data.parts.test[1]) == 35
+
+
+def test_workers_change_nothing(pictures, recorder, trainer):
+    def run(num_workers):
+        model = recorder()
+        data = ImageFolder(str(pictures), **OPTIONS | {"num_workers": num_workers, "arch_fraction": 0.0})
+        trainer(max_epochs=2, enable_checkpointing=False, limit_train_batches=2).fit(model, data)
+        return torch.cat([images for images, _ in model.train_batches])
+
+    assert torch.equal(run(0), run(2))
+
+
+def test_grey(pictures):
+    data = ImageFolder(str(pictures), grey=True, **OPTIONS)
+    assert data.image_shape == (1, 8, 8)
+    images, _ = data.parts.weights[0][Draw(np.arange(3))]
+    assert images.shape == (3, 1, 8, 8)
+
+
+def test_parts_in_folders_of_their_own(folder, tmp_path):
+    folder({"ant": 10, "bee": 10}, "set/train")
+    folder({"bee": 3}, "set/val")
+    folder({"ant": 2, "bee": 4}, "set/test")
+    data = ImageFolder(str(tmp_path / "set"), **OPTIONS)
+    assert len(data.parts.split.train) == 20
+    assert data.source.labels("val").tolist() == [1, 1, 1]
+    assert data.source.labels("test").tolist() == [0, 0, 1, 1, 1, 1]
+    assert len(data.parts.val[1]) == 3
+    assert len(data.parts.test[1]) == 6
+
+
+def test_evaluation_sees_the_resized_centre(pictures):
+    exact = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights[0]
+    file = exact._files[0]  # 12 x 10: the shorter side is right, two rows are cut off
+    images, _ = exact[Draw(np.array([0]))]
+    assert torch.equal(images[0], pil_to_tensor(pil_loader(str(file)))[:, 1:11])
+
+
+def test_training_windows_depend_on_the_draw_only(pictures):
+    dataset = ImageFolder(str(pictures), **OPTIONS).parts.weights[0]
+    indices = np.arange(6)
+    first, again, other = (dataset[Draw(indices, entropy)][0] for entropy in ((0, 1), (0, 1), (0, 2)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    plain = ImageFolder(str(pictures), crop_scale=1.0, **OPTIONS).parts.weights[0]
+    assert torch.equal(plain[Draw(indices, (0, 1))][0], plain[Draw(indices)][0])
+
+
+def test_windows_lie_inside_and_cover_the_areas_asked_for():
+    rng = np.random.default_rng(0)
+    windows = np.array([random_window(300, 400, 0.25, rng) for _ in range(4000)])
+    top, left, height, width = windows.T
+    assert (windows >= 0).all()
+    assert (top + height <= 300).all()
+    assert (left + width <= 400).all()
+    share = height * width / (300 * 400)
+    assert 0.24 < share.min() < 0.27
+    assert share.max() > 0.97
+    ratio = width / height
+    assert 0.74 < ratio.min() < 0.76
+    assert 1.31 < ratio.max() < 1.35
+
+
+def test_window_of_a_very_long_image_is_the_centred_square():
+    assert random_window(10, 1000, 1.0, np.random.default_rng(0)) == (0, 495, 10, 10)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_unreadable_image_is_named(pictures, recorder, trainer, num_workers):
+    (pictures / "bee" / "03.png").write_bytes((pictures / "bee" / "04.png").read_bytes()[:60])
+    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    data = ImageFolder(str(pictures), **OPTIONS | statistics | {"num_workers": num_workers, "test_fraction": 0.2})
+    with pytest.raises(DataError, match=r"^\S*bee/03\.png: not a readable image \(.*\); replace or remove the file$"):
+        trainer(max_epochs=5, enable_checkpointing=False, num_sanity_val_steps=-1).fit(recorder(), data)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(DataError, match=r"gone: no such folder; data\.path must name one with a folder of images"):
+        ImageFolder(str(tmp_path / "gone"), size=8)
+
+
+@pytest.mark.parametrize(("counts", "message"), [({}, "none"), ({"ant": 3}, "ant")])
+def test_too_few_classes(folder, tmp_path, counts, message):
+    (tmp_path / "pictures").mkdir(exist_ok=True)
+    folder(counts)
+    with pytest.raises(DataError, match=rf"pictures: class folders: {message}; it needs at least two"):
+        ImageFolder(str(tmp_path / "pictures"), size=8)
+
+
+def test_class_without_images(folder):
+    with pytest.raises(DataError, match=r"bee: no images; a class folder holds at least one of \.jpg"):
+        ImageFolder(str(folder({"ant": 3, "bee": 0})), size=8)
+
+
+def test_class_that_training_does_not_know(folder, tmp_path):
+    folder({"ant": 10, "bee": 10}, "set/train")
+    folder({"ant": 3, "cat": 3}, "set/test")
+    data = ImageFolder(str(tmp_path / "set"), **OPTIONS)
+    data.setup("fit")
+    with pytest.raises(DataError, match=r"test/cat: .*train has no class of this name; both need the same classes"):
+        data.setup("test")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, r"data\.size is 0; it must be at least 1"),
+        ({"size": -3}, r"data\.size is -3; it must be at least 1"),
+        ({"size": 8, "eval_resize": 7}, r"data\.eval_resize is 7; it must be at least 8"),
+        ({"size": 8, "crop_scale": 0.0}, r"data\.crop_scale is 0\.0; it is a share of the area"),
+    ],
+)
+def test_options_out_of_range(pictures, options, message):
+    with pytest.raises(ConfigError, match=message):
+        ImageFolder(str(pictures), **options)

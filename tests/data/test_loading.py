@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.utilities import CombinedLoader
+
+from sparsenas.data.loading import BatchLoader, BatchSampler, Draw, InMemory
+from sparsenas.errors import DataError
+
+
+def indices(sampler):
+    return [draw.indices.tolist() for draw in sampler]
+
+
+def train(size=23, batch_size=4, **options):
+    return BatchSampler(np.arange(100, 100 + size), batch_size, train=True, **options)
+
+
+def test_training_drops_the_remainder_and_repeats_no_image():
+    batches = indices(train())
+    assert [len(batch) for batch in batches] == [4] * 5 == [4] * len(train())
+    seen = sum(batches, [])
+    assert len(set(seen)) == 20
+    assert set(seen) <= set(range(100, 123))
+
+
+def test_evaluation_keeps_order_and_all_images():
+    sampler = BatchSampler(np.arange(5, 15), 4, train=False)
+    assert indices(sampler) == [[5, 6, 7, 8], [9, 10, 11, 12], [13, 14]]
+    assert len(sampler) == 3
+    assert all(draw.entropy is None for draw in sampler)
+
+
+def test_order_is_a_function_of_seed_epoch_and_stream():
+    def order(epoch=0, **options):
+        sampler = train(**options)
+        sampler.set_epoch(epoch)
+        return indices(sampler)
+
+    assert order() == order()
+    assert order(epoch=1) == order(epoch=1)
+    assert len({str(o) for o in (order(), order(epoch=1), order(seed=1), order(stream=1))}) == 4
+
+
+def test_no_two_draws_share_their_randomness():
+    sampler = train()
+    entropies = [draw.entropy for _ in range(2) for draw in sampler]
+    assert len(set(entropies)) == 10
+
+
+def test_fixed_order_for_overfitting():
+    sampler = train(shuffle=False)
+    first = indices(sampler)
+    sampler.set_epoch(1)
+    assert indices(sampler) == first == indices(sampler)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_divide_one_order(world_size):
+    ranks = [indices(train(rank=rank, world_size=world_size)) for rank in range(world_size)]
+    assert len({len(batches) for batches in ranks}) == 1
+    seen = [index for batches in ranks for batch in batches for index in batch]
+    assert len(set(seen)) == len(seen)
+    whole = sum(indices(train(batch_size=1)), [])
+    for rank, batches in enumerate(ranks):
+        assert sum(batches, []) == whole[rank::world_size][: len(sum(batches, []))]
+
+
+def test_ranks_evaluate_equally_many_images_and_miss_none():
+    ranks = [indices(BatchSampler(np.arange(10), 2, train=False, rank=rank, world_size=4)) for rank in range(4)]
+    assert {len(sum(batches, [])) for batches in ranks} == {3}
+    assert {index for batches in ranks for batch in batches for index in batch} == set(range(10))
+
+
+def test_setting_the_epoch_after_making_the_iterator_counts():
+    late, early = train(), train()
+    iterator = iter(late)
+    late.set_epoch(3)
+    early.set_epoch(3)
+    assert [draw.indices.tolist() for draw in iterator] == indices(early)
+
+
+def streams():
+    data = InMemory(torch.arange(30, dtype=torch.uint8).view(30, 1, 1, 1), torch.arange(30))
+    samplers = {
+        "weights": BatchSampler(np.arange(18), 2, train=True, seed=1, stream=0),
+        "arch": BatchSampler(np.arange(18, 30), 3, train=True, seed=1, stream=1),
+    }
+    return {name: BatchLoader(data, sampler) for name, sampler in samplers.items()}
+
+
+def epochs(numbers):
+    """Labels of both streams over some epochs, as Lightning would draw them."""
+    loaders = streams()
+    combined = CombinedLoader(loaders, "max_size_cycle")
+    seen = []
+    for epoch in numbers:
+        iterator = iter(combined)
+        for loader in loaders.values():
+            loader.sampler.set_epoch(epoch)
+        seen.append([{name: labels.tolist() for name, (_, labels) in batch.items()} for batch, _, _ in iterator])
+    return seen
+
+
+def test_cycled_streams_resume_at_epoch_boundaries():
+    assert epochs(range(4))[2:] == epochs([2, 3])
+
+
+def test_cycled_stream_is_shuffled_anew_and_complete_within_each_pass():
+    batches = [batch["arch"] for batch in epochs([0])[0]]
+    assert len(batches) == 9
+    first, second = sum(batches[:4], []), sum(batches[4:8], [])
+    assert sorted(first) == sorted(second) == list(range(18, 30))
+    assert first != second
+
+
+def test_batches_are_pairs_of_tensors():
+    images, labels = next(iter(streams()["arch"]))
+    assert images.dtype == torch.uint8
+    assert images.shape == (3, 1, 1, 1)
+    assert labels.dtype == torch.int64
+    assert torch.equal(images.flatten().long(), labels)
+
+
+class Broken:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, draw: Draw):
+        if 5 in draw.indices:
+            raise DataError("b.png: not a readable image")
+        return torch.zeros(len(draw.indices), 1, 2, 2, dtype=torch.uint8), torch.from_numpy(draw.indices)
+
+
+def test_workers_give_the_same_batches_and_clean_errors():
+    sampler = BatchSampler(np.arange(8), 2, train=False)
+    loader = BatchLoader(Broken(), sampler, num_workers=1)
+    state = torch.get_rng_state()
+    for _ in range(2):  # workers outlive a pass
+        batches = iter(loader)
+        assert [next(batches)[1].tolist() for _ in range(2)] == [[0, 1], [2, 3]]
+        with pytest.raises(DataError, match=r"^b\.png: not a readable image$"):
+            next(batches)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,103 @@
+"""Counts of parameters and multiply-adds against formulas by hand and published figures."""
+
+import pytest
+import torch
+from torch import nn
+
+from sparsenas.complexity import Complexity, count_multiply_adds, count_parameters, describe
+from sparsenas.networks import DerivedNet
+from sparsenas.networks.operations import FactorizedReduce
+from sparsenas.spaces import PUBLISHED
+
+
+def small_network():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 5, padding=2, groups=8),
+        nn.Conv2d(8, 16, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(16, 10),
+    )
+
+
+def test_multiply_adds_of_a_small_network_by_hand():
+    pixels = 6 * 7  # of 11x13 at stride 2
+    expected = pixels * (3 * 8 * 9 + 8 * 25 + 8 * 16) + 16 * 10
+    assert count_multiply_adds(small_network(), (3, 11, 13)) == expected
+
+
+def test_parameters_of_a_small_network_by_hand():
+    assert count_parameters(small_network()) == 3 * 8 * 9 + 2 * 8 + (8 * 25 + 8) + (8 * 16 + 16) + (16 * 10 + 10)
+
+
+def test_shared_parameters_count_once():
+    layer = nn.Linear(4, 4)
+    assert count_parameters(nn.Sequential(layer, layer)) == 20
+
+
+def test_counting_changes_nothing():
+    network = small_network()
+    for module, training in zip(network, [True, False] * 4, strict=True):
+        module.train(training)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    generator = torch.get_rng_state()
+    describe(network, (3, 8, 8))
+    with pytest.raises(RuntimeError):
+        count_multiply_adds(network, (4, 8, 8))
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_auxiliary_head_is_left_out_unless_asked_for():
+    sizes = {"image_shape": (3, 16, 16), "num_classes": 10, "channels": 4, "cells": 4}
+    plain = DerivedNet(PUBLISHED["darts_v2"], **sizes)
+    with_head = DerivedNet(PUBLISHED["darts_v2"], auxiliary=True, **sizes)
+    assert describe(with_head, (3, 16, 16)) == describe(plain, (3, 16, 16))
+    assert count_parameters(with_head, auxiliary=True) == sum(p.numel() for p in with_head.parameters())
+    assert count_parameters(with_head, auxiliary=True) > count_parameters(plain)
+    assert count_parameters(nn.Sequential(with_head)) == count_parameters(plain)  # wherever the head is
+
+
+def test_cost_of_a_published_network():
+    with torch.device("meta"):
+        network = DerivedNet(PUBLISHED["darts_v2"], (3, 32, 32), 10)
+    found = describe(network, (3, 32, 32))
+    assert found.parameters == 3_349_342
+    assert str(found) == "3.35 M parameters, 0.53 G multiply-adds"
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("ista_nas_imagenet", 638),  # Yang et al., ISTA-NAS (NeurIPS 2020), as FLOPs
+        ("darts_v2", 544.59),  # measured with ptflops by a reader of DARTS, quark0/darts#46
+    ],
+)
+def test_published_counts_are_these_plus_the_elements_of_cheap_layers(name, published):
+    # that convention adds 2 per element of a batch-norm, 1 per element into a ReLU or pool, and the classifier's bias
+    with torch.device("meta"):
+        network = DerivedNet(PUBLISHED[name], (3, 224, 224), 1000, channels=48, cells=14, stem="imagenet")
+    cheap = [network.classifier.in_features * 7 * 7, 1000]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda module, inputs, output: cheap.append(2 * output.numel()))
+        elif isinstance(
+            module, (nn.MaxPool2d, nn.AvgPool2d, nn.ReLU, FactorizedReduce)
+        ):  # the latter starts with a ReLU
+            module.register_forward_hook(lambda module, inputs, output: cheap.append(inputs[0].numel()))
+    found = count_multiply_adds(network, (3, 224, 224))
+    assert (found + sum(cheap)) / 1e6 == pytest.approx(published, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(7, "7"), (99, "99"), (100, "0.10 k"), (99_999, "100.00 k"), (100_000, "0.10 M"), (574_000_000, "0.57 G")],
+)
+def test_text_for_people(count, text):
+    assert str(Complexity(count, count, (1, 8, 8))) == f"{text} parameters, {text} multiply-adds"

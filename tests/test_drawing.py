@@ -1,0 +1,187 @@
+"""Drawings: nothing overlaps, everything is named, files are whole."""
+
+import os
+import subprocess
+import sys
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
+
+from sparsenas.drawing import draw_genotype, draw_support_history, figure_bytes, primitive_style, save_figure
+from sparsenas.drawing.layout import cell_layout
+from sparsenas.errors import ConfigError
+from sparsenas.spaces import DARTS_PRIMITIVES, PUBLISHED, Candidate, DartsSpace, Genotype
+
+SAME_EDGE = Genotype.build(
+    "darts",
+    {
+        "normal": [Candidate(t, s, p) for t, s in ((2, 0), (3, 1)) for p in ("sep_conv_3x3", "skip_connect")],
+        "reduce": [Candidate(2, 0, "a_primitive_of_mine"), Candidate(2, 1, "skip_connect")],
+    },
+)
+GENOTYPES = {
+    **PUBLISHED,
+    "same_edge": SAME_EDGE,
+    **{f"{nodes}_nodes": DartsSpace(nodes=nodes).sample(np.random.default_rng(nodes)) for nodes in (1, 2, 5, 8)},
+}
+
+
+def boxes(figure):
+    """Rectangles of all nodes and candidates, in inches."""
+    return [p.get_bbox().frozen() for p in figure.axes[0].get_children() if isinstance(p, FancyBboxPatch)]
+
+
+def overlap(a, b):
+    return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
+
+
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
+def test_nodes_and_labels_never_overlap_and_stay_inside(genotype):
+    figure = draw_genotype(genotype, title="a title")
+    width, height = figure.get_size_inches()
+    rectangles = boxes(figure)
+    for a, b in combinations(rectangles, 2):
+        assert not overlap(a, b)
+    assert all(r.x0 >= 0 and r.y0 >= 0 and r.x1 <= width and r.y1 <= height for r in rectangles)
+    figure.draw_without_rendering()
+    texts = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+    for a, b in combinations(texts, 2):
+        assert not overlap(a, b)
+
+
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
+def test_every_label_fits_its_box(genotype):
+    figure = draw_genotype(genotype)
+    figure.draw_without_rendering()
+    names = {primitive_style(c.primitive).short for _, cell in genotype.cells for c in cell}
+    labels = [t for t in figure.axes[0].texts if t.get_text() in names]
+    assert len(labels) == sum(len(cell) for _, cell in genotype.cells)
+    for label in labels:
+        extent = label.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        assert any(
+            b.x0 < extent.x0 and extent.x1 < b.x1 and b.y0 < extent.y0 and extent.y1 < b.y1 for b in boxes(figure)
+        )
+
+
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
+def test_layout_keeps_columns_apart_and_edges_forward(genotype):
+    for _, candidates in genotype.cells:
+        layout = cell_layout(candidates)
+        for column in layout.columns:
+            for upper, lower in pairwise(column):
+                assert upper.y - lower.y >= (upper.size + lower.size) / 2 - 1e-6
+        drawn = sorted(v.candidate for column in layout.columns for v in column if v.candidate)
+        assert drawn == sorted(candidates)
+        for chain in layout.chains:
+            assert all(b.column == a.column + 1 for a, b in pairwise(chain))
+        computed = {c.target for c in candidates}
+        assert {chain[0].node for chain in layout.chains if chain[-1].kind == "output"} == computed
+
+
+def test_all_primitives_stand_in_the_legend_with_their_full_name():
+    legend = draw_genotype(SAME_EDGE).legends[0]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["sep_conv_3x3", "skip_connect", "a_primitive_of_mine", "concatenation"]
+    assert to_hex(legend.get_lines()[0].get_color()) == primitive_style("sep_conv_3x3").colour
+
+
+def test_known_primitives_differ_in_colour_and_line():
+    styles = [primitive_style(name) for name in DARTS_PRIMITIVES]
+    assert len({s.colour for s in styles}) == len({s.dashes for s in styles}) == len({s.short for s in styles}) == 7
+
+
+def test_unknown_primitives_look_the_same_in_every_process():
+    program = "from sparsenas.drawing import primitive_style; print(primitive_style('ghost_conv').colour)"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment).stdout
+    assert output.decode().strip() == primitive_style("ghost_conv").colour
+    assert len({primitive_style(f"primitive_{i}").colour for i in range(20)}) >= 18
+    assert len(primitive_style("x" * 100).short) <= 16
+
+
+def test_same_genotype_gives_the_same_picture():
+    assert figure_bytes(draw_genotype(SAME_EDGE)) == figure_bytes(draw_genotype(SAME_EDGE))
+
+
+def history(space, length, seed=0):
+    rng = np.random.default_rng(seed)
+    return [space.sample_support(rng) for _ in range(length)]
+
+
+def test_history_shows_each_candidate_when_it_was_kept():
+    space = DartsSpace(nodes=1, primitives=("sep_conv_3x3", "skip_connect"))
+    supports = [((0, 2), (1, 3)), ((0, 3), (1, 3))]
+    normal, reduce = draw_support_history(space.blocks, supports).axes
+    assert [label.get_text() for label in normal.get_yticklabels()] == [
+        f"cₖ₋₂→2  {primitive_style('sep_conv_3x3').short}",
+        f"cₖ₋₁→2  {primitive_style('sep_conv_3x3').short}",
+        "cₖ₋₁→2  skip",
+    ]
+    assert [label.get_fontweight() for label in normal.get_yticklabels()] == ["bold", "normal", "bold"]
+    image = normal.get_images()[0].get_array()
+    empty = np.array([0xF1, 0xF3, 0xF5]) / 255
+    kept = ~np.isclose(image, empty).all(axis=2)
+    assert kept.tolist() == [[True, True], [True, False], [False, True]]
+    assert to_hex(image[0, 0]) == primitive_style("sep_conv_3x3").colour
+    assert len(reduce.get_yticklabels()) == 2
+
+
+@pytest.mark.parametrize("length", [1, 5, 200, 1500])
+def test_history_of_any_length_keeps_its_labels_apart(length):
+    space = DartsSpace()
+    figure = draw_support_history(space.blocks, history(space, length), [i // 7 for i in range(length)])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        rows = [label.get_window_extent() for label in axes.get_yticklabels()]
+        assert all(a.y0 >= b.y1 - 1 for a, b in pairwise(rows))
+        assert all(extent.x0 >= 0 for extent in rows)
+        ticks = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(a.x1 <= b.x0 for a, b in pairwise(ticks))
+
+
+def test_long_histories_leave_out_rows_and_say_so():
+    space = DartsSpace()
+    supports = history(space, 300)
+    figure = draw_support_history(space.blocks, supports, max_rows=20)
+    for number, axes in enumerate(figure.axes):
+        assert len(axes.get_yticklabels()) == 20
+        assert axes.get_title(loc="right") == "78 more candidates, kept more briefly, are not shown"
+        bold = sum(label.get_fontweight() == "bold" for label in axes.get_yticklabels())
+        assert bold == sum(len(kept) for kept in supports[-1][4 * number : 4 * number + 4])
+
+
+def test_history_refuses_what_does_not_fit():
+    blocks = DartsSpace(nodes=1).blocks
+    with pytest.raises(ConfigError, match="support history: empty"):
+        draw_support_history(blocks, [])
+    with pytest.raises(ConfigError, match="one entry for each of the 2 blocks"):
+        draw_support_history(blocks, [((0, 7),)])
+    with pytest.raises(ConfigError, match="3 epochs for 1 recoveries"):
+        draw_support_history(blocks, [((0, 7), (0, 7))], [0, 1, 2])
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_save_figure_writes_by_suffix_and_leaves_nothing_else(tmp_path, suffix, start):
+    path = save_figure(draw_genotype(SAME_EDGE), tmp_path / f"cell.{suffix}")
+    assert path.read_bytes().startswith(start)
+    assert os.listdir(tmp_path) == [f"cell.{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["cell.jpg", "cell"])
+def test_save_figure_refuses_other_suffixes(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"cannot draw to .*use one of \.png, \.svg, \.pdf"):
+        save_figure(Figure(), tmp_path / name)
+
+
+def test_save_figure_names_the_folder_it_cannot_write(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere.*cell\.png: cannot write \(No such file.*writable folder"):
+        save_figure(Figure(), tmp_path / "nowhere" / "cell.png")
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(ConfigError, match="cannot write"):
+        save_figure(Figure(), tmp_path / "taken.png")
+    assert os.listdir(tmp_path) == ["taken.png"]
