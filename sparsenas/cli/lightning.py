@@ -17,8 +17,9 @@ import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.cli.folders import check_writable
+from sparsenas.cli.interruption import Interruption
 from sparsenas.cli.messages import user_error
-from sparsenas.cli.outcome import Interruption, cost, summary, table
+from sparsenas.cli.outcome import cost, summary, table
 from sparsenas.cli.resume import FROM_DATA, check_images, check_model, differences, read_settings
 from sparsenas.cli.shipped import resolve_configs
 from sparsenas.cli.terminal import calm_terminal
@@ -26,7 +27,8 @@ from sparsenas.errors import ConfigError
 
 #: What `fit` runs when it is told neither a config nor a model.
 DEFAULT_CONFIG = "quickstart"
-_CHOOSES_RUN = ("--config", "-c", "--model", "--data", "--help", "-h")
+#: Options that name a run of the user's own, or ask a question.
+_OWN_RUN = {"--config", "-c", "--model", "--model.class_path", "--data", "--data.class_path", "--help", "-h"}
 
 
 def run(command: str, args: Sequence[str]) -> int:
@@ -42,7 +44,8 @@ def run(command: str, args: Sequence[str]) -> int:
     Raises:
         SparseNASError: If the user is to change something.
     """
-    if command == "fit" and not any(arg.startswith(_CHOOSES_RUN) for arg in args):
+    options = [arg.partition("=")[0] for arg in args]
+    if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
     interruption = Interruption()
     with calm_terminal():

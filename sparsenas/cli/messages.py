@@ -14,6 +14,14 @@ _NOISE = re.compile(
     r"|Expected a <class 'NoneType'>|Expected a path but|Not a valid subclass of"
 )
 
+_NAMES = "give a class of sparsenas by its name, or one of your own as package.module.Class"
+#: What to do after a message that says only what was wrong.
+_HINTS = {
+    "arguments are required": "; name a config by --config",
+    "unrecognized arguments": "; see --help of the command",
+    "does not accept option": "; see --help of the command",
+}
+
 
 def user_error(error: BaseException) -> SparseNASError | None:
     """The error of the user behind an exception; None if it is a defect of the program.
@@ -33,20 +41,29 @@ def shorten(message: str) -> str:
 
     Example: ``model.recovery: option 'solvr' is not accepted by sparsenas.search.SparseRecovery``.
     """
-    keys = re.findall(r'Parser key "([^"]+)":', message)
+    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)":', message)))
     if not keys:
-        return message
+        return message + next((hint for start, hint in _HINTS.items() if start in message), "")
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    found = list(dict.fromkeys(line for line in lines if line and not _NOISE.match(line)))
-    found += re.findall(r'Parser key "[^"]+": (.+)', message)
-    found = [line[0].lower() + line[1:] for line in found]
+    lines += re.findall(r'Parser key "[^"]+": (.+)', message)
+    found = list(dict.fromkeys(_plain_words(line) for line in lines if line and not _NOISE.match(line)))
     classes = re.findall(r"given class_path '([^']+)'", message)
     if classes and found and found[-1].endswith("is not accepted"):
-        name = classes[-1]
-        return f"{'.'.join(keys)}: {found[-1]} by {name}; see --{'.'.join(keys)}.help {name.rpartition('.')[2]}"
-    given = re.search(r"Given value: (?!NestedArg)(.+)", message)
-    suffix = f"; got {given.group(1)!r}" if given and "ot value" not in message else ""
-    return f"{'.'.join(dict.fromkeys(keys))}: {', or '.join(found)}{suffix}"
+        return f"{keys}: {found[-1]} by {classes[-1]}; see --{keys}.help {classes[-1].rpartition('.')[2]}"
+    given = re.search(r"Given value: (?!NestedArg)(.{1,80})$", message, re.MULTILINE)
+    told = any("; got " in text or "unknown class" in text for text in found)
+    got = f"; got {given[1]!r}" if given and not told else ""
+    return f"{keys}: {', or '.join(found)}{got}"
+
+
+def _plain_words(line: str) -> str:
+    """One finding of jsonargparse without Python's words."""
+    line = re.sub(r"<class '([^']+)'>", r"\1", line)
+    line = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", line)
+    line = re.sub(r"^Expected an? ", "expected ", line)
+    line = re.sub(r"\. Got value: (.*)$", r"; got '\1'", line)
+    line = re.sub(r"^expected dot import path string: (.*)$", rf"unknown class '\1'; {_NAMES}", line)
+    return line[:1].lower() + line[1:]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

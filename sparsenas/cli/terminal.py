@@ -15,6 +15,7 @@ LOG_NOISE = (
 #: Regular expressions for the beginnings of warnings, likewise.
 WARNING_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own call, no one else can mend it
+    r"\s*(By default only one JsonargparseDeprecationWarning|.*was deprecated in v4)",  # likewise
     r"The '.*' does not have many workers",  # images are held in memory; workers would only copy them
     r"Your `IterableDataset` has `__len__` defined",  # true of the batch loader, whose length is exact
     r"You're using the WeightAveraging callback, but loading",  # the checkpoint's weights are the averaged ones

@@ -166,6 +166,19 @@ class BatchLoader:
                 generator=torch.Generator(),  # otherwise each pass would draw from the global generator
             )
 
+    @property
+    def _iterator(self) -> Any:
+        """The running workers, under the name by which Lightning ends them when a run ends, also by an error.
+
+        Left to the garbage collector, each worker would take five seconds to end.
+        """
+        return None if self._workers is None else self._workers._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        if self._workers is not None:
+            self._workers._iterator = iterator
+
     def __len__(self) -> int:
         """Number of batches."""
         return len(self.sampler)

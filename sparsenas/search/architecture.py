@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import ConfigError, RecoveryError
 from sparsenas.sparse_coding import (
     Cap,
     Certificate,
@@ -65,6 +65,12 @@ class SparseRecovery:
             RecoveryError: If ``compressed_size`` is too small, or no support satisfies the constraints.
         """
         sizes = tuple(len(block) for block in space.blocks)
+        least = max(min(2 * space.inputs_per_node, size) for size in sizes)
+        if self.compressed_size < least:
+            raise RecoveryError(
+                f"recovery.compressed_size is {self.compressed_size}; codes with {space.inputs_per_node} non-zeros "
+                f"cannot be told apart below {least}"
+            )
         dictionary = make_dictionary(self.dictionary, sizes, self.compressed_size, generator)
         return RecoveryProblem(dictionary, sizes, space.inputs_per_node, self._constraints(space))
 
@@ -107,11 +113,13 @@ class CompressedArchitecture(nn.Module):
         b: Compressed parameter, shape ``(B, m)``, float32.
         dictionary: ``A``, shape ``(B, m, n)``, float64.
         code: Code last recovered, shape ``(B, n)``, float64.
+        dense_code: The same before its truncation to the support, from which iterative solvers go on.
         indices: Its support, shape ``(B, s)``, int64.
     """
 
     dictionary: Tensor
     code: Tensor
+    dense_code: Tensor
     indices: Tensor
 
     def __init__(self, space: SearchSpace, recovery: SparseRecovery, generator: torch.Generator) -> None:
@@ -124,6 +132,7 @@ class CompressedArchitecture(nn.Module):
         self.b = nn.Parameter(std * torch.randn(blocks, m, generator=generator))
         self.register_buffer("dictionary", self._problem.dictionary.clone())
         self.register_buffer("code", torch.zeros(blocks, n, dtype=torch.float64))
+        self.register_buffer("dense_code", torch.zeros(blocks, n, dtype=torch.float64))
         self.register_buffer("indices", torch.zeros(blocks, space.inputs_per_node, dtype=torch.int64))
         self._support: Support | None = None
         self.register_load_state_dict_post_hook(_forget_derived_values)
@@ -152,8 +161,9 @@ class CompressedArchitecture(nn.Module):
 
         The problem is tiny, so it is solved on the CPU whatever the device of ``b``: one copy of ``B * m`` numbers.
         """
-        recovery = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.code.cpu())
+        recovery = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.dense_code.cpu())
         self.code.copy_(recovery.code)
+        self.dense_code.copy_(recovery.dense_code)
         self.indices.copy_(recovery.support)
         self._support = None
         self.certificate = recovery.certificate

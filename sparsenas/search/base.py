@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
@@ -18,6 +17,9 @@ from sparsenas.spaces import Genotype, SearchSpace, Support
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
+
+#: Values of ``trainer.precision`` that searches support.
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class SearchModule(pl.LightningModule):
     @property
     def support(self) -> Support:
         """Support of the architecture found so far."""
-        raise AttributeError(f"{type(self).__name__} must define support")
+        raise NotImplementedError(f"{type(self).__name__} must define support")
 
     @property
     def genotype(self) -> Genotype:
@@ -85,16 +87,19 @@ class SearchModule(pl.LightningModule):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far, with shared weights."""
-        raise AttributeError(f"{type(self).__name__} must define logits")
+        raise NotImplementedError(f"{type(self).__name__} must define logits")
 
     def setup(self, stage: str) -> None:
-        """Refuse what manual optimization cannot do.
+        """Refuse precisions that spoil a search.
 
         Raises:
-            ConfigError: For ``precision: 16-mixed``: gradients would be clipped while still scaled.
+            ConfigError: For ``16-mixed``, where gradients would be clipped while still scaled, and for those that would
+                turn the dictionary and the codes, which are float64, into something shorter.
         """
-        if self.trainer.precision == "16-mixed":
-            raise ConfigError("trainer.precision is 16-mixed; searches support 32-true and bf16-mixed")
+        if self.trainer.precision not in PRECISIONS:
+            raise ConfigError(
+                f"trainer.precision is {self.trainer.precision}; searches support {', '.join(PRECISIONS)}"
+            )
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Shared accuracy of the architecture found so far."""
@@ -147,7 +152,7 @@ def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
     return batch["weights"], batch["arch"]
 
 
-def _is_plain(value: STEP_OUTPUT | Any) -> bool:
+def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(_is_plain(v) for v in value.values())
     if isinstance(value, (list, tuple)):

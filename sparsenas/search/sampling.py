@@ -1,7 +1,7 @@
 """Samplings: which support trains the weights."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -9,9 +9,10 @@ from sparsenas.errors import ConfigError
 from sparsenas.spaces import SearchSpace, Support
 
 
-class Sampling(Protocol):
+class Sampling(ABC):
     """Draws the support for one weights step."""
 
+    @abstractmethod
     def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
         """A support.
 
@@ -21,11 +22,10 @@ class Sampling(Protocol):
             progress: Share of the search after warm-up that is done, in [0, 1].
             rng: Source of all draws.
         """
-        ...
 
 
 @dataclass(frozen=True)
-class RecoveredSampling:
+class RecoveredSampling(Sampling):
     """Always the recovered support: the official choice. What is not recovered is never trained."""
 
     def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
@@ -34,7 +34,7 @@ class RecoveredSampling:
 
 
 @dataclass(frozen=True)
-class UniformSampling:
+class UniformSampling(Sampling):
     """Always a uniform draw from the space: single-path training of the super-net."""
 
     def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
@@ -43,7 +43,7 @@ class UniformSampling:
 
 
 @dataclass(frozen=True)
-class MixtureSampling:
+class MixtureSampling(Sampling):
     """A uniform draw with a probability that moves linearly over the search; else the recovered support.
 
     Attributes:

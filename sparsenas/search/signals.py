@@ -1,15 +1,16 @@
 """Signals: where the gradient of the compressed parameter ``b`` comes from."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks import SuperNet, candidate_gradients
+from sparsenas.networks import SuperNet, candidate_gradients, frozen_statistics
 from sparsenas.search.architecture import CompressedArchitecture
 
 
@@ -25,14 +26,16 @@ class SignalStep(NamedTuple):
     gradient: Tensor
 
 
-class Signal(Protocol):
-    """Turns an architecture batch into a gradient of ``b``. It never touches network weights or their gradients."""
+class Signal(ABC):
+    """Turns an architecture batch into a gradient of ``b``. It never touches network weights or their gradients.
 
-    @property
-    def every(self) -> int:
-        """A step is wanted on every so-many-th training batch."""
-        ...
+    Attributes:
+        every: A step is taken on every so-many-th training batch.
+    """
 
+    every: int
+
+    @abstractmethod
     def step(
         self,
         architecture: CompressedArchitecture,
@@ -50,11 +53,10 @@ class Signal(Protocol):
             criterion: Maps logits to the loss.
             rng: Source of all draws.
         """
-        ...
 
 
 @dataclass(frozen=True)
-class SupportGradient:
+class SupportGradient(Signal):
     r"""The official signal: back-propagation through the active candidates only.
 
     With :math:`w = z_S + A_S^\top (b - A_S z_S)` the gradient is :math:`A_S\, \partial L / \partial w`. It lies in the
@@ -82,13 +84,14 @@ class SupportGradient:
         rng: np.random.Generator,
     ) -> SignalStep:
         """See :class:`Signal`."""
-        loss = criterion(network(images, architecture.support, architecture.weights()))
+        with frozen_statistics(network):
+            loss = criterion(network(images, architecture.support, architecture.weights()))
         (gradient,) = torch.autograd.grad(loss, architecture.b)
         return SignalStep(loss.detach(), gradient)
 
 
 @dataclass(frozen=True)
-class FullGradient:
+class FullGradient(Signal):
     r"""Gradient with respect to all candidates, at supports drawn around the recovered one.
 
     At a support :math:`S'` it takes :math:`g = \partial L / \partial z` for every candidate of every block, active or

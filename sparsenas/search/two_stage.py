@@ -7,10 +7,11 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture, SparseRecovery
 from sparsenas.search.base import ImageBatch, RecoveryReport, SearchModule, bilevel
@@ -75,8 +76,10 @@ class TwoStageSearch(SearchModule):
         gradient_clip: float = 5.0,
         seed: int = 0,
     ) -> None:
-        if warmup_epochs < 0 or gradient_clip < 0:
-            raise ConfigError(f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}; neither is below 0")
+        if warmup_epochs < 0 or gradient_clip < 0 or seed < 0:
+            raise ConfigError(
+                f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
+            )
         super().__init__(
             space, SuperNet(space, image_shape, num_classes, channels, cells, stem, norms), num_classes
         )
@@ -111,8 +114,21 @@ class TwoStageSearch(SearchModule):
         return [weights, arch], [] if self.weight_scheduler is None else [self.weight_scheduler(weights)]
 
     def on_train_start(self) -> None:
-        """Report the recovery the search starts from."""
-        self._report(churn=0.0)
+        """Report the recovery the search starts from; a resumed search has reported its own before.
+
+        Raises:
+            ConfigError: If the strategy cannot train a network of which only a part runs, or the search has no end.
+        """
+        if not (self.trainer.max_epochs or 0) > 0:
+            raise ConfigError("trainer.max_epochs is not set; the sampling moves over the epochs of a search: set it")
+        wrapped = self.trainer.model
+        if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
+            raise ConfigError(
+                "trainer.strategy expects every parameter in every step, but a search runs the supported operations "
+                "only; use ddp_find_unused_parameters_true"
+            )
+        if self.batches == 0:
+            self._report(churn=0.0)
 
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
@@ -132,7 +148,7 @@ class TwoStageSearch(SearchModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedule, and recover if the schedule is by epoch."""
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
-        if self.current_epoch >= self.warmup_epochs:
+        if self.arch_loss.update_called:  # neither in warm-up nor in an epoch shorter than the signal's schedule
             self.log("arch/loss", self.arch_loss)
         schedulers = self.lr_schedulers()
         if isinstance(schedulers, LRScheduler):
@@ -149,8 +165,14 @@ class TwoStageSearch(SearchModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what :meth:`on_save_checkpoint` kept."""
-        state = checkpoint["search"]
+        """Take back what :meth:`on_save_checkpoint` kept.
+
+        Raises:
+            CheckpointError: If the checkpoint is not one of a search.
+        """
+        state = checkpoint.get("search")
+        if state is None:
+            raise CheckpointError("the checkpoint is not one of a search; give one that TwoStageSearch wrote")
         self.batches, self.recoveries = state["batches"], state["recoveries"]
         self.visited = set(state["visited"])
 
@@ -189,16 +211,16 @@ class TwoStageSearch(SearchModule):
     def _draw(self, batch_idx: int) -> Support:
         if self.current_epoch < self.warmup_epochs:
             return UniformSampling().draw(self.space, self.support, 0.0, self._rng)
-        epochs = max((self.trainer.max_epochs or 0) - self.warmup_epochs, 1)
+        epochs = max((self.trainer.max_epochs or 1) - self.warmup_epochs, 1)
         done = self.current_epoch - self.warmup_epochs + batch_idx / self.trainer.num_training_batches
         return self.sampling.draw(self.space, self.support, min(done / epochs, 1.0), self._rng)
 
     def _recover(self) -> None:
-        old = self.architecture.indices.cpu()
-        recovery = self.architecture.recover()
+        old = self.support
+        self.architecture.recover()
         self.recoveries += 1
         self.visited.add(self.support)
-        self._report(churn=float(support_churn(old, recovery.support)))
+        self._report(churn=support_churn(old, self.support))
 
     def _report(self, churn: float) -> None:
         self.tell_listeners(

@@ -8,6 +8,7 @@ from math import comb
 import numpy as np
 
 from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.topology import Block, Candidate, Support, dense_block
 
@@ -23,7 +24,7 @@ DARTS_PRIMITIVES = (
 )
 
 
-class DartsSpace:
+class DartsSpace(SearchSpace):
     """Cells of ``nodes`` computed nodes; each keeps ``inputs_per_node`` candidates from all earlier nodes.
 
     Args:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from sparsenas.sparse_coding.problem import RecoveryProblem
-from sparsenas.sparse_coding.recovery import Certificate, Recovery, pick, relative_residual
+from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver, pick, relative_residual
 
 
 @dataclass(frozen=True)
-class ExactSolver:
+class ExactSolver(Solver):
     r"""The best code with exactly ``s`` kept candidates, under any constraints.
 
     .. math:: \min_{S \text{ feasible}} \min_{z_S} \|A_S z_S - b\|^2

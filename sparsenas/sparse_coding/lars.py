@@ -13,13 +13,13 @@ from torch import Tensor
 from sparsenas.errors import ConfigError
 from sparsenas.sparse_coding.active_set import feature_sign, kkt_violation
 from sparsenas.sparse_coding.problem import RecoveryProblem
-from sparsenas.sparse_coding.recovery import Recovery, from_dense
+from sparsenas.sparse_coding.recovery import Recovery, Solver, from_dense
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LarsSolver:
+class LarsSolver(Solver):
     r"""The LASSO by following its solution path, then truncation to the ``s`` largest entries.
 
     .. math:: \min_z \tfrac12 \|A z - b\|_2^2 + \lambda \|z\|_1
@@ -37,8 +37,8 @@ class LarsSolver:
     Raises:
         ConfigError: If ``lam`` is not positive.
 
-    Source: Efron et al., Least angle regression (Annals of Statistics 2004); objective and truncation of Yang et al., ISTA-NAS (NeurIPS
-    2020), whose code solves it with an interior-point method.
+    Source: Efron et al., Least angle regression (Annals of Statistics 2004); objective and truncation of Yang et al.,
+    ISTA-NAS (NeurIPS 2020), whose code solves it with an interior-point method.
     """
 
     lam: float = 1e-5
@@ -78,9 +78,9 @@ class LarsSolver:
 def lasso(columns: Floats, target: Floats, lam: float) -> tuple[Floats, int]:
     """The LASSO code of one block, and the number of path steps and corrections.
 
-    The path gets to the solution or next to it: scikit-learn stops within 1e-7 of the wanted penalty, and fails where
-    two entries become zero at once (sums of two columns with equal weights do that). The correction takes one step
-    where the path was right, and replaces it where it failed.
+    The path gets to the solution or next to it: scikit-learn stops within 1e-7 of the wanted penalty, and raises or
+    returns nonsense where two entries become zero at once (sums of two columns with equal weights do that). The
+    correction takes no step where the path was right, a few where it nearly was, and starts at zero where it failed.
 
     Args:
         columns: ``A`` of one block, shape ``(m, n)``.
@@ -101,6 +101,8 @@ def lasso(columns: Floats, target: Floats, lam: float) -> tuple[Floats, int]:
         start = path[:, -1]
     except ValueError:
         start, steps = np.zeros(columns.shape[1]), 0
+    if np.square(columns @ start - target).sum() / 2 + lam * np.abs(start).sum() > 0.5:  # worse than zero
+        start = np.zeros(columns.shape[1])
     code, corrections = feature_sign(columns, target, lam, start)
     return code * norm, int(steps) + corrections
 

@@ -1,7 +1,8 @@
 """What a solver returns, and what all solvers have in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,9 +59,10 @@ class Recovery:
         return tuple(tuple(row) for row in self.support.tolist())
 
 
-class Solver(Protocol):
+class Solver(ABC):
     """Recovers codes; immutable, without state of its own."""
 
+    @abstractmethod
     def solve(self, problem: RecoveryProblem, b: Tensor, start: Tensor | None = None) -> Recovery:
         """Recover the code of every block.
 
@@ -75,7 +77,6 @@ class Solver(Protocol):
         Raises:
             RecoveryError: If a shape is wrong, ``b`` is not finite, or the rules need too many supports.
         """
-        ...
 
 
 def truncate(problem: RecoveryProblem, dense: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ class Relaxation:
 
     def reachable(self, position: int, score: Floats, use: Floats) -> Floats:
         """Upper bounds for completions of partial selections of the blocks up to ``position``, shape ``(N,)``."""
-        return score + self.later[position] + (self.limits - use) @ self.prices
+        bounds: Floats = score + self.later[position] + (self.limits - use) @ self.prices
+        return bounds
 
 
 def relax(options: Sequence[Options], limits: Floats) -> Relaxation:

@@ -104,15 +104,18 @@ class JointSelector:
                     return np.array([block.support[pick] for block, pick in zip(options, relaxed.choice, strict=True)])
             total = (total[:, None] + block.score).ravel()
             used = (used[:, None] + block.use).reshape(len(total), -1)
-            useful = (used + self._least[position] <= self._limits).all(1)
+            useful: NDArray[np.bool_] = (used + self._least[position] <= self._limits).all(1)
             if relaxed is not None:
                 useful &= relaxed.reachable(position, total, used) >= relaxed.known - ROUNDING * abs(relaxed.known)
+            if not useful.any():
+                return None
             parents, added = np.divmod(np.flatnonzero(useful), len(block.score))
             total, used = total[useful], self._forget(used[useful], position)
             chosen = np.column_stack([chosen[parents], block.support[added]])
             front = non_dominated(total, used)
             total, used, chosen = total[front], used[front], chosen[front]
-        return chosen[int(total.argmax())] if len(total) else None
+        winner: Ints = chosen[int(total.argmax())]
+        return winner
 
     def _forget(self, used: Floats, position: int) -> Floats:
         """Lift uses that the blocks after ``position`` cannot bring over a limit to one common value.

@@ -46,7 +46,7 @@ class StandAloneTraining(pl.LightningModule):
         stem: Kind of stem.
         norms: Batch-norm options of the cells.
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
-        drop_path: Drop-path probability at the last epoch; it grows linearly from 0.
+        drop_path: Drop-path probability towards which it grows linearly from 0: epoch ``k`` of ``E`` has ``k / E`` of it.
         label_smoothing: Label smoothing of the training loss.
         optimizer: Makes the optimizer.
         scheduler: Makes the learning-rate schedule, stepped once per epoch.
@@ -75,15 +75,19 @@ class StandAloneTraining(pl.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
         seed: int = 0,
     ) -> None:
-        if auxiliary_weight < 0 or not 0.0 <= drop_path < 1.0 or not 0.0 <= label_smoothing < 1.0:
+        if auxiliary_weight < 0 or seed < 0 or not 0.0 <= drop_path < 1.0 or not 0.0 <= label_smoothing < 1.0:
             raise ConfigError(
-                f"auxiliary_weight={auxiliary_weight}, drop_path={drop_path}, label_smoothing={label_smoothing}; "
-                "the first is at least 0, the others lie in [0, 1)"
+                f"auxiliary_weight={auxiliary_weight}, seed={seed}, drop_path={drop_path}, "
+                f"label_smoothing={label_smoothing}; the first two are at least 0, the others lie in [0, 1)"
             )
         super().__init__()
         self.genotype = read_genotype(genotype)
-        self.save_hyperparameters(ignore=["norms", "optimizer", "scheduler"])
+        self.save_hyperparameters()
         self.hparams["genotype"] = self.genotype.to_json()
+        for name in ("norms", "optimizer", "scheduler"):
+            # the command line stores their plain configuration; objects could not be read back safely
+            if not isinstance(self.hparams.get(name), dict):
+                self.hparams.pop(name, None)
         network = DerivedNet(
             self.genotype, image_shape, num_classes, channels, cells, stem, auxiliary_weight > 0, norms
         )
@@ -108,10 +112,18 @@ class StandAloneTraining(pl.LightningModule):
         optimizer = self.optimizer(self.network.parameters())
         return [optimizer], [] if self.scheduler is None else [self.scheduler(optimizer)]
 
+    def on_fit_start(self) -> None:
+        """Check that the end of the drop-path ramp is known.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if self.drop_path > 0 and not (self.trainer.max_epochs or 0) > 0:
+            raise ConfigError("trainer.max_epochs is not set, but drop_path grows over the epochs: set it, or drop_path 0")
+
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability and seed its draws, different on every rank."""
-        epochs = self.trainer.max_epochs or 1
-        self.network.drop_path = self.drop_path * self.current_epoch / epochs
+        self.network.drop_path = self.drop_path * self.current_epoch / max(self.trainer.max_epochs or 1, 1)
         entropy = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 

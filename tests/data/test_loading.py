@@ -1,3 +1,6 @@
+import multiprocessing
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +21,7 @@ def train(size=23, batch_size=4, **options):
 def test_training_drops_the_remainder_and_repeats_no_image():
     batches = indices(train())
     assert [len(batch) for batch in batches] == [4] * 5 == [4] * len(train())
-    seen = sum(batches, [])
+    seen = list(chain(*batches))
     assert len(set(seen)) == 20
     assert set(seen) <= set(range(100, 123))
 
@@ -60,14 +63,15 @@ def test_ranks_divide_one_order(world_size):
     assert len({len(batches) for batches in ranks}) == 1
     seen = [index for batches in ranks for batch in batches for index in batch]
     assert len(set(seen)) == len(seen)
-    whole = sum(indices(train(batch_size=1)), [])
+    whole = list(chain(*indices(train(batch_size=1))))
     for rank, batches in enumerate(ranks):
-        assert sum(batches, []) == whole[rank::world_size][: len(sum(batches, []))]
+        mine = list(chain(*batches))
+        assert mine == whole[rank::world_size][: len(mine)]
 
 
 def test_ranks_evaluate_equally_many_images_and_miss_none():
     ranks = [indices(BatchSampler(np.arange(10), 2, train=False, rank=rank, world_size=4)) for rank in range(4)]
-    assert {len(sum(batches, [])) for batches in ranks} == {3}
+    assert {len(list(chain(*batches))) for batches in ranks} == {3}
     assert {index for batches in ranks for batch in batches for index in batch} == set(range(10))
 
 
@@ -108,7 +112,7 @@ def test_cycled_streams_resume_at_epoch_boundaries():
 def test_cycled_stream_is_shuffled_anew_and_complete_within_each_pass():
     batches = [batch["arch"] for batch in epochs([0])[0]]
     assert len(batches) == 9
-    first, second = sum(batches[:4], []), sum(batches[4:8], [])
+    first, second = list(chain(*batches[:4])), list(chain(*batches[4:8]))
     assert sorted(first) == sorted(second) == list(range(18, 30))
     assert first != second
 
@@ -131,12 +135,19 @@ class Broken:
         return torch.zeros(len(draw.indices), 1, 2, 2, dtype=torch.uint8), torch.from_numpy(draw.indices)
 
 
-def test_workers_give_the_same_batches_and_clean_errors():
-    sampler = BatchSampler(np.arange(8), 2, train=False)
-    loader = BatchLoader(Broken(), sampler, num_workers=1)
+@pytest.fixture
+def worker_loader():
+    loader = BatchLoader(Broken(), BatchSampler(np.arange(8), 2, train=False), num_workers=1)
+    yield loader
+    assert multiprocessing.active_children()
+    CombinedLoader(loader, "sequential").reset()  # as Lightning does when a run ends
+    assert not multiprocessing.active_children()
+
+
+def test_workers_give_the_same_batches_and_clean_errors(worker_loader):
     state = torch.get_rng_state()
     for _ in range(2):  # workers outlive a pass
-        batches = iter(loader)
+        batches = iter(worker_loader)
         assert [next(batches)[1].tolist() for _ in range(2)] == [[0, 1], [2, 3]]
         with pytest.raises(DataError, match=r"^b\.png: not a readable image$"):
             next(batches)

@@ -1,5 +1,7 @@
 """Sources of torchvision, without their files: a stand-in has the same attributes."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from sparsenas.errors import DataError
 class Small:
     """As torchvision's data sets: 40 training and 10 test images."""
 
-    calls = []
+    calls: ClassVar = []
 
     def __init__(self, root, train=True, download=False):
         self.calls.append((train, download))

@@ -92,9 +92,15 @@ def test_weights_have_the_type_of_b_but_the_precision_of_float64():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d, s, c, b: (b[:, :6], d, c, s), r"block 0: b has shape \(4, 6\), the dictionary \(4, 7, 35\); .*\(4, 7\)"),
+        (
+            lambda d, s, c, b: (b[:, :6], d, c, s),
+            r"block 0: b has shape \(4, 6\), the dictionary \(4, 7, 35\); .*\(4, 7\)",
+        ),
         (lambda d, s, c, b: (b[:3], d, c, s), r"block 3: b has shape \(3, 7\), the dictionary \(4, 7, 35\)"),
-        (lambda d, s, c, b: (b, d, c[:, :9], s), r"block 0: code has shape \(4, 9\), .* expected code of shape \(4, 35\)"),
+        (
+            lambda d, s, c, b: (b, d, c[:, :9], s),
+            r"block 0: code has shape \(4, 9\), .* expected code of shape \(4, 35\)",
+        ),
         (lambda d, s, c, b: (b, d, c, s[:2]), r"block 2: support has shape \(2, 2\), .* of shape \(4, s\)"),
         (lambda d, s, c, b: (b, d[0], c, s), r"dictionary has shape \(7, 35\); expected"),
         (lambda d, s, c, b: (b[0], d[0], c[0, :5], s[0]), r"block 0: code has shape \(1, 5\)"),

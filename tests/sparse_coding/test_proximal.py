@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -16,14 +18,14 @@ def lambda_max(problem, b):
     return (problem.dictionary.mT @ b[:, :, None]).abs().amax((1, 2))
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", [partial(IstaSolver, iterations=100_000), FistaSolver])
 @pytest.mark.parametrize("lam", [0.05, 0.2, 0.7])
 def test_reaches_the_objective_of_lars_and_its_gap_is_a_bound(solver, lam, problem, b):
     absolute = lam * lambda_max(problem, b)
     best = objective(problem, b, LarsSolver(lam=lam, relative=True).solve(problem, b).dense_code, absolute)
     recovery = solver(lam=lam).solve(problem, b)
     reached = objective(problem, b, recovery.dense_code, absolute)
-    assert (recovery.certificate.iterations < 10_000).all()
+    assert (recovery.certificate.optimality <= 1e-6).all()
     assert (reached <= best * (1 + 1e-6)).all()
     assert ((reached - best) / reached <= recovery.certificate.optimality + 1e-12).all()
 

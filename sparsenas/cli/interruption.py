@@ -1,0 +1,43 @@
+"""A run stopped by a signal: what is left, and how to go on."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from sparsenas.cli.outcome import checkpoints, command
+
+
+class Interruption(pl.Callback):
+    """Remembers how to go on with a run that was stopped by Ctrl-C or SIGTERM.
+
+    Attributes:
+        code: Exit code, 128 + the signal's number; None if the run was not stopped.
+        advice: Where the last checkpoint is, and the command that goes on from it.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.advice = ""
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Take a note; Lightning then shuts the run down."""
+        if isinstance(exception, KeyboardInterrupt):
+            self.code = 130
+        elif isinstance(exception, SIGTERMException):
+            self.code = 143
+        self.advice = how_to_go_on(trainer)
+
+
+def how_to_go_on(trainer: pl.Trainer) -> str:
+    """Text that names the last checkpoint of an unfinished run and the command that goes on from it."""
+    if trainer.state.fn != "fit":
+        return "sparsenas: interrupted"
+    last = next(reversed(checkpoints(trainer)), trainer.ckpt_path)
+    if last is None:
+        return "sparsenas: interrupted; no checkpoint had been written yet (one is written at the end of every epoch)"
+    config = Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml"
+    return (
+        f"sparsenas: interrupted; the last checkpoint is {last}\n"
+        f"go on with: {command('fit', '--config', config, '--ckpt_path', last)}"
+    )

@@ -1,0 +1,163 @@
+"""A resumed search is the uninterrupted one, to the last bit; the same seed gives the same search."""
+
+import shlex
+
+import pytest
+import torch
+
+from sparsenas.cli import main
+from sparsenas.data import Digits
+from sparsenas.search import FullGradient, MixtureSampling, SparseRecovery, SupportGradient, TwoStageSearch
+from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSolver
+from sparsenas.training import WarmupDecay
+
+
+def differences(first, second, path=""):
+    """Paths at which two nested states differ."""
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and torch.equal(first, second)
+    elif isinstance(first, dict) and isinstance(second, dict):
+        if first.keys() != second.keys():
+            return [f"{path}: {first.keys() ^ second.keys()}"]
+        return [line for key in first for line in differences(first[key], second[key], f"{path}/{key}")]
+    elif isinstance(first, (list, tuple)) and type(first) is type(second) and len(first) == len(second):
+        return [line for i in range(len(first)) for line in differences(first[i], second[i], f"{path}/{i}")]
+    else:
+        same = type(first) is type(second) and first == second
+    return [] if same else [path]
+
+
+def read(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_run(first, second):
+    """All that a run learned and all from which it would go on."""
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "search"):
+        assert differences(first[part], second[part]) == [], part
+    assert (first["epoch"], first["global_step"]) == (second["epoch"], second["global_step"])
+
+
+#: Every schedule and every solver; FISTA and ISTA go on from the last dense code.
+VARIANTS = {
+    "by batch": {
+        "recovery": SparseRecovery(every_n_steps=3),
+        "signal": FullGradient(every=2),
+        "sampling": MixtureSampling(0.75, 0.25),
+        "warmup_epochs": 1,
+    },
+    "by epoch": {
+        "recovery": SparseRecovery(LarsSolver(), "uniform", 7, every_n_steps=None),
+        "signal": SupportGradient(),
+        "arch_optimizer": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-3),
+    },
+    "proximal": {
+        "recovery": SparseRecovery(IstaSolver(iterations=1), every_n_steps=1),
+        "signal": FullGradient(every=1),
+        "warmup_epochs": 3,
+    },
+    "accelerated": {
+        "recovery": SparseRecovery(FistaSolver(iterations=5), every_n_steps=2),
+        "signal": FullGradient(every=2),
+    },
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, name):
+    def build(init=0):
+        schedule = {"weight_scheduler": lambda o: WarmupDecay(o, epochs=4, warmup_epochs=1)}
+        return make_search(init, **schedule, **VARIANTS[name])
+
+    trainer = fit(build(), epochs=4, folder="whole")
+    folder = trainer.checkpoint_callback.dirpath
+    # stopped after two of the four epochs: their checkpoint is all that is left; the new weights are to be replaced
+    resumed = build(init=7)
+    torch.manual_seed(1234)
+    fit(resumed, listener, epochs=4, folder="rest", ckpt_path=f"{folder}/epoch=1.ckpt")
+    assert_same_run(read(f"{folder}/epoch=3.ckpt"), read(f"{folder}/../rest/epoch=3.ckpt"))
+    assert resumed.genotype == trainer.lightning_module.genotype
+    assert resumed.visited == trainer.lightning_module.visited
+    counts = [report.count for report in listener.reports]
+    assert counts == list(range(resumed.recoveries - len(counts) + 1, resumed.recoveries + 1))
+    assert counts == [] or counts[0] > 0
+
+
+def test_counters_do_not_start_again(make_search, fit, listener):
+    search = make_search(recovery=SparseRecovery(every_n_steps=2), signal=FullGradient(every=1))
+    trainer = fit(search, epochs=1)
+    fit(
+        make_search(recovery=SparseRecovery(every_n_steps=2), signal=FullGradient(every=1)),
+        listener,
+        folder="rest",
+        ckpt_path=trainer.checkpoint_callback.last_model_path,
+    )
+    assert [(report.count, report.batch) for report in listener.reports] == [(3, 6), (4, 8)]
+    assert listener.reports[-1].visited >= len(search.visited)
+
+
+def test_same_seed_same_search(make_search, fit):
+    def run(init=0, seed=0, data=0, folder="a"):
+        search = make_search(init, seed=seed, signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=2))
+        fit(search, folder=folder, data=Digits(batch_size=32, arch_fraction=0.4, seed=data))
+        return search.state_dict()
+
+    first = run()
+    torch.manual_seed(5)
+    assert differences(first, run(folder="b")) == []
+    for change in ({"init": 1}, {"seed": 1}, {"data": 1}):
+        other = run(**change, folder="c")
+        assert not torch.equal(first["architecture.b"], other["architecture.b"])
+        assert not torch.equal(first["network.classifier.weight"], other["network.classifier.weight"])
+
+
+class TestByCommandLine:
+    COMMON = (
+        "fit --config quickstart --model.channels 4 --model.space.nodes 2 --data.batch_size 32 "
+        "--trainer.accelerator cpu --trainer.limit_train_batches 3 --trainer.limit_val_batches 1 "
+        "--trainer.log_every_n_steps 1"
+    )
+    BY_BATCH = "--model.recovery.every_n_steps 2 --model.signal FullGradient --model.signal.every 1"
+    BY_EPOCH = (
+        "--model.recovery.every_n_steps null --model.signal SupportGradient --model.sampling RecoveredSampling "
+        "--model.recovery.solver LarsSolver --model.recovery.dictionary uniform"
+    )
+
+    @pytest.fixture(autouse=True)
+    def _elsewhere(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("schedule", [BY_BATCH, BY_EPOCH], ids=["by batch", "by epoch"])
+    @pytest.mark.parametrize("warmup", [0, 1, 3])
+    def test_resume(self, tmp_path, schedule, warmup):
+        # the uniform draws move towards the end of the search, so both runs must know the same end
+        common = [*shlex.split(self.COMMON), *shlex.split(schedule), "--model.warmup_epochs", str(warmup)]
+        checkpoints = ["--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.save_top_k", "-1"]
+        keep = ["--trainer.callbacks.filename", "at{epoch}", "--trainer.callbacks.save_on_train_epoch_end", "true"]
+        common += [*checkpoints, *keep, "--trainer.max_epochs", "4"]
+        assert main(common) == 0
+        whole = tmp_path / "lightning_logs" / "version_0"
+        assert main([*common, "--seed_everything", "11", "--ckpt_path", str(next(whole.rglob("atepoch=1.ckpt")))]) == 0
+        rest = tmp_path / "lightning_logs" / "version_1"
+        assert_same_run(read(next(whole.rglob("last.ckpt"))), read(next(rest.rglob("last.ckpt"))))
+        assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
+
+    def test_two_epochs_and_then_four(self, tmp_path):
+        """As a user does it: a short run, then a longer one from its last checkpoint."""
+        common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]
+        common += ["--model.warmup_epochs", "1", "--model.sampling", "UniformSampling"]
+        assert main([*common, "--trainer.max_epochs", "4"]) == 0
+        assert main([*common, "--trainer.max_epochs", "2"]) == 0
+        last = next((tmp_path / "lightning_logs" / "version_1").rglob("last.ckpt"))
+        assert main([*common, "--trainer.max_epochs", "4", "--ckpt_path", str(last)]) == 0
+        runs = [next((tmp_path / "lightning_logs" / f"version_{i}").rglob("last.ckpt")) for i in (0, 2)]
+        assert_same_run(*map(read, runs))
+
+    def test_a_checkpoint_loads_without_its_config(self, tmp_path):
+        assert main([*shlex.split(self.COMMON), "--trainer.max_epochs", "1"]) == 0
+        last = next(tmp_path.rglob("last.ckpt"))
+        search = TwoStageSearch.load_from_checkpoint(last, weights_only=True)
+        assert search.space.nodes == 2
+        assert search.recovery.solver == ExactSolver()
+        assert differences(search.state_dict(), read(last)["state_dict"]) == []

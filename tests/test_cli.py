@@ -1,0 +1,345 @@
+"""The command line as its user sees it: help, errors, exit codes, files, and what comes next."""
+
+import csv
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sparsenas import __version__
+from sparsenas.cli import main
+from sparsenas.cli.messages import shorten
+from sparsenas.cli.resume import differences
+from sparsenas.cli.shipped import find_config, resolve_configs, shipped_configs
+from sparsenas.data import Digits
+from sparsenas.errors import ConfigError
+
+#: The smallest training that goes through everything: two epochs of two batches of a tiny network.
+TINY = shlex.split(
+    "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
+    "--trainer.log_every_n_steps 1"
+)
+TINY_TRAINING = ["fit", "--config", "train_digits", "--model.channels", "4", "--model.cells", "3", *TINY]
+TINY_SEARCH = [
+    *["fit", "--config", "quickstart", "--model.channels", "4", "--model.space.nodes", "2"],
+    *["--model.warmup_epochs", "0", "--model.signal.every", "1"],
+    *TINY,
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Commands run in an empty folder that is neither the clone nor the package."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run_error(capsys):
+    """Run a command that must fail as an error of the user; gives its message."""
+
+    def run(*args):
+        assert main(list(args)) == 2
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line.removeprefix("sparsenas: error: ") for line in lines if line.startswith("sparsenas: error: ")]
+        assert len(errors) == 1
+        assert "Traceback" not in "".join(lines)
+        return errors[0]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folder of a finished tiny training, as seen from the folder it was started in."""
+    folder = tmp_path_factory.mktemp("trained")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(TINY_TRAINING) == 0
+    finally:
+        os.chdir(here)
+    return folder / "lightning_logs" / "version_0"
+
+
+def python_m(*args, **options):
+    """``python -m sparsenas`` in a process of its own."""
+    command = [sys.executable, "-m", "sparsenas", *args]
+    source = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, **options
+    )
+
+
+def test_version_and_help_from_any_folder():
+    for option, expected in (("--version", f"sparsenas {__version__}\n"), ("--help", "fit       search for a cell")):
+        process = python_m(option)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert expected in output
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE)[-5:] == ["fit", "validate", "test", "predict", "draw"]
+
+
+def test_version_and_help_need_no_torch():
+    script = "import sys; from sparsenas.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+def test_help_of_a_command(capsys):
+    assert main(["fit", "--help"]) == 0
+    assert "--model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fut"], "argument command: invalid choice: 'fut'"),
+        ([], "the following arguments are required: command"),
+        (
+            ["fit", "--config", "nope"],
+            "--config nope: no such file, and no shipped config of that name; shipped are qui",
+        ),
+        (["fit", "--config"], "argument -c/--config: expected one argument"),
+        (
+            ["fit", "--trainer.max_epoch", "3"],
+            "unrecognized arguments: --trainer.max_epoch 3; see --help of the command",
+        ),
+        (["fit", "--trainer.max_epochs", "x"], "trainer.max_epochs: expected int; got 'x'"),
+        (["fit", "--model.bogus", "3", "--config", "quickstart"], "model: option 'bogus' is not accepted by"),
+        (["fit", "--config", "quickstart", "--model.channels", "x"], "model.channels: expected int; got 'x'"),
+        (["fit", "--config", "quickstart", "--model.stem", "x"], "model.stem: expected one of 'cifar', "),
+        (
+            ["fit", "--config", "quickstart", "--model.recovery.solver", "X"],
+            "model.recovery.solver: unknown class 'X'; ",
+        ),
+        (["fit", "--config", "quickstart", "--data", "X"], "data: unknown class 'X'; give a class of sparsenas by its"),
+        (
+            ["fit", "--model", "TwoStageSearch"],
+            "the following arguments are required: fit.data; name a config by --config",
+        ),
+        (["fit", "--config", "quickstart", "--model.space.nodes", "0"], "space.nodes is 0; a cell needs at least 1"),
+        (["fit", "--config", "train_digits", "--model.genotype", "nope.json"], "nope.json: cannot read the genotype"),
+        (
+            ["fit", "--config", "train_digits", "--ckpt_path", "nope.ckpt"],
+            "--ckpt_path nope.ckpt: no such file; give a",
+        ),
+        (["test", "--config", "train_digits"], "test needs a trained network: give its checkpoint by --ckpt_path FILE"),
+        (["draw", "darts_v2"], "the following arguments are required: --to; see python -m sparsenas draw --help"),
+        (["draw", "nope", "--to", "x.png"], "nope: cannot read the genotype"),
+        (["draw", "darts_v2", "--to", "x.xyz"], "x.xyz: cannot draw to '.xyz'; use one of .png, .svg, .pdf"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_of_the_user_are_one_message(run_error, args, message):
+    assert run_error(*args).startswith(message)
+
+
+def test_errors_inside_constructors_and_runs_keep_their_message(run_error):
+    assert run_error("fit", "--data.batch_size", "0").startswith("data.batch_size is 0")
+    assert "data.batch_size is 5000" in run_error("fit", "--data.batch_size", "5000")
+    clipping = run_error("fit", "--trainer.gradient_clip_val", "1")
+    assert clipping.startswith("Automatic gradient clipping is not supported for manual optimization")
+
+
+def test_errors_of_the_program_keep_their_traceback(monkeypatch):
+    def defect(*args, **options):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("sparsenas.search.two_stage.TwoStageSearch.training_step", defect)
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        main([*TINY_SEARCH, "--trainer.fast_dev_run", "true"])
+
+
+def test_an_unwritable_log_folder_is_found_before_training(run_error, tmp_path):
+    (tmp_path / "file").touch()
+    message = run_error("fit", "--trainer.logger.save_dir", "file")
+    assert re.match(
+        r"cannot write to file/lightning_logs/version_0 \(.*\); name a writable folder by --trainer", message
+    )
+    message = run_error("fit", "--trainer.logger", "false", "--trainer.default_root_dir", "file")
+    assert message.endswith("name a writable folder by --trainer.default_root_dir")
+
+
+def test_shorten_names_place_finding_and_value():
+    wall = (
+        'Parser key "trainer.x":\n  Does not validate against any of the Union subtypes\n  Subtypes: [int, None]\n'
+        "  Errors:\n    - Expected a <class 'int'>\n    - Expected a <class 'NoneType'>\n"
+        "  Given value type: <class 'str'>\n  Given value: abc"
+    )
+    assert shorten(wall) == "trainer.x: expected int; got 'abc'"
+    assert shorten("anything else") == "anything else"
+
+
+def test_configs_are_found_by_path_then_by_name(tmp_path):
+    assert Path(find_config("quickstart")) == shipped_configs()["quickstart"]
+    assert Path(find_config("quickstart.yaml")) == shipped_configs()["quickstart"]
+    (tmp_path / "quickstart.yaml").touch()
+    assert find_config("quickstart.yaml") == "quickstart.yaml"
+    with pytest.raises(ConfigError, match="--config other: no such file"):
+        find_config("other")
+    found = str(shipped_configs()["train_digits"])
+    args = ["--config", "train_digits", "--config=train_digits", "-c", "train_digits", "--model", "train_digits"]
+    assert resolve_configs(args) == ["--config", found, f"--config={found}", "-c", found, "--model", "train_digits"]
+
+
+def test_fit_alone_is_the_quickstart(capsys):
+    assert main(["fit", "--print_config"]) == 0
+    alone = capsys.readouterr().out
+    assert main(["fit", "--config", "quickstart", "--print_config"]) == 0
+    assert alone == capsys.readouterr().out
+    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.TwoStageSearch"
+
+
+def test_print_config_can_be_read_back(capsys, tmp_path):
+    assert main([*TINY_SEARCH, "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert main(["fit", "--config", "printed.yaml", "--print_config"]) == 0
+    assert capsys.readouterr().out == printed
+    assert "Unable to serialize" not in printed
+
+
+def test_draw_writes_a_figure(capsys, tmp_path):
+    assert main(["draw", "darts_v2", "--to", "cell.svg"]) == 0
+    assert capsys.readouterr().out == "cell.svg\n"
+    assert (tmp_path / "cell.svg").read_text().startswith("<?xml")
+
+
+def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
+    assert main(TINY_SEARCH) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
+    run = Path("lightning_logs/version_0")
+    assert rows["best"].startswith("val/acc ")
+    assert rows["genotype"] == str(run / "genotype.json")
+    assert rows["checkpoint"] == str(run / "checkpoints" / "best.ckpt")
+    assert rows["figures"] == "tensorboard --logdir lightning_logs"
+    assert rows["next"] == f"python -m sparsenas fit --config train_digits --model.genotype {rows['genotype']}"
+    assert (run / "config.yaml").is_file()
+    options = shlex.split(rows["next"])[3:]
+    assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
+
+
+def test_data_decide_shape_and_classes_also_in_the_checkpoint(trained):
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    assert tuple(checkpoint["hyper_parameters"]["image_shape"]) == (1, 8, 8)
+    assert checkpoint["hyper_parameters"]["num_classes"] == 10
+
+
+def test_test_reports_accuracy_and_cost(trained, capsys):
+    config, best = str(trained / "config.yaml"), str(trained / "checkpoints" / "best.ckpt")
+    assert main(["test", "--config", config, "--ckpt_path", best]) == 0
+    output = capsys.readouterr().out
+    assert "test/acc" in output
+    assert re.search(r"^network +[\d.]+ [kM] parameters, [\d.]+ [kM] multiply-adds$", output, re.MULTILINE)
+    assert re.search(r"^input +1x8x8$", output, re.MULTILINE)
+
+
+def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
+    last = str(trained / "checkpoints" / "last.ckpt")
+    assert main(["predict", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
+    path = Path(capsys.readouterr().out.splitlines()[-1].split(maxsplit=1)[1])
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [int(row["index"]) for row in rows] == list(range(len(Digits().parts.test[1])))
+    assert {row["class"] for row in rows} <= set("0123456789")
+    assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
+
+
+def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(trained, capsys):
+    last = str(trained / "checkpoints" / "last.ckpt")
+    args = ["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]
+    assert main([*args, "--trainer.max_epochs", "3", "--model.drop_path", "0.4"]) == 0
+    captured = capsys.readouterr()
+    assert "epoch 3/3" in captured.out
+    assert "epoch 2/3" not in captured.out
+    assert f"settings of the checkpoint {last} are used:\n  --model.drop_path: 0.1, not 0.4\n" in captured.err
+
+
+def test_no_note_when_nothing_differs(trained, capsys):
+    last = str(trained / "checkpoints" / "last.ckpt")
+    assert main(["validate", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
+    assert "settings of the checkpoint" not in capsys.readouterr().err
+
+
+def test_differences_compare_genotypes_by_content():
+    from sparsenas.spaces import PUBLISHED
+
+    asked = {"init_args": {"genotype": "darts_v2", "sizes": (1, 2), "part": {"a": 1, "b": 2}}}
+    kept = {"init_args": {"genotype": PUBLISHED["darts_v2"].to_json(), "sizes": [1, 2], "part": {"a": 1, "b": 3}}}
+    assert differences(asked, kept) == ["--model.part.b: 3, not 2"]
+    kept["init_args"]["genotype"] = PUBLISHED["ista_nas_two_stage"].to_json()
+    assert len(differences(asked, kept)) == 2
+
+
+def test_damaged_and_foreign_checkpoints(trained, run_error, tmp_path):
+    whole = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.ckpt").write_text("hello")
+    torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    train = ["fit", "--config", str(trained / "config.yaml"), "--ckpt_path"]
+    for name in ("cut.ckpt", "text.ckpt"):
+        assert run_error(*train, name).startswith(
+            f"--ckpt_path {name}: damaged, or not a checkpoint; give a .ckpt file"
+        )
+    assert run_error(*train, "other.ckpt").startswith("--ckpt_path other.ckpt: not a checkpoint of a run")
+    last = str(trained / "checkpoints" / "last.ckpt")
+    assert "is a checkpoint of StandAloneTraining, but the config asks for TwoStageSearch" in run_error(
+        "fit", "--config", "quickstart", "--ckpt_path", last
+    )
+    assert "was trained with image_shape (1, 8, 8), but --data has (1, 28, 28)" in run_error(
+        *train, last, "--data", "FashionMnist"
+    )
+
+
+class _RunsCode:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def test_a_checkpoint_cannot_run_code(trained, run_error, tmp_path):
+    torch.save({"state_dict": {}, "x": _RunsCode()}, tmp_path / "evil.ckpt")
+    args = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", "evil.ckpt"]
+    assert "damaged, or not a checkpoint" in run_error(*args)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(signum, code, tmp_path):
+    process = python_m(*TINY_TRAINING, "--trainer.max_epochs", "1000", cwd=tmp_path)
+    for line in process.stdout:
+        if line.startswith("epoch    2/1000"):
+            process.send_signal(signum)
+            break
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in output
+    last = "lightning_logs/version_0/checkpoints/last.ckpt"
+    assert f"sparsenas: interrupted; the last checkpoint is {last}\n" in output
+    epoch = torch.load(tmp_path / last, weights_only=True)["epoch"] + 1
+    command = shlex.split(output.partition("go on with: python -m sparsenas ")[2].splitlines()[0])
+    assert main([*command, "--trainer.max_epochs", str(epoch + 1)]) == 0
+
+
+@pytest.mark.slow
+def test_an_interruption_before_the_first_checkpoint_says_so(tmp_path):
+    process = python_m(*TINY_TRAINING, "--trainer.limit_train_batches", "1.0", cwd=tmp_path)
+    for line in process.stdout:
+        if line.startswith("Seed set to"):
+            process.send_signal(signal.SIGINT)
+            break
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "sparsenas: interrupted; no" in output
+    assert "Traceback" not in output

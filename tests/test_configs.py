@@ -1,0 +1,173 @@
+"""Every shipped config runs end to end, says what it is, and agrees with itself and with the published recipe."""
+
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from sparsenas.cli import main
+from sparsenas.cli.shipped import shipped_configs
+
+CONFIGS = shipped_configs()
+DATA = os.environ.get("SPARSENAS_DATA")
+
+#: What makes each config small enough for a test; its images come from the fixture of the same name.
+SMALL = {
+    "quickstart": "",
+    "search_two_stage_digits": "",
+    "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
+    "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "train_digits": "",
+    "train_cifar10_16px": "images16 --data.batch_size 4",
+    "train_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "train_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 4 --model.cells 3 "
+    "--trainer.devices 1 --trainer.strategy auto --trainer.precision 32-true",
+}
+
+
+def settings(name):
+    return yaml.safe_load(CONFIGS[name].read_text())
+
+
+def callbacks(name):
+    found = settings(name)["trainer"]["callbacks"]
+    return [(callback["class_path"], callback.get("init_args", {})) for callback in found]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Options that name small images: real ones where SPARSENAS_DATA has them, else random ones of the same shape."""
+
+    def options(kind):
+        if kind == "folder":
+            return ["--data.path", str(random_folder(tmp_path / "folder"))]
+        side, archive = {"images16": (16, "cifar10_12k_16px.npz"), "images32": (32, "cifar10_5k.npz")}[kind]
+        real = Path(DATA, archive) if DATA else None
+        path = real if real is not None and real.is_file() else random_archive(tmp_path / archive, side)
+        # an archive has other options than the class of the config
+        return ["--data", "NpzImages", "--data.path", str(path)]
+
+    return options
+
+
+def random_archive(path, side):
+    rng = np.random.default_rng(0)
+    labels = np.arange(10).repeat(20)
+    arrays = {f"x_{part}": rng.integers(256, size=(200, side, side, 3), dtype=np.uint8) for part in ("train", "test")}
+    np.savez(path, **arrays, y_train=labels, y_test=labels)
+    return path
+
+
+def random_folder(path):
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = path / part / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = rng.integers(256, size=(40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    return path
+
+
+def test_every_config_has_a_row():
+    assert set(SMALL) == set(CONFIGS)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_runs_end_to_end(name, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = SMALL[name].split()
+    kind = words.pop(0) if words and not words[0].startswith("--") else None
+    options = (images(kind) if kind else []) + words
+    common = shlex.split("--trainer.fast_dev_run true --trainer.accelerator cpu")
+    assert main(["fit", "--config", name, *common, *options]) == 0
+    assert "val/acc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_begins_with_its_command_cost_and_expectation(name):
+    lines = CONFIGS[name].read_text().splitlines()
+    head = [line for line in lines[: lines.index("seed_everything: " + str(settings(name)["seed_everything"]))]]
+    assert all(line.startswith("#") for line in head)
+    assert head[0].startswith(("# python -m sparsenas fit", f"# python -m sparsenas fit --config {name}"))
+    assert name == "quickstart" or f"--config {name}" in head[0]
+    text = " ".join(head)
+    assert "Cost: " in text
+    assert "Expect: " in text or "Published: " in text
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_keeps_the_best_and_the_last_epoch(name):
+    kept = {options["filename"]: options for path, options in callbacks(name) if path == "ModelCheckpoint"}
+    assert set(kept) == {"best", "last"}
+    assert kept["best"]["monitor"] == "val/acc"
+    assert kept["best"]["mode"] == "max"
+    assert "monitor" not in kept["last"]
+    assert all(options["save_on_train_epoch_end"] is True for options in kept.values())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_schedule_is_as_long_as_the_run(name):
+    model = settings(name)["model"]["init_args"]
+    schedule = model.get("scheduler") or model.get("weight_scheduler")
+    if schedule is None:
+        assert name.startswith(("quickstart", "search_two_stage_digits"))
+    else:
+        assert schedule["init_args"]["epochs"] == settings(name)["trainer"]["max_epochs"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logger_is_tensorboard_without_a_placeholder_metric(name):
+    logger = settings(name)["trainer"]["logger"]
+    assert logger["class_path"] == "TensorBoardLogger"
+    assert logger["init_args"] == {"save_dir": ".", "name": "lightning_logs", "default_hp_metric": False}
+
+
+def test_the_official_search_recipe():
+    """Numbers of the official code of Yang et al., ISTA-NAS (NeurIPS 2020), two-stage."""
+    config = settings("search_two_stage_ista_nas_official")
+    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    assert (model["channels"], model["cells"], config["trainer"]["max_epochs"]) == (16, 8, 50)
+    assert model["space"]["init_args"] == {"nodes": 4, "inputs_per_node": 2, "distinct_edges": False}
+    recovery = model["recovery"]
+    assert recovery["solver"] == {
+        "class_path": "LarsSolver",
+        "init_args": {"lam": 1e-5, "relative": False, "refit": False},
+    }
+    assert (recovery["dictionary"], recovery["compressed_size"], recovery["initial_std"]) == ("uniform", 7, 1e-3)
+    assert recovery["every_n_steps"] is None
+    assert model["signal"]["class_path"] == "SupportGradient"
+    assert model["sampling"]["class_path"] == "RecoveredSampling"
+    assert model["warmup_epochs"] == 0
+    weights = model["weight_optimizer"]
+    assert weights["class_path"] == "torch.optim.SGD"
+    assert weights["init_args"] == {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-4}
+    assert model["weight_scheduler"]["init_args"] == {"epochs": 50, "final_ratio": 0.01}
+    arch = model["arch_optimizer"]
+    assert arch["class_path"] == "torch.optim.Adam"
+    assert arch["init_args"] == {"lr": 6e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
+    assert (model["gradient_clip"], model["seed"], data["seed"], config["seed_everything"]) == (5.0, 2, 2, 2)
+    assert (data["batch_size"], data["arch_fraction"], data["cutout"]) == (256, 0.5, 0)
+    assert model["norms"]["affine"] is False
+
+
+def test_the_published_training_recipes():
+    """Evaluation settings of DARTS, PC-DARTS and the official code of ISTA-NAS."""
+    cifar, imagenet = settings("train_cifar10"), settings("train_imagenet")
+    model = cifar["model"]["init_args"]
+    assert (model["channels"], model["cells"], cifar["trainer"]["max_epochs"]) == (36, 20, 600)
+    assert model["optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
+    assert (model["auxiliary_weight"], model["drop_path"], cifar["trainer"]["gradient_clip_val"]) == (0.4, 0.2, 5.0)
+    assert (cifar["data"]["init_args"]["batch_size"], cifar["data"]["init_args"]["cutout"]) == (96, 16)
+    model, trainer = imagenet["model"]["init_args"], imagenet["trainer"]
+    assert (model["channels"], model["cells"], trainer["max_epochs"]) == (48, 14, 250)
+    assert imagenet["data"]["init_args"]["batch_size"] * trainer["devices"] == 1024
+    assert model["optimizer"]["init_args"] == {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-5}
+    assert model["scheduler"]["init_args"] == {"epochs": 250, "warmup_epochs": 5, "shape": "linear"}
+    assert (model["label_smoothing"], model["auxiliary_weight"], model["drop_path"]) == (0.1, 0.4, 0.0)
