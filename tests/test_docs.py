@@ -1,7 +1,11 @@
-"""The code in the documentation runs as it is printed."""
+"""The documentation: its code and commands run as printed, its names exist, its numbers are true."""
 
+import ast
+import inspect
 import re
+import shlex
 import sys
+from importlib import import_module
 from math import ceil
 from pathlib import Path
 from types import ModuleType
@@ -9,15 +13,173 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from sparsenas import data, networks, search, sparse_coding, spaces, training
+from sparsenas.cli import main
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+PUBLIC = {name: getattr(room, name) for room in (data, networks, search, sparse_coding, spaces, training) for name in room.__all__}
+#: Snippets that the tests below run; a snippet more needs a test more.
+SNIPPETS = {
+    ("bring_your_data.md", "python"): 1,
+    ("bring_your_data.md", "shell"): 1,
+    ("bring_your_data.md", "yaml"): 2,
+    ("bring_your_primitive.md", "python"): 2,
+    ("bring_your_primitive.md", "yaml"): 1,
+    ("method.md", "yaml"): 1,
+}
+#: Shown, not run.
+PROSE = {"math", "text"}
+#: Appended to a printed command, so that it takes a second.
+BRIEFLY = (
+    "--trainer.max_epochs=1 --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.callbacks=ModelCheckpoint "
+    "--trainer.callbacks.filename=best --data.batch_size=4 --model.channels=2 --model.cells=3"
+).split()
+CLASSES = ("cat", "dog")
 
 
 def code_blocks(page, language="python"):
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def prose(page):
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_snippet_is_run(page):
+    languages = re.findall(r"^```(.*)\n(?:.*\n)*?```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    run = [language for language in languages if language not in PROSE]
+    assert {language: run.count(language) for language in run} == {
+        language: count for (name, language), count in SNIPPETS.items() if name == page.name
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)]+)\)", prose(page))
+    assert [link for link in links if "://" not in link and not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_the_index_lists_every_page():
+    listed = re.findall(r"\]\(([^)]+)\)", (DOCS / "README.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(page.name for page in PAGES if page.name != "README.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_classes_and_functions_exist(page):
+    codes = re.findall(r"`([^`\n]+)`", prose(page))
+    for dotted in (code for code in codes if re.fullmatch(r"sparsenas(\.\w+)+", code)):
+        module, _, name = dotted.rpartition(".")
+        assert name in import_module(module).__all__, dotted
+    for code in codes:
+        camel = re.match(r"([A-Z][a-z]+[A-Z]\w+)(?=$|[.(])", code)
+        assert camel is None or camel[1] in PUBLIC, code
+
+
+def defaults(page):
+    """Rows ``| `Class.option` | `value` |``."""
+    return re.findall(r"^\| `(\w+)\.(\w+)` \| `(.+?)` \|", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("owner", "option", "value"), [row for page in ("method.md", "bring_your_data.md") for row in defaults(page)]
+)
+def test_quoted_defaults_are_those_of_the_code(owner, option, value):
+    assert inspect.signature(PUBLIC[owner]).parameters[option].default == ast.literal_eval(value)
+
+
+@pytest.fixture
+def user_folder(tmp_path, monkeypatch):
+    """Where a user stands: photos of cats and dogs, and the archive that the page makes of them."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 20)
+    images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "photos" / CLASSES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # restored afterwards; runs set it
+    (code,) = code_blocks("bring_your_data.md")
+    exec(compile(code, "bring_your_data.md", "exec"), {"images": images, "labels": labels})
+    return tmp_path
+
+
+def command_lines(page):
+    """Arguments of the printed commands."""
+    lines = [line for block in code_blocks(page, "shell") for line in block.splitlines()]
+    assert all(line.startswith("python -m sparsenas ") for line in lines)
+    return [shlex.split(line)[3:] for line in lines]
+
+
+@pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
+def test_printed_commands_search_train_test_and_predict(user_folder, capsys):
+    folder_config, _ = code_blocks("bring_your_data.md", "yaml")
+    (user_folder / "images.yaml").write_text(re.sub(r"size: \d+", "size: 8", folder_config), encoding="utf-8")
+    for command, *args in command_lines("bring_your_data.md"):
+        briefly = [*BRIEFLY, *["--trainer.callbacks+=GenotypeFile"] * ("search" in args[1])] if command == "fit" else []
+        assert main([command, *args, *briefly, "--data.num_workers=0"]) == 0, capsys.readouterr().err
+    assert "test/acc" in capsys.readouterr().out
+    (predictions,) = user_folder.glob("lightning_logs/*/predictions.csv")
+    assert {line.split(",")[1] for line in predictions.read_text().splitlines()[1:]} <= set(CLASSES)
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_archive_and_exchanged_parts_are_searched(user_folder, capsys):
+    _, archive_config = code_blocks("bring_your_data.md", "yaml")
+    (parts_config,) = code_blocks("method.md", "yaml")
+    (user_folder / "images.yaml").write_text(archive_config, encoding="utf-8")
+    (user_folder / "parts.yaml").write_text(parts_config, encoding="utf-8")
+    search_command, *_ = command_lines("bring_your_data.md")
+    args = [*search_command, "--config", "parts.yaml", *BRIEFLY[-3:], "--trainer.fast_dev_run=true"]
+    assert main(args) == 0, capsys.readouterr().err
+
+
+def recovered(kind, m, solver, draws=40):
+    """Recoveries of Gaussian ``b``, and how often the support of an exact 2-sparse code is found."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = tuple(len(block) for block in spaces.DartsSpace().blocks[:4])
+    found, seen = torch.zeros(4), []
+    dictionary = sparse_coding.make_dictionary(kind, sizes, m, generator)
+    for _ in range(draws):
+        if kind == "uniform":
+            dictionary = sparse_coding.make_dictionary(kind, sizes, m, generator)
+        problem = sparse_coding.RecoveryProblem(dictionary, sizes, 2)
+        b = torch.randn(4, m, generator=generator, dtype=torch.float64)
+        recovery = solver.solve(problem, b)
+        weights = sparse_coding.architecture_weights(b, dictionary, recovery.code, recovery.support)
+        opposite = (weights * recovery.code.gather(1, recovery.support) < 0).double().mean(1)
+        certificate = recovery.certificate
+        seen.append(torch.stack([certificate.nonzeros, certificate.l1_share, certificate.residual, opposite]))
+        support = torch.stack([torch.randperm(n, generator=generator)[:2].sort().values for n in sizes])
+        code = torch.zeros(4, max(sizes), dtype=torch.float64)
+        code.scatter_(1, support, torch.randn(4, 2, generator=generator, dtype=torch.float64))
+        image = (dictionary @ code[:, :, None])[:, :, 0]
+        found += (solver.solve(problem, image).support == support).all(1)
+    return torch.stack(seen).mean(0), found / draws, sparse_coding.mutual_coherence(dictionary, sizes)
+
+
+def test_what_the_method_page_says_of_the_official_recovery():
+    (nonzeros, l1_share, residual, opposite), found, coherence = recovered("uniform", 7, sparse_coding.LarsSolver())
+    assert nonzeros.tolist() == [7.0] * 4
+    assert ((l1_share > 0.5) & (l1_share < 0.6)).all()
+    assert ((residual > 0.6) & (residual < 1.0)).all()
+    assert ((opposite > 0.2) & (opposite < 0.35)).all()
+    assert ((found > 0.5) & (found < 0.95)).all()
+    assert found[0] > found[3]
+    assert coherence.mean() == pytest.approx(0.97, abs=0.02)
+
+
+def test_what_the_method_page_says_of_the_default_recovery():
+    (_, _, _, opposite), found, coherence = recovered("low_coherence", 8, sparse_coding.ExactSolver())
+    assert opposite.max() == 0
+    assert found.tolist() == [1.0] * 4
+    assert coherence.tolist() == pytest.approx([0.27, 0.33, 0.35, 0.38], abs=0.02)
 
 
 @pytest.fixture

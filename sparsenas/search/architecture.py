@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsenas.errors import ConfigError, RecoveryError
+from sparsenas.spaces import Block, SearchSpace, Support
 from sparsenas.sparse_coding import (
     Cap,
     Certificate,
@@ -22,7 +23,6 @@ from sparsenas.sparse_coding import (
     make_dictionary,
     refit,
 )
-from sparsenas.spaces import Block, SearchSpace, Support
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class SparseRecovery:
     def __post_init__(self) -> None:
         """Check the numbers that no later check sees."""
         if self.every_n_steps is not None and self.every_n_steps < 1:
-            raise ConfigError(f"recovery.every_n_steps is {self.every_n_steps}; use at least 1, or null for every epoch")
+            raise ConfigError(
+                f"recovery.every_n_steps is {self.every_n_steps}; use at least 1, or null for every epoch"
+            )
         if self.initial_std is not None and not self.initial_std > 0:
             raise ConfigError(f"recovery.initial_std is {self.initial_std}; use a positive number, or null")
 
@@ -135,7 +137,7 @@ class CompressedArchitecture(nn.Module):
         self.register_buffer("dense_code", torch.zeros(blocks, n, dtype=torch.float64))
         self.register_buffer("indices", torch.zeros(blocks, space.inputs_per_node, dtype=torch.int64))
         self._support: Support | None = None
-        self.register_load_state_dict_post_hook(_forget_derived_values)
+        self.register_load_state_dict_post_hook(_forget_derived_values)  # type: ignore[no-untyped-call]  # torch's own
         self.certificate: Certificate = self.recover().certificate
 
     @property
@@ -172,9 +174,7 @@ class CompressedArchitecture(nn.Module):
     def draw_nearby(self, spread: float, rng: np.random.Generator) -> Support:
         """The recovered support with every block replaced by a uniform draw with probability ``spread``."""
         drawn = self.space.sample_support(rng)
-        return tuple(
-            new if rng.random() < spread else old for old, new in zip(self.support, drawn, strict=True)
-        )
+        return tuple(new if rng.random() < spread else old for old, new in zip(self.support, drawn, strict=True))
 
 
 def _forget_derived_values(architecture: CompressedArchitecture, _: Any) -> None:

@@ -12,14 +12,14 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet
-from sparsenas.sparse_coding import Certificate
 from sparsenas.spaces import Genotype, SearchSpace, Support
+from sparsenas.sparse_coding import Certificate
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
 
 #: Values of ``trainer.precision`` that searches support.
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SearchModule(pl.LightningModule):
         self.automatic_optimization = False
         self.space = space
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.report: RecoveryReport | None = None
         self.train_loss, self.train_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
         self.eval_loss, self.eval_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
@@ -146,8 +146,8 @@ def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
     """
     if not isinstance(batch, Mapping) or set(batch) != {"weights", "arch"}:
         raise ConfigError(
-            "the searcher needs two streams of training images, but the data module yields one: set data.arch_fraction, "
-            "e.g. 0.4 (the share of training images that trains the architecture)"
+            "the searcher needs two streams of training images, but the data module yields one: "
+            "set data.arch_fraction, e.g. 0.4 (the share of training images that trains the architecture)"
         )
     return batch["weights"], batch["arch"]
 

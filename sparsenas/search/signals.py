@@ -61,7 +61,8 @@ class SupportGradient(Signal):
 
     With :math:`w = z_S + A_S^\top (b - A_S z_S)` the gradient is :math:`A_S\, \partial L / \partial w`. It lies in the
     span of the active columns, so nothing compares an active candidate with an inactive one: on published ground truth
-    searches with this signal ended no better than random cells and visited a handful of architectures. Kept for fidelity.
+    searches with this signal ended no better than random cells and visited a handful of architectures. Kept for
+    fidelity.
 
     Attributes:
         every: Take a step on every so-many-th training batch.
@@ -95,8 +96,8 @@ class FullGradient(Signal):
     r"""Gradient with respect to all candidates, at supports drawn around the recovered one.
 
     At a support :math:`S'` it takes :math:`g = \partial L / \partial z` for every candidate of every block, active or
-    not, and hands on :math:`A g`: a step :math:`b \leftarrow b - \eta A g` is the step :math:`z \leftarrow z - \eta g` seen
-    through :math:`b = A z`, and the recovery that follows is its proximal step.
+    not, and hands on :math:`A g`: a step :math:`b \leftarrow b - \eta A g` is the step
+    :math:`z \leftarrow z - \eta g` seen through :math:`b = A z`, and the recovery that follows is its proximal step.
 
     Attributes:
         every: Take a step on every so-many-th training batch; a step costs about one dense forward pass.
@@ -127,8 +128,9 @@ class FullGradient(Signal):
         weights = architecture.weights_at(support)
         loss, gradients = candidate_gradients(network, images, criterion, support, weights)
         padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)
-        dictionary = architecture.dictionary.to(padded.dtype)
-        return SignalStep(loss, torch.einsum("bmn,bn->bm", dictionary, padded))
+        # no matrix product: under bf16-mixed autocast would round it, and its type would not fit b
+        gradient = (architecture.dictionary * padded[:, None, :]).sum(2)
+        return SignalStep(loss, gradient.to(architecture.b.dtype))
 
 
 def _check_every(every: int) -> None:

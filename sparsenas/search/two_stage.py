@@ -8,7 +8,6 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from sparsenas.errors import CheckpointError, ConfigError
@@ -17,16 +16,16 @@ from sparsenas.search.architecture import CompressedArchitecture, SparseRecovery
 from sparsenas.search.base import ImageBatch, RecoveryReport, SearchModule, bilevel
 from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
 from sparsenas.search.signals import FullGradient, Signal
-from sparsenas.sparse_coding import support_churn
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import support_churn
 
 
 class TwoStageSearch(SearchModule):
     """Search a small super-net for a genotype, to be trained afterwards.
 
-    Every training batch brings a weights batch and an architecture batch. After warm-up the signal turns the architecture
-    batch into a gradient of ``b``; on its schedule the recovery turns ``b`` into a sparse code; the sampling names the
-    support that the weights batch trains. Only operations of that support run, and only they change.
+    Every training batch brings a weights batch and an architecture batch. After warm-up the signal turns the
+    architecture batch into a gradient of ``b``; on its schedule the recovery turns ``b`` into a sparse code; the
+    sampling names the support that the weights batch trains. Only operations of that support run, and only they change.
 
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
@@ -43,6 +42,8 @@ class TwoStageSearch(SearchModule):
         weight_optimizer: Makes the optimizer of the network weights.
         weight_scheduler: Makes its learning-rate schedule, stepped once per epoch.
         arch_optimizer: Makes the optimizer of ``b``.
+        arch_scheduler: Makes its learning-rate schedule, stepped once per epoch with architecture steps; a decay lets
+            the support settle.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
         seed: Seeds the dictionary, ``b`` and all sampled supports.
 
@@ -50,8 +51,8 @@ class TwoStageSearch(SearchModule):
         ConfigError: If options contradict each other or the images are too small.
         RecoveryError: If the recovery problem cannot be solved.
 
-    Source: Yang et al., ISTA-NAS (NeurIPS 2020), Algorithm of section 3; ``configs/search_two_stage_ista_nas_official.yaml``
-        is the official recipe.
+    Source: Yang et al., ISTA-NAS (NeurIPS 2020), Algorithm of section 3;
+        ``configs/search_two_stage_ista_nas_official.yaml`` is the official recipe.
 
     Differs: by default the signal compares all candidates, the recovery is exact with a least-squares refit, and the
         weights also see uniform draws; ``docs/method.md`` says why.
@@ -72,7 +73,8 @@ class TwoStageSearch(SearchModule):
         warmup_epochs: int = 0,
         weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=3e-4),
         weight_scheduler: LRSchedulerCallable | None = None,
-        arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1),
+        arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.5),
+        arch_scheduler: LRSchedulerCallable | None = None,
         gradient_clip: float = 5.0,
         seed: int = 0,
     ) -> None:
@@ -80,16 +82,14 @@ class TwoStageSearch(SearchModule):
             raise ConfigError(
                 f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
             )
-        super().__init__(
-            space, SuperNet(space, image_shape, num_classes, channels, cells, stem, norms), num_classes
-        )
+        super().__init__(space, SuperNet(space, image_shape, num_classes, channels, cells, stem, norms), num_classes)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed))
         self.recovery, self.signal, self.sampling = recovery, signal, sampling
         self.warmup_epochs = warmup_epochs
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
-        self.arch_optimizer = arch_optimizer
+        self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler
         self.gradient_clip = gradient_clip
         self.seed = seed
         self.arch_loss = MeanMetric()
@@ -111,7 +111,8 @@ class TwoStageSearch(SearchModule):
         """One optimizer for the network weights, one for ``b``; each gets its own parameter list."""
         weights = self.weight_optimizer(self.network.parameters())
         arch = self.arch_optimizer([self.architecture.b])
-        return [weights, arch], [] if self.weight_scheduler is None else [self.weight_scheduler(weights)]
+        made = ((self.weight_scheduler, weights), (self.arch_scheduler, arch))
+        return [weights, arch], [make(optimizer) for make, optimizer in made if make is not None]
 
     def on_train_start(self) -> None:
         """Report the recovery the search starts from; a resumed search has reported its own before.
@@ -146,13 +147,14 @@ class TwoStageSearch(SearchModule):
         self._weights_step(weights_batch, self._draw(batch_idx))
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch, step the schedule, and recover if the schedule is by epoch."""
+        """Log the epoch, step the schedules, and recover if the schedule is by epoch."""
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
-        if self.arch_loss.update_called:  # neither in warm-up nor in an epoch shorter than the signal's schedule
+        stepped = self.arch_loss.update_called  # neither in warm-up nor in an epoch shorter than the signal's schedule
+        if stepped:
             self.log("arch/loss", self.arch_loss)
-        schedulers = self.lr_schedulers()
-        if isinstance(schedulers, LRScheduler):
-            schedulers.step()
+        for config in self.trainer.lr_scheduler_configs:
+            if stepped or config.scheduler.optimizer is not self.trainer.optimizers[1]:
+                config.scheduler.step()
         if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
             self._recover()
 
@@ -196,7 +198,7 @@ class TwoStageSearch(SearchModule):
         loss = functional.cross_entropy(logits, labels)
         self.manual_backward(loss)
         if self.gradient_clip > 0:
-            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+            self.clip_gradients(optimizer.optimizer, self.gradient_clip, "norm")
         optimizer.step()
         self.train_loss(loss.detach(), len(labels))
         self.train_accuracy(logits.detach(), labels)

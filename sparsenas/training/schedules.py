@@ -22,8 +22,8 @@ class WarmupDecay(LambdaLR):
     Raises:
         ConfigError: If the numbers do not fit together.
 
-    Source: the ImageNet schedule of PC-DARTS and ISTA-NAS is ``warmup_epochs=5, shape="linear"``; the cosine one is that of
-        Loshchilov and Hutter, SGDR (ICLR 2017), without restarts.
+    Source: the ImageNet schedule of PC-DARTS and ISTA-NAS is ``warmup_epochs=5, shape="linear"``; the cosine one is
+        that of Loshchilov and Hutter, SGDR (ICLR 2017), without restarts.
     """
 
     def __init__(

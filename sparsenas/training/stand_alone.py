@@ -39,14 +39,14 @@ class StandAloneTraining(pl.LightningModule):
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
         num_classes: Number of classes; the command line takes it from the data.
-        genotype: File written by a search, a published name such as ``darts_v2``, or the text itself. The checkpoint keeps
-            the text, so the file is not needed again.
+        genotype: File written by a search, a published name such as ``darts_v2``, or the text itself. The checkpoint
+            keeps the text, so the file is not needed again.
         channels: Channels of the first cell.
         cells: Number of cells.
         stem: Kind of stem.
         norms: Batch-norm options of the cells.
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
-        drop_path: Drop-path probability towards which it grows linearly from 0: epoch ``k`` of ``E`` has ``k / E`` of it.
+        drop_path: Drop-path probability that is grown towards linearly: epoch ``k`` of ``E`` has ``k / E`` of it.
         label_smoothing: Label smoothing of the training loss.
         optimizer: Makes the optimizer.
         scheduler: Makes the learning-rate schedule, stepped once per epoch.
@@ -91,7 +91,7 @@ class StandAloneTraining(pl.LightningModule):
         network = DerivedNet(
             self.genotype, image_shape, num_classes, channels, cells, stem, auxiliary_weight > 0, norms
         )
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.drop_path = drop_path
         self.label_smoothing = label_smoothing
@@ -119,7 +119,9 @@ class StandAloneTraining(pl.LightningModule):
             ConfigError: If it is not.
         """
         if self.drop_path > 0 and not (self.trainer.max_epochs or 0) > 0:
-            raise ConfigError("trainer.max_epochs is not set, but drop_path grows over the epochs: set it, or drop_path 0")
+            raise ConfigError(
+                "trainer.max_epochs is not set, but drop_path grows over the epochs: set it, or drop_path 0"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability and seed its draws, different on every rank."""
@@ -151,7 +153,8 @@ class StandAloneTraining(pl.LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities, shape ``(B, classes)``."""
-        return self(batch[0]).softmax(1)
+        logits: Tensor = self(batch[0])
+        return logits.softmax(1)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
         images, labels = batch
@@ -159,9 +162,10 @@ class StandAloneTraining(pl.LightningModule):
         self._log(logits, labels, functional.cross_entropy(logits, labels), stage)
 
     def _log(self, logits: Tensor, labels: Tensor, loss: Tensor, stage: Stage) -> None:
-        mean, accuracy = self.losses[f"{stage}_loss"], self.accuracies[f"{stage}_acc"]
-        mean(loss, len(labels))
-        accuracy(logits.detach(), labels)
-        self.log_dict(
-            {f"{stage}/loss": mean, f"{stage}/acc": accuracy}, on_step=False, on_epoch=True, prog_bar=stage != "train"
-        )
+        metrics: dict[str, Any] = {  # a ModuleDict does not know that it holds metrics
+            f"{stage}/loss": self.losses[f"{stage}_loss"],
+            f"{stage}/acc": self.accuracies[f"{stage}_acc"],
+        }
+        metrics[f"{stage}/loss"](loss, len(labels))
+        metrics[f"{stage}/acc"](logits.detach(), labels)
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage != "train")

@@ -19,6 +19,7 @@ LIGHTNING_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)`",
     "Checkpoint directory .* exists and is not empty",
     "You're resuming from a checkpoint",
+    "The dirpath has changed",
 )
 
 

@@ -7,8 +7,8 @@ import yaml
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.networks import NormOptions, SuperNet
 from sparsenas.search import CompressedArchitecture, SparseRecovery
-from sparsenas.sparse_coding import LarsSolver
 from sparsenas.spaces import DARTS_PRIMITIVES, DartsSpace
+from sparsenas.sparse_coding import LarsSolver
 from sparsenas.training import WarmupDecay
 
 

@@ -44,6 +44,7 @@ VARIANTS = {
         "recovery": SparseRecovery(every_n_steps=3),
         "signal": FullGradient(every=2),
         "sampling": MixtureSampling(0.75, 0.25),
+        "arch_scheduler": lambda o: WarmupDecay(o, epochs=4),
         "warmup_epochs": 1,
     },
     "by epoch": {

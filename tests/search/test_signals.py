@@ -77,9 +77,7 @@ def test_full_gradient_leaves_it(make_network, make_architecture, batch, criteri
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("norms", [None, TRACKED], ids=["search", "tracked"])
-def test_full_gradient_is_that_of_the_dense_super_net(
-    make_network, make_architecture, batch, criterion, spread, norms
-):
+def test_full_gradient_is_that_of_the_dense_super_net(make_network, make_architecture, batch, criterion, spread, norms):
     network, architecture = make_network(norms).double(), make_architecture().double()
     images = batch[0].double()
     signal = FullGradient(spread=spread)

@@ -22,8 +22,11 @@ from sparsenas.search import (
     SupportGradient,
     UniformSampling,
 )
-from sparsenas.sparse_coding import support_churn
 from sparsenas.spaces import DartsSpace
+from sparsenas.sparse_coding import support_churn
+
+# Lightning's own: it still asks for a class that torch replaces
+pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
 
 TRACKED = NormOptions(affine=True, track=True, append="pools_and_skips")
 
@@ -257,31 +260,30 @@ class TestSampling:
         with pytest.raises(ConfigError, match=f"sampling.{name} is .*; a probability lies in"):
             MixtureSampling(start, end)
 
-    def test_draws_depend_on_seed_and_epoch_only(self, make_search, fit):
-        def drawn(seed, epochs=2):
-            watch = StepWatch()
-            fit(make_search(seed=seed, warmup_epochs=epochs), watch, epochs=epochs)
-            return [support for support, _ in watch.weights]
+    def draws(self, search, epoch, count):
+        """What warm-up would train; nothing is trained."""
+        search.trainer = type("Trainer", (), {"current_epoch": epoch})()
+        search.on_train_epoch_start()
+        return [search._draw(number) for number in range(count)]
 
-        first = drawn(0)
+    def test_draws_depend_on_seed_and_epoch_only(self, make_search):
+        first = self.draws(make_search(warmup_epochs=9), epoch=3, count=20)
         torch.manual_seed(99)  # the global generators have no say
-        np.random.seed(99)  # noqa: NPY002 - the global one is meant
-        assert drawn(0) == first
-        assert drawn(1) != first
-        assert first[:4] != first[4:]
-        assert drawn(0, epochs=1) == first[:4]
+        np.random.seed(99)
+        later = make_search(warmup_epochs=9)
+        assert self.draws(later, epoch=2, count=7) != first[:7]
+        assert self.draws(later, epoch=3, count=20) == first
+        assert self.draws(make_search(seed=1, warmup_epochs=9), epoch=3, count=20) != first
 
-    def test_every_operation_is_trained_in_warm_up(self, make_search, fit):
-        watch = StepWatch()
-        fit(make_search(warmup_epochs=3), watch, batches=20, epochs=3)
-        counts = [np.zeros(len(block)) for block in make_search().space.blocks]
-        for support, _ in watch.weights:
+    def test_every_operation_is_trained_in_warm_up(self, make_search):
+        search = make_search(warmup_epochs=1)
+        counts = [np.zeros(len(block)) for block in search.space.blocks]
+        for support in self.draws(search, epoch=0, count=600):
             for count, kept in zip(counts, support, strict=True):
                 count[list(kept)] += 1
         for count in counts:
-            expected = 60 * 2 / len(count)
-            assert (abs(count - expected) < 4 * np.sqrt(expected)).all()
-            assert (count > 0).all()
+            expected = 600 * 2 / len(count)
+            assert (abs(count - expected) < 4.5 * np.sqrt(expected)).all()
 
 
 class TestErrors:
@@ -289,26 +291,28 @@ class TestErrors:
         with pytest.raises(ConfigError, match=r"needs two streams .*set data.arch_fraction, e.g. 0.4"):
             fit(make_search(), data=Digits(batch_size=32, arch_fraction=0.0))
 
-    @pytest.mark.parametrize("precision", ["bf16-true"])
+    @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
     def test_precision_that_spoils_a_search(self, make_search, fit, precision):
-        with pytest.raises(ConfigError, match=rf"trainer.precision is {precision}; searches support 32-true, bf16-mixed"):
+        with pytest.raises(ConfigError, match=f"{precision}; searches support 32-true, bf16-mixed"):
             fit(make_search(), precision=precision)
 
     def test_scaled_gradients(self, make_search):
         search = make_search()
         search.trainer = type("Trainer", (), {"precision": "16-mixed"})()  # a real one needs a GPU
-        with pytest.raises(ConfigError, match="trainer.precision is 16-mixed; searches support 32-true, bf16-mixed"):
+        with pytest.raises(ConfigError, match="is 16-mixed; searches support 32-true, bf16-mixed"):
             search.setup("fit")
 
-    @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
-    def test_other_precisions_work(self, make_search, fit, precision):
-        search = make_search(signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1))
-        fit(search, precision=precision)
+    @pytest.mark.parametrize("signal", [SupportGradient(), FullGradient(every=1)], ids=str)
+    def test_mixed_precision_works(self, make_search, fit, signal):
+        search = make_search(signal=signal, recovery=SparseRecovery(every_n_steps=1))
+        before = search.architecture.b.detach().clone()
+        fit(search, precision="bf16-mixed", epochs=1)
         assert torch.isfinite(search.architecture.b).all()
+        assert not torch.equal(search.architecture.b, before)
         assert search.architecture.dictionary.dtype == torch.float64
 
     def test_images_too_small(self, make_search):
-        with pytest.raises(ConfigError, match="images are 8x8, but the imagenet stem .* at least 64x64"):
+        with pytest.raises(ConfigError, match=r"images are 8x8, but the imagenet stem .* at least 64x64"):
             make_search(stem="imagenet", channels=4, cells=6)
 
     @pytest.mark.parametrize("option", ["warmup_epochs", "gradient_clip", "seed"])
@@ -317,7 +321,7 @@ class TestErrors:
             make_search(**{option: -1})
 
     def test_a_search_without_end(self, make_search, fit):
-        with pytest.raises(ConfigError, match="trainer.max_epochs is not set"):
+        with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set"):
             fit(make_search(), epochs=-1, max_steps=2)
 
     def test_a_checkpoint_of_something_else(self, make_search, fit, tmp_path):

@@ -1,0 +1,82 @@
+"""Two processes search as one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+#: Every rank leaves what it found. It runs as a program of its own, because Lightning starts the second rank from it.
+PROGRAM = """
+import sys
+
+import pytorch_lightning as pl
+import torch
+
+from sparsenas.data import Digits
+from sparsenas.networks import NormOptions
+from sparsenas.search import FullGradient, RecoveryListener, SparseRecovery, TwoStageSearch
+from sparsenas.spaces import DartsSpace
+
+
+class Leave(RecoveryListener):
+    def __init__(self):
+        self.supports = []
+
+    def on_recovery(self, trainer, search, report):
+        self.supports.append(report.support)
+
+    def on_train_end(self, trainer, search):
+        state = {"state": search.state_dict(), "supports": self.supports, "visited": sorted(search.visited)}
+        torch.save(state, f"rank{trainer.global_rank}.pt")
+
+
+pl.seed_everything(0)
+search = TwoStageSearch(
+    (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", warmup_epochs=1,
+    norms=NormOptions(affine=True, track=False, append="pools_and_skips"),
+    signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
+    arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+)
+trainer = pl.Trainer(
+    accelerator="cpu", devices=2, strategy=sys.argv[1], max_epochs=3, limit_train_batches=4, limit_val_batches=1,
+    logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Leave()],
+)
+trainer.fit(search, Digits(batch_size=16, arch_fraction=0.4))
+"""
+
+
+def run(folder: Path, strategy: str) -> subprocess.CompletedProcess:
+    (folder / "program.py").write_text(PROGRAM)
+    source = str(Path(__file__).resolve().parents[2])
+    return subprocess.run(
+        [sys.executable, "program.py", strategy],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_ranks_agree(tmp_path):
+    process = run(tmp_path, "ddp_find_unused_parameters_true")
+    assert process.returncode == 0, process.stderr[-2000:]
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["supports"] == second["supports"]
+    assert first["visited"] == second["visited"]
+    assert len(first["visited"]) > 1
+    for name, tensor in first["state"].items():
+        if "running" not in name:  # the stem's statistics are those of the images a rank saw
+            assert torch.equal(tensor, second["state"][name]), name
+
+
+@pytest.mark.slow
+def test_a_strategy_that_cannot_work_is_refused(tmp_path):
+    process = run(tmp_path, "ddp")
+    assert process.returncode != 0
+    assert "use ddp_find_unused_parameters_true" in process.stderr

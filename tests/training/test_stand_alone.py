@@ -1,0 +1,244 @@
+"""Stand-alone training: its recipe, what its checkpoint holds, resuming, errors."""
+
+import shlex
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from torch.nn import functional
+
+from sparsenas.cli import main
+from sparsenas.data import Digits
+from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.networks import NormOptions
+from sparsenas.spaces import PUBLISHED
+from sparsenas.training import StandAloneTraining, WarmupDecay, read_genotype
+
+# Lightning's own: it still asks for a class that torch replaces
+pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
+
+
+def read(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_run(first, second):
+    """Weights, momentum, schedule and counters, to the last bit."""
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+    for one, other in zip(first["optimizer_states"], second["optimizer_states"], strict=True):
+        assert one["param_groups"] == other["param_groups"]
+        for index, state in one["state"].items():
+            assert torch.equal(state["momentum_buffer"], other["state"][index]["momentum_buffer"])
+    assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert (first["epoch"], first["global_step"]) == (second["epoch"], second["global_step"])
+
+
+class TestRecipe:
+    def test_drop_path_grows_by_epoch(self, make_training, fit):
+        seen = []
+
+        class Watch(Callback):
+            def on_train_batch_start(self, trainer, training, batch, batch_idx):
+                seen.append(training.network.drop_path)
+
+        fit(make_training(drop_path=0.4), Watch(), batches=1, epochs=4)
+        assert seen == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+    @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+    def test_loss(self, make_training, weight, smoothing):
+        training = make_training(auxiliary_weight=weight, label_smoothing=smoothing)
+        training._log = lambda *_: None  # logging needs a trainer
+        images, labels = torch.randn(8, 1, 8, 8), torch.arange(8)
+        loss = training.training_step((images, labels), 0)
+
+        def smoothed(logits):
+            logp = logits.log_softmax(1)
+            hit = -logp.gather(1, labels[:, None])[:, 0].mean()
+            return (1 - smoothing) * hit - smoothing * logp.mean()
+
+        logits, auxiliary = training.network.forward_auxiliary(images)
+        assert (auxiliary is None) == (weight == 0)
+        expected = smoothed(logits) + (0 if auxiliary is None else weight * smoothed(auxiliary))
+        torch.testing.assert_close(loss, expected)
+
+    def test_evaluation_has_no_smoothing_and_no_auxiliary_loss(self, make_training, fit):
+        training = make_training(label_smoothing=0.3)
+        trainer = fit(training, epochs=1)
+        data = Digits(arch_fraction=0.0)
+        result = trainer.test(training, data, verbose=False)[0]
+        training.eval()
+        with torch.no_grad():
+            images, labels = zip(
+                *(data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()), strict=True
+            )
+            logits = training(torch.cat(images))
+        labels = torch.cat(labels)
+        assert result["test/loss"] == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-4)
+        assert result["test/acc"] == pytest.approx((logits.argmax(1) == labels).float().mean().item(), abs=1e-6)
+        assert torch.allclose(training.predict_step((images[0], labels), 0).sum(1), torch.ones(len(images[0])))
+
+
+class TestCheckpoint:
+    def test_keeps_the_genotype(self, make_training, fit, genotype, tmp_path):
+        file = tmp_path / "genotype.json"
+        file.write_text(genotype.to_json())
+        training = make_training(genotype=str(file))
+        trainer = fit(training, epochs=1)
+        file.unlink()
+        loaded = StandAloneTraining.load_from_checkpoint(trainer.checkpoint_callback.last_model_path)
+        assert loaded.genotype == genotype
+        for name, tensor in training.state_dict().items():
+            assert torch.equal(tensor, loaded.state_dict()[name])
+
+    @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+    def test_by_command_line(self, genotype, tmp_path, monkeypatch, capsys):
+        """The checkpoint holds all that its network is made of, also options that are not the default."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "found.json").write_text(genotype.to_json())
+        command = shlex.split(
+            "fit --config train_digits --model.genotype found.json --model.channels 4 --model.cells 3 "
+            "--model.norms.append pools_and_skips --trainer.max_epochs 1 --trainer.limit_train_batches 2 "
+            "--trainer.accelerator cpu --trainer.limit_val_batches 1 --trainer.log_every_n_steps 1"
+        )
+        assert main(command) == 0
+        (tmp_path / "found.json").unlink()
+        last = next(tmp_path.rglob("last.ckpt"))
+        asked = shlex.split("test --model StandAloneTraining --model.genotype darts_v2 --data Digits")
+        asked += shlex.split("--trainer.logger false --trainer.accelerator cpu")
+        assert main([*asked, "--ckpt_path", str(last)]) == 0
+        assert "test/acc" in capsys.readouterr().out
+        loaded = StandAloneTraining.load_from_checkpoint(last, weights_only=True)
+        assert loaded.genotype == genotype
+
+    def test_works_with_averaged_weights(self, make_training, fit):
+        training = make_training(drop_path=0.1)
+        averaging = EMAWeightAveraging(decay=0.5)
+        trainer = fit(training, averaging, epochs=2)
+        result = trainer.test(training, Digits(arch_fraction=0.0), verbose=False)[0]
+        assert 0 <= result["test/acc"] <= 1
+        kept = read(trainer.checkpoint_callback.last_model_path)
+        assert "current_model_state" in kept
+        averaged = kept["state_dict"]["network.classifier.weight"]
+        assert not torch.equal(averaged, kept["current_model_state"]["network.classifier.weight"])
+        loaded = StandAloneTraining.load_from_checkpoint(trainer.checkpoint_callback.last_model_path)
+        assert torch.equal(loaded.network.classifier.weight, averaged)
+
+
+class TestResume:
+    def build(self, make_training, init=0):
+        return make_training(
+            init,
+            drop_path=0.5,
+            auxiliary_weight=0.4,
+            label_smoothing=0.1,
+            scheduler=lambda o: WarmupDecay(o, epochs=4, warmup_epochs=1),
+        )
+
+    def test_resumed_training_is_the_uninterrupted_one(self, make_training, fit):
+        trainer = fit(self.build(make_training), epochs=4, folder="whole")
+        folder = trainer.checkpoint_callback.dirpath
+        torch.manual_seed(77)
+        fit(self.build(make_training, 5), epochs=4, folder="rest", ckpt_path=f"{folder}/epoch=1.ckpt")
+        assert_same_run(read(f"{folder}/epoch=3.ckpt"), read(f"{folder}/../rest/epoch=3.ckpt"))
+
+    def test_same_seed_same_training(self, make_training, fit):
+        def run(seed=0, init=0):
+            training = make_training(init, drop_path=0.5, seed=seed)
+            fit(training)
+            return training.network.classifier.weight.detach()
+
+        first = run()
+        assert torch.equal(first, run())
+        assert not torch.equal(first, run(seed=1))
+        assert not torch.equal(first, run(init=1))
+
+    @pytest.mark.slow
+    def test_by_command_line(self, genotype, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "found.json").write_text(genotype.to_json())
+        common = shlex.split(
+            "fit --config train_digits --model.genotype found.json --model.channels 4 --model.cells 3 "
+            "--model.drop_path 0.3 --model.auxiliary_weight 0.4 --data.cutout 2 --trainer.limit_train_batches 2 "
+            "--model.scheduler.epochs 4 --trainer.accelerator cpu --trainer.limit_val_batches 1 "
+            "--trainer.log_every_n_steps 1 --trainer.max_epochs 4 "
+            "--trainer.callbacks+ ModelCheckpoint --trainer.callbacks.filename at{epoch} "
+            "--trainer.callbacks.save_top_k -1 --trainer.callbacks.save_on_train_epoch_end true"
+        )
+        assert main(common) == 0
+        whole, rest = (tmp_path / "lightning_logs" / f"version_{i}" for i in (0, 1))
+        assert main([*common, "--seed_everything", "9", "--ckpt_path", str(next(whole.rglob("atepoch=1.ckpt")))]) == 0
+        runs = [read(next(folder.rglob("last.ckpt"))) for folder in (whole, rest)]
+        assert_same_run(*runs)
+        current = [run["current_model_state"] for run in runs]  # EMA keeps the network that is trained here
+        assert all(torch.equal(tensor, current[1][name]) for name, tensor in current[0].items())
+
+
+class TestGenotype:
+    def test_all_that_a_user_may_write(self, genotype, tmp_path):
+        (tmp_path / "genotype.json").write_text(genotype.to_json())
+        assert read_genotype(str(tmp_path / "genotype.json")) == genotype
+        assert read_genotype(genotype.to_json()) == genotype
+        assert read_genotype("darts_v2") == PUBLISHED["darts_v2"]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (None, "No such file"),
+            ("", "genotype.json"),
+            ("{", "genotype.json"),
+            ('{"a": 1}', "genotype.json"),
+            ("\x00\x01", "genotype.json"),
+        ],
+    )
+    def test_files_that_are_none(self, make_training, tmp_path, content, message):
+        file = tmp_path / "genotype.json"
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(GenotypeError, match=message) as caught:
+            make_training(genotype=str(file))
+        assert "genotype.json" in str(caught.value)
+
+    def test_unknown_primitive(self, make_training, genotype):
+        text = genotype.to_json()
+        primitive = genotype.cell("normal")[0].primitive
+        with pytest.raises((ConfigError, GenotypeError), match="sep_conv_9x9") as caught:
+            make_training(genotype=text.replace(primitive, "sep_conv_9x9"))
+        assert "sep_conv_3x3" in str(caught.value)  # says what is known
+
+    @pytest.mark.parametrize("text", ["", "darts_v3"])
+    def test_neither_name_nor_file(self, make_training, text):
+        with pytest.raises(GenotypeError):
+            make_training(genotype=text)
+
+
+class TestErrors:
+    def test_two_streams_of_images(self, make_training, fit):
+        with pytest.raises(ConfigError, match=r"one stream of training images: set data\.arch_fraction to 0"):
+            fit(make_training(), data=Digits(batch_size=32, arch_fraction=0.4))
+
+    @pytest.mark.parametrize(
+        "option", [{"auxiliary_weight": -0.1}, {"seed": -1}, {"drop_path": 1.0}, {"label_smoothing": -0.5}]
+    )
+    def test_numbers_out_of_range(self, make_training, option):
+        ((name, value),) = option.items()
+        with pytest.raises(ConfigError, match=f"{name}={value}.*the first two are at least 0, the others lie in"):
+            make_training(**option)
+
+    def test_images_too_small(self, make_training):
+        with pytest.raises(ConfigError, match=r"images are 8x8.* at least 64x64"):
+            make_training(stem="imagenet", cells=6)
+
+    def test_drop_path_needs_an_end(self, make_training, fit):
+        with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set"):
+            fit(make_training(drop_path=0.2), epochs=-1, max_steps=2)
+        fit(make_training(drop_path=0.0), epochs=-1, max_steps=1)
+
+    def test_norms_are_built_as_asked(self, make_training):
+        training = make_training(norms=NormOptions(affine=False))
+        norms = [m for m in training.network.cells.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert all(m.weight is None for m in norms)
+        assert "norms" not in training.hparams
