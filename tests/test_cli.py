@@ -81,7 +81,7 @@ def python_m(*args, **options):
 def test_version_and_help_from_any_folder():
     for option, expected in (("--version", f"sparsenas {__version__}\n"), ("--help", "fit       search for a cell")):
         process = python_m(option)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0
         assert expected in output
 
@@ -322,7 +322,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(signum, c
         if line.startswith("epoch    2/1000"):
             process.send_signal(signum)
             break
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == code
     assert "Traceback" not in output
     last = "lightning_logs/version_0/checkpoints/last.ckpt"
@@ -339,7 +339,7 @@ def test_an_interruption_before_the_first_checkpoint_says_so(tmp_path):
         if line.startswith("Seed set to"):
             process.send_signal(signal.SIGINT)
             break
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "sparsenas: interrupted; no" in output
     assert "Traceback" not in output

@@ -15,13 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sparsenas import data, networks, search, sparse_coding, spaces, training
+from sparsenas import data, networks, search, spaces, sparse_coding, training
 from sparsenas.cli import main
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-PUBLIC = {name: getattr(room, name) for room in (data, networks, search, sparse_coding, spaces, training) for name in room.__all__}
+ROOMS = (data, networks, search, sparse_coding, spaces, training)
+PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
 SNIPPETS = {
     ("bring_your_data.md", "python"): 1,
@@ -34,10 +35,16 @@ SNIPPETS = {
 #: Shown, not run.
 PROSE = {"math", "text"}
 #: Appended to a printed command, so that it takes a second.
-BRIEFLY = (
-    "--trainer.max_epochs=1 --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.callbacks=ModelCheckpoint "
-    "--trainer.callbacks.filename=best --data.batch_size=4 --model.channels=2 --model.cells=3"
-).split()
+BRIEFLY = [
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.limit_val_batches=1",
+    "--trainer.callbacks=ModelCheckpoint",
+    "--trainer.callbacks.filename=best",
+    "--data.batch_size=4",
+    "--model.channels=8",
+    "--model.cells=3",
+]
 CLASSES = ("cat", "dog")
 
 
@@ -83,7 +90,8 @@ def test_named_classes_and_functions_exist(page):
 
 def defaults(page):
     """Rows ``| `Class.option` | `value` |``."""
-    return re.findall(r"^\| `(\w+)\.(\w+)` \| `(.+?)` \|", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^\| `(\w+)\.(\w+)` \| `(.+?)` \|", text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +173,14 @@ def recovered(kind, m, solver, draws=40):
 
 
 def test_what_the_method_page_says_of_the_official_recovery():
-    (nonzeros, l1_share, residual, opposite), found, coherence = recovered("uniform", 7, sparse_coding.LarsSolver())
+    (nonzeros, l1_share, residual, opposite), found, coherence = recovered(
+        "uniform", 7, sparse_coding.LarsSolver(), draws=150
+    )
     assert nonzeros.tolist() == [7.0] * 4
     assert ((l1_share > 0.5) & (l1_share < 0.6)).all()
     assert ((residual > 0.6) & (residual < 1.0)).all()
-    assert ((opposite > 0.2) & (opposite < 0.35)).all()
-    assert ((found > 0.5) & (found < 0.95)).all()
-    assert found[0] > found[3]
+    assert opposite.mean() == pytest.approx(0.25, abs=0.05)
+    assert found[[0, 3]].tolist() == pytest.approx([0.9, 0.55], abs=0.1)
     assert coherence.mean() == pytest.approx(0.97, abs=0.02)
 
 
@@ -179,7 +188,7 @@ def test_what_the_method_page_says_of_the_default_recovery():
     (_, _, _, opposite), found, coherence = recovered("low_coherence", 8, sparse_coding.ExactSolver())
     assert opposite.max() == 0
     assert found.tolist() == [1.0] * 4
-    assert coherence.tolist() == pytest.approx([0.27, 0.33, 0.35, 0.38], abs=0.02)
+    assert ((coherence > 0.25) & (coherence < 0.4)).all()
 
 
 @pytest.fixture

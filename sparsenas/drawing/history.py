@@ -167,7 +167,11 @@ def _label_time(axes: Axes, length: int, epochs: Sequence[int] | None) -> None:
         return
     starts = [i for i, epoch in enumerate(epochs) if i == 0 or epoch != epochs[i - 1]]
     step = _round_step(len(starts))
-    chosen = [i for i in starts if epochs[i] % step == 0]
+    # recoveries need not be even over the epochs (warm-up has none): labels closer than a twentieth would overlap
+    chosen: list[int] = []
+    for i in starts:
+        if epochs[i] % step == 0 and (not chosen or i - chosen[-1] >= length / 20):
+            chosen.append(i)
     axes.set_xticks(chosen, [str(epochs[i]) for i in chosen])
     axes.tick_params(axis="x", length=3, color=STRUCTURE)
     axes.set_xlabel("epoch", size=9, color=INK)

@@ -48,21 +48,23 @@ class FactorizedReduce(nn.Module):
     """Halve the resolution by two 1x1 convolutions on the even and the odd pixels, outputs concatenated.
 
     Differs: odd sizes are padded at the lower right, so that the output is ``ceil(H / 2)`` as for the other
-    primitives; on even sizes it is the operation of DARTS.
+    primitives; on even sizes it is the operation of DARTS. The pixels are picked before the convolution, not by its
+    stride: the backward pass of torch 2.14 for 1x1 convolutions of stride 2 on few channels (CPU, channels-last)
+    writes outside its memory.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         half = out_channels // 2
-        self.even = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(in_channels, half, 1, bias=False)
+        self.odd = nn.Conv2d(in_channels, out_channels - half, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, out, ceil(H / 2), ceil(W / 2))``."""
         x = functional.relu(x)
         height, width = x.shape[-2:]
-        shifted = functional.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
-        return torch.cat([self.even(x), self.odd(shifted)], dim=1)
+        padded = functional.pad(x, (0, width % 2, 0, height % 2))
+        return torch.cat([self.even(x[:, :, ::2, ::2]), self.odd(padded[:, :, 1::2, 1::2])], dim=1)
 
 
 def relu_conv_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
