@@ -2,10 +2,10 @@
 
     SPARSENAS_DATA=... python benchmarks/search_quality.py --out runs/search_quality
 
-Every cell is trained with the same recipe (``configs/train_cifar10_16px.yaml``, sizes below) and its last checkpoint is tested
-once; nothing is chosen on test data. A run that was stopped goes on where it was when it is started again with the same
-``--out``: every finished search and training is a file there. Peers of the default search: the official ISTA-NAS recipe,
-random cells, and random cells made of the primitive with the most parameters.
+Every cell is trained with the same recipe (``configs/train_cifar10_16px.yaml``, sizes below), and its last weights are
+tested once; nothing is chosen on test data. A run that was stopped goes on where it was when it is started again with
+the same ``--out``: every finished search and training is a file there. Peers of the default search: the official
+ISTA-NAS recipe, random cells, and random cells made of the primitive with the most parameters.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from scipy.stats import linregress, mannwhitneyu
 
 from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import write_atomically
-from sparsenas.spaces import DartsSpace, Genotype
+from sparsenas.spaces import DartsSpace
 
 #: Networks and schedules of the study, as options of the shipped configs.
 NETWORK = ["--model.channels", "8", "--model.cells", "5", "--model.stem", "small"]
@@ -81,7 +81,9 @@ def run_all(jobs: Sequence[Job], out: Path, workers: int) -> None:
         try:
             for future in as_completed(futures):
                 result = future.result()
-                print(f"{result['name']:12} test {result['test_acc']:.4f}  {result['parameters']} parameters", flush=True)
+                print(
+                    f"{result['name']:12} test {result['test_acc']:.4f}  {result['parameters']} parameters", flush=True
+                )
         finally:  # after an error the cells not begun yet are left for the next start
             pool.shutdown(cancel_futures=True)
 
@@ -108,7 +110,8 @@ def find(job: Job, folder: Path) -> dict[str, Any]:
     }[job.method]
     seed = str(job.seed)
     if job.method == "official":
-        config += ["--data", "NpzImages", "--data.path", DATA_FILE, "--data.arch_fraction", "0.5", "--model.stem", "small"]
+        config += ["--model.stem", "small", "--data", "NpzImages", "--data.path", DATA_FILE]
+        config += ["--data.arch_fraction", "0.5"]
     start = time.perf_counter()
     command = fit([*config, "--model.seed", seed, "--data.seed", seed, "--seed_everything", seed], folder / "search")
     return {
@@ -157,7 +160,8 @@ def fit(options: list[str], folder: Path) -> Any:
 
 def report(results: Sequence[dict[str, Any]], out: Path) -> None:
     """Print the table and write ``results.json``."""
-    groups = {name: [r for r in results if r["method"] == name] for name in ("default", "official", "random", "largest")}
+    methods = ("default", "official", "random", "largest")
+    groups = {name: [r for r in results if r["method"] == name] for name in methods}
     randoms = groups["random"]
     accuracy, size = (np.array([r[key] for r in randoms]) for key in ("test_acc", "parameters"))
     line = linregress(size, accuracy) if len(randoms) > 2 else None
@@ -185,7 +189,8 @@ def report(results: Sequence[dict[str, Any]], out: Path) -> None:
             row["visited_median"] = np.median([r["visited"] for r in group])
         rows.append({key: value if isinstance(value, (str, int)) else float(value) for key, value in row.items()})
     for row in rows:
-        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+        values = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
+        print("  ".join(values))
     text = json.dumps({"rows": rows, "cells": results}, indent=1)
     write_atomically(out / "results.json", text.encode())
 

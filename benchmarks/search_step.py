@@ -2,8 +2,9 @@
 
     python benchmarks/search_step.py [--json FILE]
 
-The limit of a two-stage step is one training step of the discrete network plus one pass that yields gradients of its input
-only. All rows run in turn, again and again, in one process; quoted are medians and quartiles. One CPU thread unless asked.
+The limit of a two-stage step is one training step of the discrete network plus one pass that yields gradients of its
+input only. All rows run in turn, again and again, in one process; quoted are medians and quartiles. One CPU thread
+unless asked.
 """
 
 import argparse

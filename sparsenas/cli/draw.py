@@ -5,8 +5,7 @@ from pathlib import Path
 
 from sparsenas.cli.entry import Parser
 from sparsenas.drawing import draw_genotype, save_figure
-from sparsenas.spaces import PUBLISHED
-from sparsenas.training import read_genotype
+from sparsenas.spaces import PUBLISHED, read_genotype
 
 
 def draw(args: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 
 from sparsenas.errors import CheckpointError, GenotypeError
-from sparsenas.training import read_genotype
+from sparsenas.spaces import read_genotype
 
 #: Model settings that the command line takes from the data.
 FROM_DATA = ("image_shape", "num_classes")

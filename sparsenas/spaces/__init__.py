@@ -3,7 +3,7 @@
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
 from sparsenas.spaces.genotype import Genotype
-from sparsenas.spaces.published import PUBLISHED
+from sparsenas.spaces.published import PUBLISHED, read_genotype
 from sparsenas.spaces.topology import Block, Candidate, Support
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Genotype",
     "SearchSpace",
     "Support",
+    "read_genotype",
 ]

@@ -41,3 +41,18 @@ PUBLISHED = {
     "ista_nas_imagenet": ISTA_NAS_IMAGENET,
     "darts_v2": DARTS_V2,
 }
+
+
+def read_genotype(text: str) -> Genotype:
+    """A genotype from what a user may write: a published name, a file, JSON text, or the printed form.
+
+    Raises:
+        GenotypeError: If it is none of these.
+    """
+    if text in PUBLISHED:
+        return PUBLISHED[text]
+    if text.lstrip().startswith("{"):
+        return Genotype.from_json(text, "genotype")
+    if text.lstrip().startswith("Genotype("):
+        return Genotype.from_printed(text, "genotype")
+    return Genotype.load(text)

@@ -13,24 +13,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NormOptions, StemName
-from sparsenas.spaces import PUBLISHED, Genotype
+from sparsenas.spaces import read_genotype
 
 Stage = Literal["train", "val", "test"]
-
-
-def read_genotype(text: str) -> Genotype:
-    """A genotype from what a user may write: a published name, a file, JSON text, or the printed form.
-
-    Raises:
-        GenotypeError: If it is none of these.
-    """
-    if text in PUBLISHED:
-        return PUBLISHED[text]
-    if text.lstrip().startswith("{"):
-        return Genotype.from_json(text, "genotype")
-    if text.lstrip().startswith("Genotype("):
-        return Genotype.from_printed(text, "genotype")
-    return Genotype.load(text)
 
 
 class StandAloneTraining(pl.LightningModule):

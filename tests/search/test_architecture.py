@@ -49,7 +49,7 @@ def test_gradient_of_weights_lies_in_the_span_of_active_columns(make_architectur
 
 
 def test_initial_codes_have_a_norm_about_one(make_architecture):
-    norms = torch.stack([make_architecture(seed=seed).b.norm(dim=1) for seed in range(20)])
+    norms = torch.stack([make_architecture(seed, dictionary="gaussian").b.norm(dim=1) for seed in range(20)])
     assert 0.9 < norms.mean() < 1.1
     assert make_architecture(initial_std=1e-3).b.norm(dim=1).mean() < 1e-2
 

@@ -12,8 +12,8 @@ from sparsenas.cli import main
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.networks import NormOptions
-from sparsenas.spaces import PUBLISHED
-from sparsenas.training import StandAloneTraining, WarmupDecay, read_genotype
+from sparsenas.spaces import PUBLISHED, read_genotype
+from sparsenas.training import StandAloneTraining, WarmupDecay
 
 # Lightning's own: it still asks for a class that torch replaces
 pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
