@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from sparsenas import __version__
-from sparsenas.cli import main
-from sparsenas.cli.messages import shorten
+from sparsenas.cli import main, outcome
+from sparsenas.cli.messages import shorten, user_error
 from sparsenas.cli.resume import differences
 from sparsenas.cli.shipped import find_config, resolve_configs, shipped_configs
 from sparsenas.data import Digits
-from sparsenas.errors import ConfigError
+from sparsenas.errors import CheckpointError, ConfigError
 
 #: The smallest training that goes through everything: two epochs of two batches of a tiny network.
 TINY = shlex.split(
@@ -343,3 +343,22 @@ def test_an_interruption_before_the_first_checkpoint_says_so(tmp_path):
     assert process.returncode == 130
     assert "sparsenas: interrupted; no" in output
     assert "Traceback" not in output
+
+
+def test_the_next_command_after_a_search_on_own_images_names_them_and_a_config_that_runs_anywhere():
+    images = {"class_path": "sparsenas.data.ImageFolder", "init_args": {"path": "my photos", "size": 16, "flip": False}}
+    words = [str(word) for word in outcome._training_of(Path("genotype.json"), {"data": images})]
+    assert words == [
+        *("--config", "train_digits", "--model.genotype", "genotype.json"),
+        *("--data", "ImageFolder", "--data.path", "my photos", "--data.size", "16"),
+    ]
+
+
+def test_a_checkpoint_of_another_network_is_an_error_of_the_user():
+    network = torch.nn.Linear(2, 3)
+    with pytest.raises(RuntimeError) as caught:
+        network.load_state_dict(torch.nn.Linear(2, 4).state_dict())
+    mistake = user_error(caught.value)
+    assert isinstance(mistake, CheckpointError)
+    assert str(mistake).startswith("the checkpoint does not fit the model: size mismatch for weight")
+    assert user_error(RuntimeError("something else")) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]  # re-export
 
-from sparsenas.errors import ConfigError, SparseNASError
+from sparsenas.errors import CheckpointError, ConfigError, SparseNASError
 
 #: Lines of a jsonargparse message that say how it looked, not what it found.
 _NOISE = re.compile(
@@ -33,7 +33,16 @@ def user_error(error: BaseException) -> SparseNASError | None:
             return cause
         if isinstance(cause, MisconfigurationException):
             return ConfigError(str(cause))
+        if str(cause).startswith("Error(s) in loading state_dict"):  # torch's own, a plain RuntimeError
+            return CheckpointError(f"the checkpoint does not fit the model: {_first_mismatch(str(cause))}")
     return ConfigError(shorten(str(error))) if isinstance(error, argparse.ArgumentError) else None
+
+
+def _first_mismatch(message: str) -> str:
+    """The first thing that torch found wrong."""
+    found = [line.strip() for line in message.splitlines()[1:] if line.strip()]
+    first = found[0] if found else message
+    return f"{first[:200]}; use the config and the version of sparsenas it was written with"
 
 
 def shorten(message: str) -> str:

@@ -66,22 +66,22 @@ def _training_of(genotype: Path, config: Mapping[str, Any]) -> list[object]:
     data = config["data"]
     name = data["class_path"].rpartition(".")[2]
     known = _training_configs().get(name)
-    options: list[object] = ["--config", known or "train_cifar10", "--model.genotype", genotype]
-    if known is None:
+    options: list[object] = ["--config", known or "train_digits", "--model.genotype", genotype]
+    if known is None:  # the config's own images are replaced; its small network runs anywhere
         options += ["--data", name]
-    for source in ("path", "root"):
+    for source in ("path", "root", "size", "grey"):
         if (data.get("init_args") or {}).get(source):
-            options += [f"--data.{source}", data["init_args"][source]]
+            options += [f"--data.{source}", str(data["init_args"][source])]
     return options
 
 
 def _training_configs() -> dict[str, str]:
-    """Shipped training configs by the class of their images."""
+    """Shipped training configs for one device, by the class of their images."""
     configs = {}
     for config, path in shipped_configs().items():
-        if config.startswith("train_"):
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))["data"]
-            configs[data["class_path"].rpartition(".")[2]] = config
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if config.startswith("train_") and settings["trainer"]["devices"] == 1:
+            configs[settings["data"]["class_path"].rpartition(".")[2]] = config
     return configs
 
 

@@ -245,8 +245,8 @@ def _check_resolution(height: int, width: int, factor: int, stem: str, reduction
     if min(height, width) < 2 * factor:
         raise ConfigError(
             f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
-            f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}, fewer cells, "
-            "or the stem 'small' or 'cifar'"
+            f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}"
+            + (", or the stem 'small' or 'cifar'" if stem == "imagenet" else "")
         )
 
 

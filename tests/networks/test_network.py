@@ -202,7 +202,7 @@ def test_export():
             {"image_shape": (1, 7, 9)},
             r"images are 7x9, but the small stem and 2 reductions divide by 4 .* at least 8x8",
         ),
-        ({"image_shape": (3, 32, 32), "stem": "imagenet"}, "divide by 32 .* at least 64x64, fewer cells, or the stem"),
+        ({"image_shape": (3, 32, 32), "stem": "imagenet"}, "divide by 32 .* at least 64x64, or the stem"),
         ({"image_shape": (3, 3, 3), "cells": 1}, "1 reductions divide by 2 .* at least 4x4"),
         ({"channels": 1}, "channels=1, cells=3, num_classes=10: need at least 2 channels"),
         ({"cells": 0}, "cells=0"),

@@ -112,6 +112,16 @@ def test_same_seed_same_search(make_search, fit):
         assert not torch.equal(first["network.classifier.weight"], other["network.classifier.weight"])
 
 
+#: Callbacks of a run that keeps the checkpoint of every epoch.
+KEEP_ALL = """
+trainer:
+  callbacks:
+    - class_path: ModelCheckpoint
+      init_args: {filename: "{epoch}", save_top_k: -1, save_last: true, save_on_train_epoch_end: true}
+    - class_path: GenotypeFile
+"""
+
+
 class TestByCommandLine:
     COMMON = (
         "fit --config quickstart --model.channels 4 --model.space.nodes 2 --data.batch_size 32 "
@@ -119,9 +129,10 @@ class TestByCommandLine:
         "--trainer.log_every_n_steps 1"
     )
     BY_BATCH = "--model.recovery.every_n_steps 2 --model.signal FullGradient --model.signal.every 1"
+    # as one value, because jsonargparse does not take a nested null
     BY_EPOCH = (
-        "--model.recovery.every_n_steps null --model.signal SupportGradient --model.sampling RecoveredSampling "
-        "--model.recovery.solver LarsSolver --model.recovery.dictionary uniform"
+        "--model.signal SupportGradient --model.sampling RecoveredSampling --model.recovery "
+        """'{"every_n_steps": null, "dictionary": "uniform", "solver": {"class_path": "LarsSolver"}}'"""
     )
 
     @pytest.fixture(autouse=True)
@@ -133,12 +144,11 @@ class TestByCommandLine:
     def test_resume(self, tmp_path, schedule, warmup):
         # the uniform draws move towards the end of the search, so both runs must know the same end
         common = [*shlex.split(self.COMMON), *shlex.split(schedule), "--model.warmup_epochs", str(warmup)]
-        checkpoints = ["--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.save_top_k", "-1"]
-        keep = ["--trainer.callbacks.filename", "at{epoch}", "--trainer.callbacks.save_on_train_epoch_end", "true"]
-        common += [*checkpoints, *keep, "--trainer.max_epochs", "4"]
+        (tmp_path / "keep.yaml").write_text(KEEP_ALL)
+        common += ["--config", "keep.yaml", "--trainer.max_epochs", "4"]
         assert main(common) == 0
         whole = tmp_path / "lightning_logs" / "version_0"
-        assert main([*common, "--seed_everything", "11", "--ckpt_path", str(next(whole.rglob("atepoch=1.ckpt")))]) == 0
+        assert main([*common, "--seed_everything", "11", "--ckpt_path", str(next(whole.rglob("epoch=1.ckpt")))]) == 0
         rest = tmp_path / "lightning_logs" / "version_1"
         assert_same_run(read(next(whole.rglob("last.ckpt"))), read(next(rest.rglob("last.ckpt"))))
         assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()

@@ -19,6 +19,17 @@ from sparsenas.training import StandAloneTraining, WarmupDecay
 pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
 
 
+#: Callbacks of a run that keeps the checkpoint of every epoch, and averages weights.
+KEEP_ALL = """
+trainer:
+  callbacks:
+    - class_path: ModelCheckpoint
+      init_args: {filename: "{epoch}", save_top_k: -1, save_last: true, save_on_train_epoch_end: true}
+    - class_path: EMAWeightAveraging
+      init_args: {decay: 0.9}
+"""
+
+
 def read(path):
     return torch.load(path, weights_only=True)
 
@@ -164,13 +175,12 @@ class TestResume:
             "fit --config train_digits --model.genotype found.json --model.channels 4 --model.cells 3 "
             "--model.drop_path 0.3 --model.auxiliary_weight 0.4 --data.cutout 2 --trainer.limit_train_batches 2 "
             "--model.scheduler.epochs 4 --trainer.accelerator cpu --trainer.limit_val_batches 1 "
-            "--trainer.log_every_n_steps 1 --trainer.max_epochs 4 "
-            "--trainer.callbacks+ ModelCheckpoint --trainer.callbacks.filename at{epoch} "
-            "--trainer.callbacks.save_top_k -1 --trainer.callbacks.save_on_train_epoch_end true"
+            "--trainer.log_every_n_steps 1 --trainer.max_epochs 4 --config keep.yaml"
         )
+        (tmp_path / "keep.yaml").write_text(KEEP_ALL)
         assert main(common) == 0
         whole, rest = (tmp_path / "lightning_logs" / f"version_{i}" for i in (0, 1))
-        assert main([*common, "--seed_everything", "9", "--ckpt_path", str(next(whole.rglob("atepoch=1.ckpt")))]) == 0
+        assert main([*common, "--seed_everything", "9", "--ckpt_path", str(next(whole.rglob("epoch=1.ckpt")))]) == 0
         runs = [read(next(folder.rglob("last.ckpt"))) for folder in (whole, rest)]
         assert_same_run(*runs)
         current = [run["current_model_state"] for run in runs]  # EMA keeps the network that is trained here
