@@ -1,6 +1,6 @@
 """Two-stage search: gradient steps on ``b``, sparse recovery, weights steps on the recovered sub-network."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
 from sparsenas.errors import CheckpointError, ConfigError
@@ -108,11 +109,21 @@ class TwoStageSearch(SearchModule):
         return logits
 
     def configure_optimizers(self) -> Any:
-        """One optimizer for the network weights, one for ``b``; each gets its own parameter list."""
+        """One optimizer for the network weights, one for ``b``; each gets its own parameter list.
+
+        Raises:
+            ConfigError: If a schedule does not go by epoch.
+        """
         weights = self.weight_optimizer(self.network.parameters())
         arch = self.arch_optimizer([self.architecture.b])
         made = ((self.weight_scheduler, weights), (self.arch_scheduler, arch))
-        return [weights, arch], [make(optimizer) for make, optimizer in made if make is not None]
+        schedulers = [make(optimizer) for make, optimizer in made if make is not None]
+        if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
+            raise ConfigError(
+                "a scheduler is ReduceLROnPlateau, which waits for a metric; the schedules of a search go by epoch: "
+                "use e.g. WarmupDecay"
+            )
+        return [weights, arch], schedulers
 
     def on_train_start(self) -> None:
         """Report the recovery the search starts from; a resumed search has reported its own before.
@@ -154,7 +165,7 @@ class TwoStageSearch(SearchModule):
             self.log("arch/loss", self.arch_loss)
         for config in self.trainer.lr_scheduler_configs:
             if stepped or config.scheduler.optimizer is not self.trainer.optimizers[1]:
-                config.scheduler.step()
+                cast(LRScheduler, config.scheduler).step()
         if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
             self._recover()
 
