@@ -144,7 +144,10 @@ def test_help_of_a_command(capsys):
         ),
         (["test", "--config", "train_digits"], "test needs a trained network: give its checkpoint by --ckpt_path FILE"),
         (["draw", "darts_v2"], "the following arguments are required: --to; see python -m sparsenas draw --help"),
-        (["draw", "nope", "--to", "x.png"], "nope: cannot read the genotype"),
+        (
+            ["draw", "nope", "--to", "x.png"],
+            "nope: no such file, and no published genotype; published are ista_nas_two_stage",
+        ),
         (["draw", "darts_v2", "--to", "x.xyz"], "x.xyz: cannot draw to '.xyz'; use one of .png, .svg, .pdf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

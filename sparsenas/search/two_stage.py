@@ -1,6 +1,6 @@
 """Two-stage search: gradient steps on ``b``, sparse recovery, weights steps on the recovered sub-network."""
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,8 +164,9 @@ class TwoStageSearch(SearchModule):
         if stepped:
             self.log("arch/loss", self.arch_loss)
         for config in self.trainer.lr_scheduler_configs:
-            if stepped or config.scheduler.optimizer is not self.trainer.optimizers[1]:
-                cast(LRScheduler, config.scheduler).step()
+            scheduler: LRScheduler = config.scheduler
+            if stepped or scheduler.optimizer is not self.trainer.optimizers[1]:
+                scheduler.step()
         if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
             self._recover()
 

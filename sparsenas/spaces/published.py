@@ -1,5 +1,8 @@
 """Published genotypes of the DARTS space, as the papers print them."""
 
+from pathlib import Path
+
+from sparsenas.errors import GenotypeError
 from sparsenas.spaces.genotype import Genotype
 
 #: Two-stage ISTA-NAS, searched on CIFAR-10 (Yang et al., NeurIPS 2020); 3.32M parameters at C=36, 20 cells.
@@ -55,4 +58,6 @@ def read_genotype(text: str) -> Genotype:
         return Genotype.from_json(text, "genotype")
     if text.lstrip().startswith("Genotype("):
         return Genotype.from_printed(text, "genotype")
+    if text.isidentifier() and not Path(text).exists():
+        raise GenotypeError(f"{text}: no such file, and no published genotype; published are {', '.join(PUBLISHED)}")
     return Genotype.load(text)

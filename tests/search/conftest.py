@@ -1,11 +1,7 @@
 """A search that takes seconds: a tiny super-net on the digits of scikit-learn, and a trainer without frills."""
 
-import warnings
-
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from sparsenas.data import Digits
 from sparsenas.networks import NormOptions, SuperNet
@@ -14,13 +10,6 @@ from sparsenas.spaces import DartsSpace
 
 #: One primitive of each kind: pool, skip, separable and dilated convolution.
 PRIMITIVES = ("avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
-#: Lightning's warnings about itself and about toy sizes.
-LIGHTNING_NOISE = (
-    r"`isinstance\(treespec, LeafSpec\)`",
-    "Checkpoint directory .* exists and is not empty",
-    "You're resuming from a checkpoint",
-    "The dirpath has changed",
-)
 
 
 class Listener(RecoveryListener):
@@ -83,28 +72,11 @@ def make_search(space):
 
 
 @pytest.fixture
-def fit(tmp_path):
-    """Fit a search on the digits; gives the trainer. Every epoch ends with a checkpoint ``epoch=K.ckpt``."""
+def fit(fit_briefly):
+    """Fit a search on the digits, see ``fit_briefly``."""
 
-    def run(search, *callbacks, folder="run", ckpt_path=None, data=None, batches=4, epochs=2, **options):
-        checkpoint = ModelCheckpoint(
-            tmp_path / folder, filename="{epoch}", save_top_k=-1, save_last=True, save_on_train_epoch_end=True
-        )
-        settings = {"accelerator": "cpu", "devices": 1, "logger": False, "limit_val_batches": 1} | options
-        trainer = pl.Trainer(
-            default_root_dir=tmp_path,
-            max_epochs=epochs,
-            limit_train_batches=batches,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[checkpoint, *callbacks],
-            **settings,
-        )
-        with warnings.catch_warnings():
-            for noise in LIGHTNING_NOISE:
-                warnings.filterwarnings("ignore", noise)
-            data = Digits(batch_size=32, arch_fraction=0.4) if data is None else data
-            trainer.fit(search, data, ckpt_path=ckpt_path, weights_only=True)
-        return trainer
+    def run(model, *callbacks, data=None, batches=4, **options):
+        data = Digits(batch_size=32, arch_fraction=0.4) if data is None else data
+        return fit_briefly(model, data, *callbacks, batches=batches, **options)
 
     return run

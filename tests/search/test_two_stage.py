@@ -26,7 +26,6 @@ from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import support_churn
 
 # Lightning's own: it still asks for a class that torch replaces
-pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
 
 TRACKED = NormOptions(affine=True, track=True, append="pools_and_skips")
 

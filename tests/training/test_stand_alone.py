@@ -16,7 +16,6 @@ from sparsenas.spaces import PUBLISHED, read_genotype
 from sparsenas.training import StandAloneTraining, WarmupDecay
 
 # Lightning's own: it still asks for a class that torch replaces
-pytestmark = pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")
 
 
 #: Callbacks of a run that keeps the checkpoint of every epoch, and averages weights.

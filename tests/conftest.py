@@ -1,0 +1,41 @@
+"""What several rooms' tests share."""
+
+import warnings
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+#: Lightning's warnings about toy sizes and about resuming.
+LIGHTNING_NOISE = (
+    "Checkpoint directory .* exists and is not empty",
+    "You're resuming from a checkpoint",
+    "The dirpath has changed",
+)
+
+
+@pytest.fixture
+def fit_briefly(tmp_path):
+    """Fit a model for seconds; gives the trainer. Every epoch ends with a checkpoint ``epoch=K.ckpt``."""
+
+    def run(model, data, *callbacks, folder="run", ckpt_path=None, batches=4, epochs=2, **options):
+        checkpoint = ModelCheckpoint(
+            tmp_path / folder, filename="{epoch}", save_top_k=-1, save_last=True, save_on_train_epoch_end=True
+        )
+        settings = {"accelerator": "cpu", "devices": 1, "logger": False, "limit_val_batches": 1} | options
+        trainer = pl.Trainer(
+            default_root_dir=tmp_path,
+            max_epochs=epochs,
+            limit_train_batches=batches,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[checkpoint, *callbacks],
+            **settings,
+        )
+        with warnings.catch_warnings():
+            for noise in LIGHTNING_NOISE:
+                warnings.filterwarnings("ignore", noise)
+            trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        return trainer
+
+    return run
