@@ -57,7 +57,7 @@ def run(folder: Path, strategy: str) -> subprocess.CompletedProcess:
         env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
