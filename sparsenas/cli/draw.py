@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsenas.cli.entry import Parser
+from sparsenas.cli.parser import Parser
 from sparsenas.drawing import draw_genotype, save_figure
 from sparsenas.spaces import PUBLISHED, read_genotype
 

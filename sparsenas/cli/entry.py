@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from sparsenas import __version__
-from sparsenas.errors import ConfigError, SparseNASError
+from sparsenas.cli.parser import Parser
+from sparsenas.errors import SparseNASError
 
 #: Commands that need a model, images and a trainer, with one line for ``--help``.
 TRAINER_COMMANDS = {
@@ -41,14 +41,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sparsenas: interrupted; nothing had been trained yet", file=sys.stderr)
         return INTERRUPTED
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are :class:`ConfigError`, so that all errors look alike."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def _dispatch(args: list[str]) -> int:

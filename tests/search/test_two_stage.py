@@ -25,8 +25,6 @@ from sparsenas.search import (
 from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import support_churn
 
-# Lightning's own: it still asks for a class that torch replaces
-
 TRACKED = NormOptions(affine=True, track=True, append="pools_and_skips")
 
 
@@ -318,6 +316,11 @@ class TestErrors:
     def test_negative_numbers(self, make_search, option):
         with pytest.raises(ConfigError, match=f"{option} is -1.*none is below 0"):
             make_search(**{option: -1})
+
+    def test_a_schedule_that_waits_for_a_metric(self, make_search):
+        search = make_search(arch_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+        with pytest.raises(ConfigError, match="a scheduler is ReduceLROnPlateau, which waits for a metric"):
+            search.configure_optimizers()
 
     def test_a_search_without_end(self, make_search, fit):
         with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set"):
