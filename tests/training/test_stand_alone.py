@@ -15,7 +15,6 @@ from sparsenas.networks import NormOptions
 from sparsenas.spaces import PUBLISHED, read_genotype
 from sparsenas.training import StandAloneTraining, WarmupDecay
 
-
 #: Callbacks of a run that keeps the checkpoint of every epoch, and averages weights.
 KEEP_ALL = """
 trainer:
