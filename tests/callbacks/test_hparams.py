@@ -41,7 +41,7 @@ def test_best_value_survives_a_resume(fit, tmp_path):
 
 
 def test_without_tensorboard_nothing_happens(fit):
-    fit(HParamsSummary(), logger=False)
+    assert fit(HParamsSummary(), logger=False).trainer.loggers == []
 
 
 def test_nonsense_is_refused():
