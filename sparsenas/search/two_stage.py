@@ -13,8 +13,9 @@ from torchmetrics import MeanMetric
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import NormOptions, StemName, SuperNet
-from sparsenas.search.architecture import CompressedArchitecture, SparseRecovery
+from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, RecoveryReport, SearchModule, bilevel
+from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
 from sparsenas.search.signals import FullGradient, Signal
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
