@@ -1,13 +1,14 @@
 """Counts of parameters and multiply-adds against formulas by hand and published figures."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sparsenas.complexity import Complexity, count_multiply_adds, count_parameters, describe
-from sparsenas.networks import DerivedNet
+from sparsenas.complexity import Complexity, candidate_costs, count_multiply_adds, count_parameters, describe
+from sparsenas.networks import DerivedNet, NormOptions, SuperNet
 from sparsenas.networks.operations import FactorizedReduce
-from sparsenas.spaces import PUBLISHED
+from sparsenas.spaces import PUBLISHED, DartsSpace
 
 
 def small_network():
@@ -93,6 +94,64 @@ def test_published_counts_are_these_plus_the_elements_of_cheap_layers(name, publ
             module.register_forward_hook(lambda module, inputs, output: cheap.append(inputs[0].numel()))
     found = count_multiply_adds(network, (3, 224, 224))
     assert (found + sum(cheap)) / 1e6 == pytest.approx(published, abs=0.05)
+
+
+def kept_sum(costs, support):
+    """Parameters and multiply-adds that the costs promise for a support."""
+    return tuple(
+        base + sum(row[index] for row, kept in zip(rows, support, strict=True) for index in kept)
+        for base, rows in (
+            (costs.base_parameters, costs.parameters),
+            (costs.base_multiply_adds, costs.multiply_adds),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "norms",
+    [
+        NormOptions(),
+        NormOptions(append="pools"),
+        NormOptions(append="pools_and_skips"),
+        NormOptions(affine=False, track=False, append="pools_and_skips"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("nodes", "stem", "image_shape", "cells"),
+    [
+        (2, "small", (1, 9, 11), 3),  # odd sizes round up at every reduction
+        (3, "cifar", (3, 16, 16), 5),
+        (4, "imagenet", (3, 64, 64), 4),
+        (2, "cifar", (3, 8, 8), 1),  # no normal cell
+        (2, "cifar", (3, 8, 8), 2),
+    ],
+)
+def test_base_and_kept_candidates_make_the_derived_net(nodes, stem, image_shape, cells, norms):
+    space = DartsSpace(nodes)
+    network = SuperNet(space, image_shape, 10, channels=4, cells=cells, stem=stem, norms=norms)
+    costs = candidate_costs(network)
+    rng = np.random.default_rng(nodes)
+    for genotype in [space.sample(rng) for _ in range(2)]:
+        derived = describe(network.derive(genotype), image_shape)
+        assert kept_sum(costs, space.support(genotype)) == (derived.parameters, derived.multiply_adds)
+
+
+def test_an_auxiliary_head_is_not_in_the_base():
+    sizes = {"space": DartsSpace(2), "image_shape": (3, 16, 16), "num_classes": 10, "channels": 4, "cells": 3}
+    assert candidate_costs(SuperNet(**sizes, auxiliary=True)) == candidate_costs(SuperNet(**sizes))
+
+
+def test_costs_change_nothing_about_the_network():
+    network = SuperNet(DartsSpace(2), (3, 8, 8), 10, channels=4, cells=3, norms=NormOptions(append="pools_and_skips"))
+    network.cells[1].eval()
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    generator = torch.get_rng_state()
+    assert candidate_costs(network) == candidate_costs(network)
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ class Cap:
         members: One entry per block of the problem: the counted candidate indices of that block.
         at_most: Largest allowed count.
         blocks: Blocks over which is counted; entries of ``members`` for other blocks are not read.
-        name: Name for messages.
+        name: Name for messages, e.g. of the option that sets ``at_most``.
     """
 
     members: tuple[tuple[int, ...], ...]
@@ -26,20 +26,22 @@ class Cap:
 
 @dataclass(frozen=True)
 class Budget:
-    """The summed costs of the kept candidates of several blocks may not exceed ``at_most``.
+    """``fixed`` and the summed costs of the kept candidates of several blocks may not exceed ``at_most``.
 
     Attributes:
         costs: One entry per block of the problem: the cost of each of its candidates, in any unit.
         at_most: Largest allowed sum, in the same unit. Sums within a relative 1e-9 of it count as met, so that the
             order of a floating-point sum cannot decide.
         blocks: Blocks over which is summed; entries of ``costs`` for other blocks are not read.
-        name: Name for messages.
+        name: Name for messages, e.g. of the option that sets ``at_most``.
+        fixed: Part of the sum that every selection has, such as the parameters of a network's stem.
     """
 
     costs: tuple[tuple[float, ...], ...]
     at_most: float
     blocks: tuple[int, ...]
     name: str = "budget"
+    fixed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ class Constraints:
             _check_per_candidate(f"budget {budget.name!r}: costs", budget.costs, budget.blocks, sizes)
             if not all(math.isfinite(cost) for block in budget.blocks for cost in budget.costs[block]):
                 raise RecoveryError(f"budget {budget.name!r}: costs must be finite numbers")
+            if not math.isfinite(budget.fixed):
+                raise RecoveryError(f"budget {budget.name!r}: fixed is {budget.fixed}; it must be a finite number")
 
 
 def _check_blocks(rule: Cap | Budget, blocks: int) -> None:

@@ -25,9 +25,17 @@ class ExactSolver(Solver):
 
     Supports that explain equally much are taken in lexicographic order, first one wins. No ``start`` is needed.
 
+    Attributes:
+        nonnegative: Keep only candidates with positive weights. Weights of either sign explain ``b`` equally well, so
+            a candidate whose increase *raises* the loss most is otherwise kept with a negative weight. A block of which
+            no feasible support has a positive code keeps the best one regardless of sign; with caps or budgets as few
+            blocks as possible are left to that, before energies are compared.
+
     Differs: ISTA-NAS (Yang et al., NeurIPS 2020) solves a LASSO and keeps the ``s`` largest entries, which finds the
     right support of an exact 2-sparse code in 60 to 87 % of cases only, and leaves a code that does not fit ``b``.
     """
+
+    nonnegative: bool = False
 
     def solve(self, problem: RecoveryProblem, b: Tensor, start: Tensor | None = None) -> Recovery:
         """Recover the code of every block; see :meth:`Solver.solve`."""
@@ -36,8 +44,10 @@ class ExactSolver(Solver):
         basis = problem.basis
         projected = torch.bmm(b[:, None, :], basis.flatten(2)).view(problem.blocks, *basis.shape[2:])
         energy = projected.square_().sum(1)
-        if problem.constraints.joint:
+        if problem.constraints.joint or self.nonnegative:
             energy /= b.square().sum(1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
+        if self.nonnegative:
+            energy[_positive(problem, b)] += problem.blocks + 1  # more than all relative energies together
         best = problem.select(energy)
         support = pick(problem.supports, best)
         fitted = torch.bmm(pick(problem.pseudo_inverse, best), b[:, :, None])[:, :, 0]
@@ -52,3 +62,10 @@ class ExactSolver(Solver):
             iterations=nothing,
         )
         return Recovery(code, support, certificate, code)
+
+
+def _positive(problem: RecoveryProblem, b: Tensor) -> Tensor:
+    """Feasible supports whose least-squares code is positive on every kept candidate, shape ``(B, P)``."""
+    inverse = problem.pseudo_inverse
+    codes = torch.bmm(inverse.flatten(1, 2), b[:, :, None]).view(inverse.shape[:3])
+    return (codes.amin(2) > 0) & problem.feasible

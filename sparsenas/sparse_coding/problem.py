@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from sparsenas.errors import RecoveryError
+from sparsenas.sparse_coding.conflicts import check_joint
 from sparsenas.sparse_coding.constraints import Constraints
 from sparsenas.sparse_coding.enumeration import feasible_supports, subspaces
-from sparsenas.sparse_coding.selection import JointSelector
+from sparsenas.sparse_coding.selection import JointRules, JointSelector
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class RecoveryProblem:
         _check_sparsity(self.sparsity, self.dictionary.shape[1], self.sizes)
         self.constraints.check(self.sizes, self.sparsity)
         if self.constraints.joint:
-            self.selector  # noqa: B018  # built here so that rules nobody can meet are reported at once
+            check_joint(self._joint_rules, self.constraints.joint)
 
     @property
     def blocks(self) -> int:
@@ -117,13 +118,12 @@ class RecoveryProblem:
         return self._subspaces[1]
 
     @cached_property
-    def selector(self) -> JointSelector:
-        """Solves for the best supports under caps and budgets.
+    def _joint_rules(self) -> JointRules:
+        return JointRules.of(self._supports, self.constraints)
 
-        Raises:
-            RecoveryError: If no selection meets them.
-        """
-        return JointSelector(self._supports, self.constraints)
+    @cached_property
+    def _selector(self) -> JointSelector:
+        return JointSelector(self._joint_rules)
 
     def select(self, scores: Tensor) -> Tensor:
         """The feasible selection with the largest sum of scores.
@@ -137,7 +137,8 @@ class RecoveryProblem:
         if not self.constraints.joint:
             return scores.argmax(1)
         rows = scores.cpu().numpy()
-        chosen = self.selector.best([row[:count] for row, count in zip(rows, self.counts, strict=True)])
+        chosen = self._selector.best([row[:count] for row, count in zip(rows, self.counts, strict=True)])
+        assert chosen is not None, "the rules were checked when the problem was made"
         return torch.from_numpy(chosen).to(scores.device)
 
     def check_target(self, b: Tensor) -> Tensor:

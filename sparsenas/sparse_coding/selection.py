@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.errors import RecoveryError
-from sparsenas.sparse_coding.constraints import Cap, Constraints
+from sparsenas.sparse_coding.constraints import Budget, Constraints
 from sparsenas.sparse_coding.relaxation import Options, Relaxation, relax
 
 #: Relative slack of a budget, so that the order of a floating-point sum cannot decide whether it is met.
@@ -21,6 +20,41 @@ ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class JointRules:
+    """Caps and budgets in numbers, in the order of :attr:`Constraints.joint`.
+
+    Attributes:
+        use: Per block, what each of its supports uses of every rule, shapes ``(P, D)``.
+        allowance: What may be used of every rule, shape ``(D,)``.
+        slack: By how much the allowance may be exceeded, shape ``(D,)``.
+    """
+
+    use: tuple[Floats, ...]
+    allowance: Floats
+    slack: Floats
+
+    @classmethod
+    def of(cls, supports: Sequence[Ints], constraints: Constraints) -> "JointRules":
+        """The joint rules of checked constraints.
+
+        Args:
+            supports: Feasible supports of each block, shapes ``(P, s)``.
+            constraints: Checked rules, at least one of them joint.
+        """
+        rules = constraints.joint
+        budgets = np.array([isinstance(rule, Budget) for rule in rules])
+        at_most = np.array([rule.at_most for rule in rules], np.float64)
+        fixed = np.array([rule.fixed if isinstance(rule, Budget) else 0.0 for rule in rules])
+        use = tuple(_use(block, rows, constraints) for block, rows in enumerate(supports))
+        return cls(use, at_most - fixed, SLACK * budgets * np.abs(at_most))
+
+    def only(self, kept: Sequence[int]) -> "JointRules":
+        """Some of the rules."""
+        columns = list(kept)
+        return JointRules(tuple(rows[:, columns] for rows in self.use), self.allowance[columns], self.slack[columns])
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +92,17 @@ class JointSelector:
     cannot exhaust it. Deterministic, also among equals.
 
     Args:
-        supports: Feasible supports of each block, shapes ``(P, s)``.
-        constraints: Checked rules.
-
-    Raises:
-        RecoveryError: If no selection meets the rules; names the rule and the smallest value that can be met.
+        rules: At least one rule.
     """
 
-    def __init__(self, supports: Sequence[NDArray[np.int64]], constraints: Constraints) -> None:
-        rules = constraints.joint
-        slack = np.array([0.0 if isinstance(rule, Cap) else SLACK for rule in rules])
-        self._at_most = np.array([rule.at_most for rule in rules], np.float64)
-        self._limits = self._at_most + slack * np.abs(self._at_most)
-        self._blocks = [_signatures(_use(block, rows, constraints)) for block, rows in enumerate(supports)]
+    def __init__(self, rules: JointRules) -> None:
+        self._allowance, self._limits = rules.allowance, rules.allowance + rules.slack
+        self._blocks = [_signatures(use) for use in rules.use]
         self._least = _sums_of_later(np.stack([block.use.min(0) for block in self._blocks]))
         self._most = _sums_of_later(np.stack([block.use.max(0) for block in self._blocks]))
-        self._check(constraints)
 
-    def best(self, scores: Sequence[Floats]) -> Ints:
-        """Index of the chosen support of each block.
+    def best(self, scores: Sequence[Floats]) -> Ints | None:
+        """Index of the chosen support of each block, or None if no selection meets the rules.
 
         Args:
             scores: Score of every support of each block, shapes ``(P,)``, finite.
@@ -88,9 +114,11 @@ class JointSelector:
         used = sum(block.use_of[index] for block, index in zip(self._blocks, free, strict=True))
         if (used <= self._limits).all():
             return free
-        found = self._search([block.options(row) for block, row in zip(self._blocks, scores, strict=True)])
-        assert found is not None, "the constructor found a feasible selection"
-        return found
+        return self._search([block.options(row) for block, row in zip(self._blocks, scores, strict=True)])
+
+    def feasible(self) -> bool:
+        """Whether any selection meets the rules."""
+        return self.best([np.zeros(len(block.order)) for block in self._blocks]) is not None
 
     def _search(self, options: list[Options]) -> Ints | None:
         """Chosen support of each block by dynamic programming, or None if no selection is feasible."""
@@ -120,27 +148,10 @@ class JointSelector:
     def _forget(self, used: Floats, position: int) -> Floats:
         """Lift uses that the blocks after ``position`` cannot bring over a limit to one common value.
 
-        It is taken from ``at_most`` without slack, so that rounding cannot bring the lifted sum over the limit.
+        It is taken from the allowance without slack, so that rounding cannot bring the lifted sum over the limit.
         """
-        lifted: Floats = np.maximum(used, self._at_most - self._most[position])
+        lifted: Floats = np.maximum(used, self._allowance - self._most[position])
         return lifted
-
-    def _check(self, constraints: Constraints) -> None:
-        """Make sure that each rule alone, and all rules together, can be met."""
-        least = self._least[0] + self._blocks[0].use.min(0)
-        for rule, value, limit in zip(constraints.joint, least, self._limits, strict=True):
-            if value > limit:
-                raise RecoveryError(
-                    f"{type(rule).__name__.lower()} {rule.name!r}: at_most is {rule.at_most:g}, but the smallest value "
-                    f"any support of blocks {', '.join(map(str, rule.blocks))} achieves is {value:g}"
-                )
-        if self._search([block.options(np.zeros(len(block.order))) for block in self._blocks]) is None:
-            names = ", ".join(repr(rule.name) for rule in constraints.joint)
-            values = ", ".join(f"{value:g}" for value in least)
-            raise RecoveryError(
-                f"no support meets {names} together, although each alone can be met (smallest values {values}); "
-                "raise at_most of one of them"
-            )
 
 
 def non_dominated(score: Floats, use: Floats) -> Ints:
@@ -174,7 +185,7 @@ def _staircase(use: Floats) -> Ints:
     return np.array(kept, dtype=np.int64)
 
 
-def _use(block: int, supports: NDArray[np.int64], constraints: Constraints) -> Floats:
+def _use(block: int, supports: Ints, constraints: Constraints) -> Floats:
     """What each support of a block uses of every cap and budget, shape ``(P, D)``."""
     columns = []
     for cap in constraints.caps:

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import nnls
 
 from sparsenas.errors import RecoveryError
 from sparsenas.sparse_coding import Budget, Cap, Constraints, ExactSolver, RecoveryProblem, make_dictionary, selection
@@ -12,15 +13,19 @@ from sparsenas.sparse_coding.recovery import truncate
 SIZES = (14, 21, 28, 35)
 
 
+@pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("kind", ["uniform", "gaussian", "low_coherence"])
-def test_recovers_every_exact_code(kind):
+def test_recovers_every_exact_code(kind, nonnegative):
+    """Codes of any sign, or positive ones if only those are kept."""
     sizes = SIZES * 10
     generator = torch.Generator().manual_seed(0)
     dictionary = make_dictionary(kind, sizes, 7, generator)
     pairs = torch.stack([torch.randperm(n, generator=generator)[:2].sort().values for n in sizes])
     kept = torch.randn(len(sizes), 2, generator=generator, dtype=torch.float64)
+    kept = kept.abs() if nonnegative else kept
     code = torch.zeros(len(sizes), 35, dtype=torch.float64).scatter_(1, pairs, kept)
-    recovery = ExactSolver().solve(RecoveryProblem(dictionary, sizes, 2), (dictionary @ code[:, :, None])[:, :, 0])
+    problem, b = RecoveryProblem(dictionary, sizes, 2), (dictionary @ code[:, :, None])[:, :, 0]
+    recovery = ExactSolver(nonnegative).solve(problem, b)
     assert torch.equal(recovery.support, pairs)
     torch.testing.assert_close(recovery.code, code, rtol=1e-8, atol=1e-10)
     assert recovery.certificate.residual.max() < 1e-10
@@ -73,6 +78,52 @@ def test_a_distinct_edge_problem_never_keeps_two_candidates_of_one_edge():
             assert edges[first] != edges[second]
 
 
+@pytest.mark.parametrize(("s", "m"), [(1, 2), (2, 4), (3, 6), (2, 9)])
+def test_nonnegative_is_the_best_support_on_which_nonnegative_least_squares_keeps_everything(s, m):
+    sizes = (5, 7, 3, 9)
+    changed = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        dictionary = make_dictionary("gaussian", sizes, m, generator)
+        b = torch.randn(len(sizes), m, generator=generator, dtype=torch.float64)
+        problem = RecoveryProblem(dictionary, sizes, s)
+        free, recovery = ExactSolver().solve(problem, b), ExactSolver(nonnegative=True).solve(problem, b)
+        for block, size in enumerate(sizes):
+            fits = {
+                support: nnls(dictionary[block][:, list(support)].numpy(), b[block].numpy())
+                for support in itertools.combinations(range(size), s)
+            }
+            positive = {support: residual for support, (code, residual) in fits.items() if (code > 0).all()}
+            if not positive:
+                assert recovery.indices[block] == free.indices[block]
+                continue
+            best = min(positive, key=positive.__getitem__)
+            assert recovery.indices[block] == best
+            code = recovery.code[block, list(best)].numpy()
+            np.testing.assert_allclose(code, fits[best][0], rtol=1e-6, atol=1e-9)
+            changed += best != free.indices[block]
+    assert changed > 20
+
+
+def test_a_block_without_positive_codes_keeps_the_best_one():
+    """Every column of the first block points away from its b; the second one has a positive code."""
+    dictionary = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    b = torch.tensor([[-3.0, -1.0, -2.0], [-3.0, 1.0, 2.0]])
+    recovery = ExactSolver(nonnegative=True).solve(RecoveryProblem(dictionary, (3, 3), 2), b)
+    assert recovery.indices == ((0, 2), (1, 2))
+    assert recovery.code.tolist() == [[-3.0, 0.0, -2.0], [0.0, 1.0, 2.0]]
+
+
+def test_as_few_blocks_as_possible_are_left_without_a_positive_code():
+    """Only one block may keep candidate 0, without which its code is negative; the larger energies do not count."""
+    dictionary = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64).repeat(3, 1, 1)
+    cap = Cap(((0,), (1,), (1,)), 1, (0, 1, 2), "one")
+    problem = RecoveryProblem(dictionary, (2, 2, 2), 1, Constraints(caps=(cap,)))
+    b = torch.tensor([[0.1, -9.0], [1.0, 9.0], [0.1, 9.0]])
+    assert ExactSolver().solve(problem, b).indices == ((1,), (0,), (1,))
+    assert ExactSolver(nonnegative=True).solve(problem, b).indices == ((0,), (0,), (0,))
+
+
 def _residual(columns, target, support):
     kept = columns[:, support]
     return float(np.linalg.norm(kept @ np.linalg.lstsq(kept, target, rcond=None)[0] - target))
@@ -109,7 +160,8 @@ class RandomProblem:
 
     def budget(self, index):
         costs = tuple(tuple(float(c) for c in self.rng.normal(1.0, 1.0, size=n)) for n in self.sizes)
-        return Budget(costs, float(self.rng.uniform(0.5, 4.0)), self.some_blocks(), f"budget {index}")
+        at_most, fixed = float(self.rng.uniform(0.5, 4.0)), float(self.rng.uniform(0.0, 9.0) * index)
+        return Budget(costs, at_most + fixed, self.some_blocks(), f"budget {index}", fixed)
 
     def supports(self, block):
         rules = self.constraints
@@ -129,7 +181,8 @@ class RandomProblem:
     def brute_force(self, score):
         """Best sum of ``score(block, support)`` over all feasible joint selections; -inf if there is none."""
         rules = [*self.constraints.caps, *self.constraints.budgets]
-        limits = np.array([rule.at_most + 1e-9 * abs(rule.at_most) for rule in rules])
+        fixed = np.array([getattr(rule, "fixed", 0.0) for rule in rules])
+        limits = np.array([rule.at_most + 1e-9 * abs(rule.at_most) for rule in rules]) - fixed
         per_block = [
             [(score(block, support), self.use(block, support)) for support in self.supports(block)]
             for block in range(len(self.sizes))
@@ -146,6 +199,11 @@ class RandomProblem:
     def explained(self, block, support):
         target = self.b[block].numpy()
         return 1 - (_residual(self.dictionary[block].numpy(), target, support) / np.linalg.norm(target)) ** 2
+
+    def signed(self, block, support):
+        """One positive code outweighs all energies."""
+        code, _ = nnls(self.dictionary[block].numpy()[:, support], self.b[block].numpy())
+        return self.explained(block, support) + 100 * bool((code > 0).all())
 
 
 @pytest.mark.parametrize("hundred", range(10))
@@ -170,6 +228,10 @@ def test_equals_brute_force_on_1000_random_problems(hundred, monkeypatch):
         assert (1 - recovery.certificate.residual.square()).sum().item() == pytest.approx(best, abs=1e-9)
         chosen = sum(case.explained(block, kept) for block, kept in enumerate(recovery.indices))
         assert chosen == pytest.approx(best, abs=1e-9)
+        positive = ExactSolver(nonnegative=True).solve(problem, case.b)
+        assert all(kept in set(case.supports(block)) for block, kept in enumerate(positive.indices))
+        chosen = sum(case.signed(block, kept) for block, kept in enumerate(positive.indices))
+        assert chosen == pytest.approx(case.brute_force(case.signed), abs=1e-9)
         _check_truncation(case, problem)
         solved += 1
         bound += (

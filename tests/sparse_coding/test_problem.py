@@ -150,8 +150,8 @@ def cap(at_most, blocks=(0, 1), members=(tuple(range(4)), tuple(range(6)))):
     return Cap(members, at_most, blocks, "skips")
 
 
-def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES):
-    return Budget(tuple((cost,) * size for size in sizes), at_most, blocks, "params")
+def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES, fixed=0.0):
+    return Budget(tuple((cost,) * size for size in sizes), at_most, blocks, "params", fixed)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,16 @@ def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES):
         ({"caps": (cap(1, blocks=(2,)),)}, r"cap 'skips': there is no block 2; blocks are 0 to 1"),
         ({"caps": (cap(1, blocks=()),)}, r"cap 'skips': blocks is \[\]; list at least one block, each once"),
         ({"caps": (cap(1, members=((4,), ())),)}, r"cap 'skips': members of block 0: there is no candidate 4"),
-        ({"caps": (cap(3),)}, r"cap 'skips': at_most is 3, but the smallest value any support of blocks 0, 1 .* is 4"),
-        ({"budgets": (budget(7.5),)}, r"budget 'params': at_most is 7.5, but the smallest value .* achieves is 8"),
-        ({"budgets": (budget(3.5, blocks=(1,)),)}, r"the smallest value any support of blocks 1 achieves is 4"),
+        ({"caps": (cap(3),)}, r"^skips is 3, but the smallest value that can be reached is 4$"),
+        ({"budgets": (budget(7.5),)}, r"^params is 7.5, but the smallest value that can be reached is 8$"),
+        ({"budgets": (budget(3.5, blocks=(1,)),)}, r"^params is 3.5, but the smallest value that can be reached is 4$"),
         ({"budgets": (budget(math.inf),)}, r"budget 'params': at_most is inf; it must be a finite number"),
         ({"budgets": (budget(9, cost=math.nan),)}, r"budget 'params': costs must be finite numbers"),
+        ({"budgets": (budget(9, fixed=math.inf),)}, r"budget 'params': fixed is inf; it must be a finite number"),
+        (
+            {"budgets": (budget(3_400_001, fixed=3_400_000),)},
+            r"^params is 3400001, but the smallest value that can be reached is 3400008$",
+        ),
         ({"budgets": (budget(9, sizes=(4, 5)),)}, r"costs of block 1 has 5 numbers; expected one per candidate, 6"),
     ],
 )
@@ -200,14 +205,6 @@ def test_malformed_and_unreachable_rules(rules, message):
         build(**rules)
 
 
-def test_rules_that_exclude_each_other_are_named():
-    first = Cap(((0, 1), ()), 0, (0,), "no left")
-    second = Cap(((2, 3), ()), 0, (0,), "no right")
-    with pytest.raises(
-        RecoveryError, match=r"no support meets 'no left', 'no right' together.*\(smallest values 0, 0\)"
-    ):
-        build(caps=(first, second))
-
-
 def test_limits_at_the_smallest_reachable_value_are_met():
     assert build(budgets=(budget(8.0),), caps=(cap(4),)).counts == (6, 15)
+    assert build(budgets=(budget(1_008.0, fixed=1_000.0),)).counts == (6, 15)

@@ -19,6 +19,7 @@ from sparsenas.sparse_coding import (
 
 SOLVERS = [
     ExactSolver(),
+    ExactSolver(nonnegative=True),
     LarsSolver(),
     LarsSolver(lam=0.1, relative=True, refit=True),
     IstaSolver(lam=0.2),
