@@ -1,9 +1,18 @@
 """How it is computed: primitives as modules, cells, super-net and derived net."""
 
+from sparsenas.networks.cell import seed_drop_path
+from sparsenas.networks.folding import check_foldable, fold
+from sparsenas.networks.fusion import fuse_batchnorm
 from sparsenas.networks.gradients import candidate_gradients
 from sparsenas.networks.heads import StemName
 from sparsenas.networks.network import CellNetwork, DerivedNet, SuperNet
-from sparsenas.networks.normalisation import NormOptions, ScaledBatchNorm, frozen_statistics, recalibrate_batchnorm
+from sparsenas.networks.normalisation import (
+    NormOptions,
+    ScaledBatchNorm,
+    batch_statistics,
+    frozen_statistics,
+    recalibrate_batchnorm,
+)
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
 
 __all__ = [
@@ -15,8 +24,13 @@ __all__ = [
     "ScaledBatchNorm",
     "StemName",
     "SuperNet",
+    "batch_statistics",
     "candidate_gradients",
+    "check_foldable",
+    "fold",
     "frozen_statistics",
+    "fuse_batchnorm",
     "make_operation",
     "recalibrate_batchnorm",
+    "seed_drop_path",
 ]

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparsenas.networks.normalisation import NormOptions
-from sparsenas.networks.operations import make_operation, reduce_norm, relu_conv_norm
+from sparsenas.networks.operations import Operation, make_operation, reduce_norm, relu_conv_norm
 from sparsenas.spaces import Candidate
 
 
@@ -53,6 +54,17 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
     return x * (mask / keep)
 
 
+def seed_drop_path(seed: int, epoch: int, rank: int) -> None:
+    """Seed the draws of :func:`drop_path` for an epoch, so that a resumed run repeats an uninterrupted one.
+
+    Args:
+        seed: Of the run.
+        epoch: Counted from 0.
+        rank: Number of this process; each draws differently.
+    """
+    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]))
+
+
 class Cell(nn.Module):
     """A cell with two inputs; its output is the concatenation of its computed nodes.
 
@@ -86,6 +98,12 @@ class Cell(nn.Module):
             }
         )
         self.out_channels = channels * len({c.target for c in candidates})
+
+    def operation(self, candidate: Candidate) -> Operation:
+        """The operation that the cell holds for a candidate."""
+        operation = self.operations[candidate_key(candidate)]
+        assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
+        return operation
 
     def forward(self, older: Tensor, newer: Tensor, wiring: Wiring, drop_path_probability: float = 0.0) -> list[Tensor]:
         """States of all nodes, the two preprocessed inputs first."""

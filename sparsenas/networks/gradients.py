@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparsenas.networks.cell import candidate_key
+from sparsenas.networks.cell import Cell
 from sparsenas.networks.network import SuperNet
 from sparsenas.networks.normalisation import frozen_statistics
 from sparsenas.spaces import Block, Support
@@ -46,19 +46,15 @@ def candidate_gradients(
         gradients = iter(torch.autograd.grad(loss, nodes, allow_unused=True, materialize_grads=True))
         totals = [torch.zeros(len(block), device=images.device) for block in network.space.blocks]
         with torch.no_grad():
-            for cell_type, cell, states in zip(network.cell_types, network.cells, traces, strict=True):
+            for (cell_type, cell), states in zip(network.typed_cells(), traces, strict=True):
                 for block, total in zip(network.space.blocks, totals, strict=True):
                     if block.cell == cell_type:
                         total += _inner_products(cell, block, states, next(gradients))
     return loss.detach(), totals
 
 
-def _inner_products(cell: nn.Module, block: Block, states: list[Tensor], gradient: Tensor) -> Tensor:
+def _inner_products(cell: Cell, block: Block, states: list[Tensor], gradient: Tensor) -> Tensor:
     """Inner product of the node's gradient with the output of every candidate of its block, shape ``(n,)``."""
-    operations = cell.get_submodule("operations")
     return torch.stack(
-        [
-            torch.sum(gradient * operations.get_submodule(candidate_key(c))(states[c.source]), dtype=torch.float32)
-            for c in block.candidates
-        ]
+        [torch.sum(gradient * cell.operation(c)(states[c.source]), dtype=torch.float32) for c in block.candidates]
     )

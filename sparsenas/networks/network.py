@@ -1,6 +1,6 @@
 """The networks: cells between a stem and a classifier. Super-net and derived net share the whole forward pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 import torch
@@ -10,7 +10,8 @@ from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.networks.cell import Cell, Wiring, wire
 from sparsenas.networks.heads import AuxiliaryHead, Stem, StemName
 from sparsenas.networks.normalisation import NormOptions
-from sparsenas.spaces import Candidate, Genotype, SearchSpace, Support
+from sparsenas.networks.operations import Operation
+from sparsenas.spaces import Block, Candidate, Genotype, SearchSpace, Support
 
 
 def reduction_positions(cells: int) -> frozenset[int]:
@@ -102,6 +103,12 @@ class CellNetwork(nn.Module):
                 auxiliary_logits = self.auxiliary(newer)
         return self.classify(newer), auxiliary_logits
 
+    def typed_cells(self) -> Iterator[tuple[str, Cell]]:
+        """All cells in order, each with its type."""
+        for cell_type, cell in zip(self.cell_types, self.cells, strict=True):
+            assert isinstance(cell, Cell)  # for type checkers: a module list forgets it
+            yield cell_type, cell
+
     def classify(self, features: Tensor) -> Tensor:
         """Logits of the last cell's output."""
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
@@ -129,6 +136,7 @@ class SuperNet(CellNetwork):
         cells: Number of cells.
         stem: Kind of stem.
         norms: Batch-norm options; the default learns no gamma and beta and uses batch statistics throughout.
+        auxiliary: Whether to build the auxiliary classifier.
     """
 
     def __init__(
@@ -140,6 +148,7 @@ class SuperNet(CellNetwork):
         cells: int = 8,
         stem: StemName = "cifar",
         norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
+        auxiliary: bool = False,
     ) -> None:
         self.size = NetworkSize(
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
@@ -148,7 +157,7 @@ class SuperNet(CellNetwork):
             cell: tuple(c for block in space.blocks if block.cell == cell for c in block.candidates)
             for cell in space.cell_types
         }
-        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary=False, norms=norms)
+        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
         self.space = space
         self.norms = norms
 
@@ -171,6 +180,12 @@ class SuperNet(CellNetwork):
             wirings[cell] = wire(candidates, None if rows is None else scales)
         return wirings
 
+    def operations(self, block: Block) -> Iterator[Operation]:
+        """The operations of all candidates of a block, in every cell of its type."""
+        for cell_type, cell in self.typed_cells():
+            if cell_type == block.cell:
+                yield from map(cell.operation, block.candidates)
+
     def forward(self, images: Tensor, support: Support, weights: Tensor | None = None) -> Tensor:
         """Logits ``(B, classes)`` of the sub-network given by ``support`` and ``weights``."""
         return self.run(images, self.wirings(support, weights))[0]
@@ -178,6 +193,7 @@ class SuperNet(CellNetwork):
     def derive(self, genotype: Genotype) -> "DerivedNet":
         """The derived net of a genotype with a copy of this super-net's weights, on its device and in its mode.
 
+        It has no auxiliary classifier and no architecture weights; :func:`~sparsenas.networks.fold` keeps the latter.
         Draws no random numbers, so that deriving on the way does not change a run.
 
         Raises:

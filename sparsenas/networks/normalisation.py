@@ -79,6 +79,23 @@ def frozen_statistics(network: nn.Module) -> Iterator[None]:
             module.track_running_stats = True
 
 
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, all batch-norms use batch statistics in evaluation too, and leave running statistics as they are.
+
+    For a network whose running statistics were gathered under other supports.
+    """
+    modes = [(module, module.training) for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    with frozen_statistics(network):
+        try:
+            for module, _ in modes:
+                module.training = True
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
 @torch.no_grad()
 def recalibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace running statistics by plain averages over ``batches``.

@@ -1,0 +1,67 @@
+"""Folding architecture weights into batch-norm: a super-net at one support becomes a plain network."""
+
+import torch
+from torch import Tensor
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks.network import DerivedNet, SuperNet
+from sparsenas.networks.normalisation import ScaledBatchNorm
+from sparsenas.networks.operations import Operation
+from sparsenas.spaces import Candidate, Support
+
+
+@torch.no_grad()
+def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
+    r"""The derived net that computes what the super-net computes at a support, without architecture weights.
+
+    An operation ends in a batch-norm, :math:`y = \gamma \hat x + \beta`, and enters its node as :math:`w y`. So
+
+    .. math:: \gamma' = w \gamma, \qquad \beta' = w \beta
+
+    on that last batch-norm give the same node, in evaluation and in training mode: :math:`w` stands outside of the
+    normalisation. Statistics and epsilon stay as they are.
+
+    Args:
+        network: Super-net whose operations all end in a batch-norm that learns gamma and beta.
+        support: Kept candidate indices per block.
+        weights: Architecture weights, shape ``(blocks, s)``, in the order of ``support``; of either sign.
+
+    Returns:
+        A network with copies of the super-net's tensors, on its device and in its mode; no auxiliary classifier.
+
+    Raises:
+        ConfigError: If an operation of the support cannot take up a weight.
+
+    Source: Yang et al., ISTA-NAS (NeurIPS 2020), one-stage; the official code does not carry it out.
+    """
+    derived = network.derive(network.space.genotype(support))
+    for cell_type, cell in derived.typed_cells():
+        for block, kept, row in zip(network.space.blocks, support, weights, strict=True):
+            if block.cell == cell_type:
+                for index, weight in zip(kept, row, strict=True):
+                    candidate = block.candidates[index]
+                    norm = _carrier(cell.operation(candidate), candidate)
+                    norm.weight.mul_(weight)
+                    norm.bias.mul_(weight)
+    return derived
+
+
+def check_foldable(network: SuperNet) -> None:
+    """Check that every operation can take up its architecture weight.
+
+    Raises:
+        ConfigError: Naming the first candidate that cannot.
+    """
+    for block in network.space.blocks:
+        for candidate, operation in zip(block.candidates, network.operations(block), strict=False):
+            _carrier(operation, candidate)
+
+
+def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm:
+    """The batch-norm that takes up the weight of an operation."""
+    if operation.norm is None or not operation.norm.affine:
+        raise ConfigError(
+            f"{candidate} does not end in a batch-norm with gamma and beta, which could take up its architecture "
+            "weight; use norms with affine: true and append: pools_and_skips, and end operations of your own in one"
+        )
+    return operation.norm
