@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
         jobs[3:3] = [Job("default", seed) for seed in range(options.searches)]
         jobs[9:9] = [Job("official", seed) for seed in range(options.official)]
         jobs[12:12] = [Job("largest", seed) for seed in range(options.largest)]
-        run_all(jobs, options.out, options.jobs)
+        run_all(jobs, options.out, options.jobs, run)
         report([load(options.out, job) for job in jobs], options.out)
     except SparseNASError as error:
         print(f"search_quality: error: {error}", file=sys.stderr)
@@ -72,8 +72,8 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_all(jobs: Sequence[Job], out: Path, workers: int) -> None:
-    """Run the jobs that have no result yet."""
+def run_all(jobs: Sequence[Job], out: Path, workers: int, run: Callable[[Job, Path], dict[str, Any]]) -> None:
+    """``run`` the jobs that have no result yet, in processes of their own."""
     missing = [job for job in jobs if not result_file(out, job).is_file()]
     print(f"{len(jobs) - len(missing)} of {len(jobs)} cells are done; running {len(missing)} in {workers} processes")
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -81,9 +81,8 @@ def run_all(jobs: Sequence[Job], out: Path, workers: int) -> None:
         try:
             for future in as_completed(futures):
                 result = future.result()
-                print(
-                    f"{result['name']:12} test {result['test_acc']:.4f}  {result['parameters']} parameters", flush=True
-                )
+                name = f"{result['method']}-{result['seed']}"
+                print(f"{name:12} test {result['test_acc']:.4f}  {result['parameters']} parameters", flush=True)
         finally:  # after an error the cells not begun yet are left for the next start
             pool.shutdown(cancel_futures=True)
 

@@ -12,24 +12,28 @@ import sparsenas
 ALLOWED = {
     room: set(others.split())
     for room, others in {
-        "__init__": "",
+        "__init__": "export",
         "__main__": "cli",
         "errors": "",
         "files": "errors",
         "spaces": "errors",
         "sparse_coding": "errors",
         "networks": "errors spaces",
-        "data": "errors",
+        "schedules": "errors",
+        "images": "errors",
+        "data": "errors images",
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
-        "search": "errors spaces networks sparse_coding",
-        "training": "errors spaces networks",
+        "export": "__init__ errors images spaces networks complexity",
+        "search": "errors spaces networks sparse_coding complexity schedules",
+        "training": "errors spaces networks schedules",
         "callbacks": "errors files spaces networks search training drawing complexity",
-        "cli": "__init__ errors files spaces sparse_coding networks data drawing complexity search training callbacks",
+        "cli": "__init__ errors files spaces sparse_coding networks data drawing complexity search training callbacks "
+        "export",
     }.items()
 }
 #: Rooms of pure functions and plain data, which know no trainer.
-WITHOUT_LIGHTNING = {"errors", "files", "spaces", "sparse_coding", "complexity", "drawing"}
+WITHOUT_LIGHTNING = {"errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images"}
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
 RUNS_TEXT = {"eval", "exec"}
 

@@ -40,8 +40,8 @@ class SearchProgressBar(TQDMProgressBar):
         """Metrics logged for the bar, and what the last recovery said."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # the folder's name already says the version
-        if isinstance(pl_module, SearchModule) and pl_module.report is not None:
-            metrics |= {"churn": pl_module.report.churn, "visited": pl_module.report.visited}
+        if isinstance(pl_module, SearchModule):
+            metrics |= pl_module.progress()
         return metrics
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -24,6 +25,7 @@ from sparsenas.cli.resume import FROM_DATA, check_images, check_model, differenc
 from sparsenas.cli.shipped import resolve_configs
 from sparsenas.cli.terminal import calm_terminal
 from sparsenas.errors import ConfigError
+from sparsenas.search import OneStageSearch
 
 #: What `fit` runs when it is told neither a config nor a model.
 DEFAULT_CONFIG = "quickstart"
@@ -122,13 +124,17 @@ class CommandLine(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Find out now, not after an epoch, that a checkpoint does not fit or a folder cannot be written."""
         if self._settings:
-            check_images(self._command_config["ckpt_path"], self._settings, self.datamodule)
+            check_images(f"--ckpt_path {self._command_config['ckpt_path']}", self._settings, self.datamodule)
         check_writable(self.trainer)
 
     def after_fit(self) -> None:
-        """End with what was found, where it is, and what to do next."""
+        """End with what was found, where it is, and what to do next; a finished network is tested first."""
+        metrics: dict[str, Any] = dict(self.trainer.callback_metrics)
+        if isinstance(self.model, OneStageSearch) and self.model.finished:
+            with suppress(ConfigError):  # there are no test images, so there is nothing to report
+                metrics |= self.trainer.test(self.model, self.datamodule, verbose=False)[0]
         if self.trainer.is_global_zero:
-            print(summary(self.trainer, self.model, self._command_config))
+            print(summary(self.trainer, self.model, self._command_config, metrics))
 
     def after_test(self) -> None:
         """Beside the accuracy, say what the network costs."""

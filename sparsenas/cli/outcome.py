@@ -1,7 +1,7 @@
 """What a run says at its end: what was found, where it is, and what to do next."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +12,59 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.complexity import describe
-from sparsenas.search import SearchModule
+from sparsenas.search import OneStageSearch, SearchModule
 from sparsenas.training import StandAloneTraining
 
 PROGRAM = "python -m sparsenas"
 
 
-def summary(trainer: pl.Trainer, model: pl.LightningModule, config: Mapping[str, Any]) -> str:
-    """Text after ``fit``: best validation accuracy, files, and the commands that follow.
+def summary(
+    trainer: pl.Trainer, model: pl.LightningModule, config: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> str:
+    """Text after ``fit``: accuracies, files, and the commands that follow.
 
     Args:
         trainer: Trainer that has fitted.
         model: Model that it fitted.
         config: Settings of the command.
+        metrics: Last values by name.
     """
     rows: list[tuple[str, object]] = []
     best = next(reversed(checkpoints(trainer)), None)
-    if "val/acc" in trainer.callback_metrics:
-        rows.append(("last val/acc", f"{float(trainer.callback_metrics['val/acc']):.4f}"))
+    if "val/acc" in metrics:
+        rows.append(("last val/acc", f"{float(metrics['val/acc']):.4f}"))
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             rows[:] = [(f"best {callback.monitor}", f"{float(callback.best_model_score):.4f}")]
             best = Path(callback.best_model_path)
+    if "test/acc" in metrics:
+        rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
+    if isinstance(model, OneStageSearch):
+        rows.append(("network", cost(model)))
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     genotype = folder / "genotype.json"
-    found = isinstance(model, SearchModule) and genotype.is_file()
-    if found:
+    if isinstance(model, SearchModule) and genotype.is_file():
         rows.append(("genotype", genotype))
     if best is not None:
         rows.append(("checkpoint", best))
     if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
         rows.append(("figures", command_line("tensorboard", "--logdir", folder.parent)))
-    if found:
-        rows.append(("next", command("fit", *_training_of(genotype, config))))
-    elif best is not None and isinstance(model, StandAloneTraining):
-        rows.append(("next", command("test", "--config", folder / "config.yaml", "--ckpt_path", best)))
-    return table(rows)
+    return table([*rows, *(("next", line) for line in _next(model, folder, best, config))])
+
+
+def _next(model: pl.LightningModule, folder: Path, checkpoint: Path | None, config: Mapping[str, Any]) -> Iterator[str]:
+    """Commands that follow a fit."""
+    genotype, written = folder / "genotype.json", folder / "config.yaml"
+    if isinstance(model, OneStageSearch) and checkpoint is not None:
+        if model.finished:
+            yield command("export", checkpoint, "--to", folder / "export")
+        else:
+            yield command("fit", "--config", written, "--ckpt_path", checkpoint)
+    elif isinstance(model, SearchModule) and genotype.is_file():
+        yield command("fit", *_training_of(genotype, config))
+    elif isinstance(model, StandAloneTraining) and checkpoint is not None:
+        yield command("test", "--config", written, "--ckpt_path", checkpoint)
+        yield command("export", checkpoint, "--to", folder / "export")
 
 
 def table(rows: Iterable[tuple[str, object]]) -> str:

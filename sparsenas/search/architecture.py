@@ -1,11 +1,14 @@
 """The compressed architecture: ``b``, its dictionary, and the sparse code last recovered from it."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from sparsenas.complexity import CandidateCosts
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Certificate, Recovery, RecoveryProblem, architecture_weights, refit
@@ -18,6 +21,7 @@ class CompressedArchitecture(nn.Module):
         space: Search space with ``B`` blocks and support size ``s``.
         recovery: How to recover codes.
         generator: Draws the dictionary and the initial ``b``.
+        costs: What candidates cost; needed if the recovery has a budget.
 
     Attributes:
         b: Compressed parameter, shape ``(B, m)``, float32.
@@ -25,18 +29,27 @@ class CompressedArchitecture(nn.Module):
         code: Code last recovered, shape ``(B, n)``, float64.
         dense_code: The same before its truncation to the support, from which iterative solvers go on.
         indices: Its support, shape ``(B, s)``, int64.
+        settled: Blocks whose code is final, shape ``(B,)``, bool.
     """
 
     dictionary: Tensor
     code: Tensor
     dense_code: Tensor
     indices: Tensor
+    settled: Tensor
 
-    def __init__(self, space: SearchSpace, recovery: SparseRecovery, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        recovery: SparseRecovery,
+        generator: torch.Generator,
+        costs: CandidateCosts | None = None,
+    ) -> None:
         super().__init__()
         self.space = space
-        self.solver = recovery.solver
-        self._problem = recovery.problem(space, generator)
+        self.solver, self.unit_weights = recovery.solver, recovery.unit_weights
+        self._problem = recovery.problem(space, generator, costs)
+        self._sizes, self._constraints = self._problem.sizes, self._problem.constraints
         blocks, m, n = self._problem.dictionary.shape
         std = m**-0.5 if recovery.initial_std is None else recovery.initial_std
         self.b = nn.Parameter(std * torch.randn(blocks, m, generator=generator))
@@ -44,7 +57,9 @@ class CompressedArchitecture(nn.Module):
         self.register_buffer("code", torch.zeros(blocks, n, dtype=torch.float64))
         self.register_buffer("dense_code", torch.zeros(blocks, n, dtype=torch.float64))
         self.register_buffer("indices", torch.zeros(blocks, space.inputs_per_node, dtype=torch.int64))
+        self.register_buffer("settled", torch.zeros(blocks, dtype=torch.bool))
         self._support: Support | None = None
+        self._settled_blocks: tuple[bool, ...] | None = None
         self.register_load_state_dict_post_hook(_forget_derived_values)  # type: ignore[no-untyped-call]  # torch's own
         self.certificate: Certificate = self.recover().certificate
 
@@ -55,9 +70,20 @@ class CompressedArchitecture(nn.Module):
             self._support = tuple(tuple(row) for row in self.indices.tolist())
         return self._support
 
+    @property
+    def settled_blocks(self) -> tuple[bool, ...]:
+        """Which blocks have settled, as plain values, resolved when that changes."""
+        if self._settled_blocks is None:
+            self._settled_blocks = tuple(self.settled.tolist())
+        return self._settled_blocks
+
     def weights(self) -> Tensor:
         """Architecture weights at the recovered support, shape ``(B, s)``, differentiable in ``b``."""
-        return architecture_weights(self.b, self.dictionary, self.code, self.indices)
+        weights = architecture_weights(self.b, self.dictionary, self.code, self.indices)
+        if not self.unit_weights:
+            return weights
+        values = functional.normalize(weights.detach(), dim=1)
+        return values + (weights - weights.detach())
 
     def weights_at(self, support: Support) -> Tensor:
         """Least-squares weights of ``b`` at another support, shape ``(B, s)``; no gradient."""
@@ -65,30 +91,88 @@ class CompressedArchitecture(nn.Module):
         code = refit(self.dictionary, self.b.detach(), indices)
         return code.gather(1, indices).to(self.b.dtype)
 
+    def probe(self, support: Support) -> Tensor:
+        r"""Equal weights of norm 1 at any support, shape ``(B, s)``, whose gradient reaches ``b`` as :math:`A_S g`.
+
+        Trying candidates side by side at equal weights is what compares them: averaged over uniform draws, the
+        gradient that ``b`` gets is proportional to that by *all* candidates, :math:`A\, \partial L / \partial z`.
+        """
+        indices = torch.tensor(support, device=self.b.device)
+        columns = self.dictionary.gather(2, indices[:, None, :].expand(-1, self.b.shape[1], -1)).to(self.b.dtype)
+        nothing = self.b - self.b.detach()
+        weights: Tensor = indices.shape[1] ** -0.5 + (columns * nothing[:, :, None]).sum(1)
+        return weights
+
     @torch.no_grad()
-    def recover(self) -> Recovery:
-        """Solve for the code of the present ``b`` and make its support the active one.
+    def solve(self) -> Recovery:
+        """The code of the present ``b``; settled blocks keep theirs. Changes nothing.
 
         The problem is tiny, so it is solved on the CPU whatever the device of ``b``: one copy of ``B * m`` numbers.
         """
-        recovery = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.dense_code.cpu())
+        found = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.dense_code.cpu())
+        settled = self.settled.cpu()[:, None]
+        return Recovery(
+            code=torch.where(settled, self.code.cpu(), found.code),
+            support=torch.where(settled, self.indices.cpu(), found.support),
+            certificate=found.certificate,
+            dense_code=torch.where(settled, self.dense_code.cpu(), found.dense_code),
+        )
+
+    @torch.no_grad()
+    def accept(self, recovery: Recovery) -> None:
+        """Make a recovered code the active one."""
         self.code.copy_(recovery.code)
         self.dense_code.copy_(recovery.dense_code)
         self.indices.copy_(recovery.support)
         self._support = None
         self.certificate = recovery.certificate
+
+    def recover(self) -> Recovery:
+        """Solve for the code of the present ``b`` and make its support the active one."""
+        recovery = self.solve()
+        self.accept(recovery)
         return recovery
 
-    def draw_nearby(self, spread: float, rng: np.random.Generator) -> Support:
-        """The recovered support with every block replaced by a uniform draw with probability ``spread``."""
-        drawn = self.space.sample_support(rng)
-        return tuple(new if rng.random() < spread else old for old, new in zip(self.support, drawn, strict=True))
+    @property
+    def recovery(self) -> Recovery:
+        """The code last recovered."""
+        return Recovery(self.code.cpu().clone(), self.indices.cpu(), self.certificate, self.dense_code.cpu().clone())
+
+    def settle(self, blocks: Tensor) -> None:
+        """Declare the codes of some blocks final.
+
+        Rules over several blocks hold on: the other blocks are recovered given the supports of the settled ones.
+
+        Args:
+            blocks: Shape ``(B,)``, bool. Blocks settled before stay so.
+        """
+        self.settled |= blocks.to(self.settled.device)
+        self._settled_blocks = None
+        self._pose_problem()
+
+    def optimize(self, step: Callable[[], Any]) -> None:
+        """Run an optimizer's step on ``b``; the rows of settled blocks keep their values.
+
+        Args:
+            step: Changes ``b`` in place; momentum or weight decay may move rows without a gradient too.
+        """
+        before = self.b.detach().clone()
+        step()
+        with torch.no_grad():
+            self.b.copy_(torch.where(self.settled[:, None], before, self.b))
+
+    def _pose_problem(self) -> None:
+        """Rebuild the recovery problem from dictionary, rules, and what has settled."""
+        constraints, settled = self._constraints, self.settled_blocks
+        if any(settled):
+            others = constraints.forbidden or ((),) * len(settled)
+            pinned = (tuple(set(range(size)) - set(kept)) for size, kept in zip(self._sizes, self.support, strict=True))
+            forbidden = tuple(pin if done else row for done, pin, row in zip(settled, pinned, others, strict=True))
+            constraints = replace(constraints, forbidden=forbidden)
+        self._problem = RecoveryProblem(self.dictionary.cpu(), self._sizes, self.space.inputs_per_node, constraints)
 
 
 def _forget_derived_values(architecture: CompressedArchitecture, _: Any) -> None:
-    """A loaded state brings its own dictionary and support."""
-    architecture._support = None
-    problem = architecture._problem
-    architecture._problem = RecoveryProblem(
-        architecture.dictionary.cpu(), problem.sizes, problem.sparsity, problem.constraints
-    )
+    """A loaded state brings its own dictionary, support and settled blocks."""
+    architecture._support = architecture._settled_blocks = None
+    architecture._pose_problem()

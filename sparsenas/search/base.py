@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import SuperNet
 from sparsenas.spaces import Genotype, SearchSpace, Support
-from sparsenas.sparse_coding import Certificate
+from sparsenas.sparse_coding import Certificate, support_churn
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
@@ -57,17 +59,27 @@ class RecoveryListener(pl.Callback):
 
 
 class SearchModule(pl.LightningModule):
-    """Base of the searchers on a super-net: manual optimization, and evaluation of the present architecture.
+    """Base of the searchers on a super-net: manual optimization, evaluation and history of the architecture.
 
     Args:
         space: Search space.
         network: Super-net over the space.
         num_classes: Number of classes.
+        seed: Seeds all sampled supports.
+
+    Attributes:
+        batches: Training batches so far.
+        recoveries: Recoveries so far; the initial one does not count.
+        visited: Architectures recovered so far.
     """
 
-    def __init__(self, space: SearchSpace, network: SuperNet, num_classes: int) -> None:
+    def __init__(self, space: SearchSpace, network: SuperNet, num_classes: int, seed: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.seed = seed
+        self.batches, self.recoveries = 0, 0
+        self.visited: set[Support] = set()
+        self._rng = np.random.default_rng(seed)
         self.space = space
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
@@ -101,6 +113,45 @@ class SearchModule(pl.LightningModule):
                 f"trainer.precision is {self.trainer.precision}; searches support {', '.join(PRECISIONS)}"
             )
 
+    def on_train_start(self) -> None:
+        """Check that the search has an end, and how processes are kept together.
+
+        Raises:
+            ConfigError: If the strategy cannot train a network of which only a part runs, or the search has no end.
+        """
+        if not (self.trainer.max_epochs or 0) > 0:
+            raise ConfigError("trainer.max_epochs is not set; the schedules of a search go over its epochs: set it")
+        wrapped = self.trainer.model
+        if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
+            raise ConfigError(
+                "trainer.strategy expects every parameter in every step, but a search runs the supported operations "
+                "only; use ddp_find_unused_parameters_true"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
+        self._rng = np.random.default_rng((self.seed, self.current_epoch))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counters and the visited architectures go beside the tensors."""
+        checkpoint["search"] = {
+            "batches": self.batches,
+            "recoveries": self.recoveries,
+            "visited": sorted(self.visited),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept.
+
+        Raises:
+            CheckpointError: If the checkpoint is not one of a search.
+        """
+        state = checkpoint.get("search")
+        if state is None:
+            raise CheckpointError(f"the checkpoint is not one of a search; give one that {type(self).__name__} wrote")
+        self.batches, self.recoveries = state["batches"], state["recoveries"]
+        self.visited = set(state["visited"])
+
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Shared accuracy of the architecture found so far."""
         self._evaluate(batch, "val")
@@ -122,12 +173,39 @@ class SearchModule(pl.LightningModule):
             {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
         )
 
+    def note_recovery(self, old: Support | None, code: Tensor, certificate: Certificate) -> None:
+        """Count a recovery and report it to every :class:`RecoveryListener` of the trainer.
+
+        Args:
+            old: Support before the recovery; ``None`` for the initial one, which does not count.
+            code: Recovered code, shape ``(B, n)``.
+            certificate: How good it is.
+        """
+        self.recoveries += old is not None
+        self.visited.add(self.support)
+        report = RecoveryReport(
+            count=self.recoveries,
+            epoch=self.current_epoch,
+            batch=self.batches,
+            support=self.support,
+            genotype=self.genotype,
+            churn=0.0 if old is None else support_churn(old, self.support),
+            visited=len(self.visited),
+            code=code.cpu().clone(),
+            certificate=certificate,
+        )
+        self.tell_listeners(report)
+
     def tell_listeners(self, report: RecoveryReport) -> None:
         """Hand a report to every :class:`RecoveryListener` of the trainer."""
         self.report = report
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, RecoveryListener):
                 callback.on_recovery(self.trainer, self, report)
+
+    def progress(self) -> dict[str, str | int | float]:
+        """What a progress bar shows beside the metrics."""
+        return {} if self.report is None else {"churn": self.report.churn, "visited": self.report.visited}
 
     def keep_plain_hyperparameters(self) -> None:
         """Drop objects from the stored hyper-parameters; the command line stores their plain configuration instead.
@@ -150,6 +228,18 @@ def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
             "set data.arch_fraction, e.g. 0.4 (the share of training images that trains the architecture)"
         )
     return batch["weights"], batch["arch"]
+
+
+def one_stream(batch: Any) -> ImageBatch:
+    """The only stream of training images.
+
+    Raises:
+        ConfigError: If the data module splits the training images in two.
+    """
+    if not isinstance(batch, (tuple, list)):
+        raise ConfigError("one network trains on all training images: set data.arch_fraction to 0")
+    images, labels = batch
+    return images, labels
 
 
 def _is_plain(value: Any) -> bool:

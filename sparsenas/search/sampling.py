@@ -59,11 +59,44 @@ class MixtureSampling(Sampling):
 
     def __post_init__(self) -> None:
         """Check the probabilities."""
-        for name in ("uniform_start", "uniform_end"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"sampling.{name} is {getattr(self, name)}; a probability lies in [0, 1]")
+        _check_probabilities(uniform_start=self.uniform_start, uniform_end=self.uniform_end)
 
     def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
         """See :class:`Sampling`."""
         uniform = self.uniform_start + (self.uniform_end - self.uniform_start) * progress
         return space.sample_support(rng) if rng.random() < uniform else recovered
+
+
+@dataclass(frozen=True)
+class NearbySampling(Sampling):
+    """The recovered support, each block replaced by a uniform draw with a probability that moves linearly.
+
+    Candidates are tried in the company of what has been found, so most operations of a batch belong to the recovered
+    architecture and go on training, while every batch still compares some of them with others.
+
+    Attributes:
+        spread_start: Probability with which a block is drawn anew when warm-up ends.
+        spread_end: The same when the search ends.
+
+    Raises:
+        ConfigError: If a probability is outside [0, 1].
+    """
+
+    spread_start: float = 1.0
+    spread_end: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the probabilities."""
+        _check_probabilities(spread_start=self.spread_start, spread_end=self.spread_end)
+
+    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+        """See :class:`Sampling`."""
+        spread = self.spread_start + (self.spread_end - self.spread_start) * progress
+        drawn = space.sample_support(rng)
+        return tuple(new if rng.random() < spread else old for old, new in zip(recovered, drawn, strict=True))
+
+
+def _check_probabilities(**options: float) -> None:
+    for name, value in options.items():
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"sampling.{name} is {value}; a probability lies in [0, 1]")

@@ -12,6 +12,7 @@ from torch import Tensor
 from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet, candidate_gradients, frozen_statistics
 from sparsenas.search.architecture import CompressedArchitecture
+from sparsenas.search.sampling import NearbySampling
 
 
 class SignalStep(NamedTuple):
@@ -124,7 +125,8 @@ class FullGradient(Signal):
         rng: np.random.Generator,
     ) -> SignalStep:
         """See :class:`Signal`."""
-        support = architecture.draw_nearby(self.spread, rng)
+        sampling = NearbySampling(self.spread, self.spread)
+        support = sampling.draw(architecture.space, architecture.support, 0.0, rng)
         weights = architecture.weights_at(support)
         loss, gradients = candidate_gradients(network, images, criterion, support, weights)
         padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)

@@ -2,24 +2,22 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 
-from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.complexity import candidate_costs
+from sparsenas.errors import ConfigError
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
-from sparsenas.search.base import ImageBatch, RecoveryReport, SearchModule, bilevel
+from sparsenas.search.base import ImageBatch, SearchModule, bilevel
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
 from sparsenas.search.signals import FullGradient, Signal
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
-from sparsenas.sparse_coding import support_churn
 
 
 class TwoStageSearch(SearchModule):
@@ -84,20 +82,18 @@ class TwoStageSearch(SearchModule):
             raise ConfigError(
                 f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
             )
-        super().__init__(space, SuperNet(space, image_shape, num_classes, channels, cells, stem, norms), num_classes)
+        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms)
+        super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
-        self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed))
+        costs = candidate_costs(network) if recovery.needs_costs else None
+        self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed), costs)
         self.recovery, self.signal, self.sampling = recovery, signal, sampling
         self.warmup_epochs = warmup_epochs
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler
         self.gradient_clip = gradient_clip
-        self.seed = seed
         self.arch_loss = MeanMetric()
-        self.batches, self.recoveries = 0, 0
-        self.visited: set[Support] = {self.support}
-        self._rng = np.random.default_rng(seed)
 
     @property
     def support(self) -> Support:
@@ -127,25 +123,10 @@ class TwoStageSearch(SearchModule):
         return [weights, arch], schedulers
 
     def on_train_start(self) -> None:
-        """Report the recovery the search starts from; a resumed search has reported its own before.
-
-        Raises:
-            ConfigError: If the strategy cannot train a network of which only a part runs, or the search has no end.
-        """
-        if not (self.trainer.max_epochs or 0) > 0:
-            raise ConfigError("trainer.max_epochs is not set; the sampling moves over the epochs of a search: set it")
-        wrapped = self.trainer.model
-        if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
-            raise ConfigError(
-                "trainer.strategy expects every parameter in every step, but a search runs the supported operations "
-                "only; use ddp_find_unused_parameters_true"
-            )
+        """Report the recovery the search starts from; a resumed search has reported its own before."""
+        super().on_train_start()
         if self.batches == 0:
-            self._report(churn=0.0)
-
-    def on_train_epoch_start(self) -> None:
-        """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
-        self._rng = np.random.default_rng((self.seed, self.current_epoch))
+            self.note_recovery(None, self.architecture.code, self.architecture.certificate)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Architecture step, recovery, weights step, each on its schedule."""
@@ -170,26 +151,6 @@ class TwoStageSearch(SearchModule):
                 scheduler.step()
         if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
             self._recover()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Counters and the visited architectures go beside the tensors."""
-        checkpoint["search"] = {
-            "batches": self.batches,
-            "recoveries": self.recoveries,
-            "visited": sorted(self.visited),
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what :meth:`on_save_checkpoint` kept.
-
-        Raises:
-            CheckpointError: If the checkpoint is not one of a search.
-        """
-        state = checkpoint.get("search")
-        if state is None:
-            raise CheckpointError("the checkpoint is not one of a search; give one that TwoStageSearch wrote")
-        self.batches, self.recoveries = state["batches"], state["recoveries"]
-        self.visited = set(state["visited"])
 
     def _architecture_step(self, batch: ImageBatch) -> None:
         images, labels = batch
@@ -233,21 +194,4 @@ class TwoStageSearch(SearchModule):
     def _recover(self) -> None:
         old = self.support
         self.architecture.recover()
-        self.recoveries += 1
-        self.visited.add(self.support)
-        self._report(churn=support_churn(old, self.support))
-
-    def _report(self, churn: float) -> None:
-        self.tell_listeners(
-            RecoveryReport(
-                count=self.recoveries,
-                epoch=self.current_epoch,
-                batch=self.batches,
-                support=self.support,
-                genotype=self.genotype,
-                churn=churn,
-                visited=len(self.visited),
-                code=self.architecture.code.cpu().clone(),
-                certificate=self.architecture.certificate,
-            )
-        )
+        self.note_recovery(old, self.architecture.code, self.architecture.certificate)

@@ -1,8 +1,8 @@
 """Train the derived net of a genotype from scratch."""
 
+import copy
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks import DerivedNet, NormOptions, StemName
+from sparsenas.networks import DerivedNet, NormOptions, StemName, seed_drop_path
 from sparsenas.spaces import read_genotype
 
 Stage = Literal["train", "val", "test"]
@@ -92,6 +92,15 @@ class StandAloneTraining(pl.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
+    def deployable(self) -> DerivedNet:
+        """The trained network for use: a copy in evaluation mode, without auxiliary classifier.
+
+        In evaluation mode its logits are those of :meth:`forward`.
+        """
+        network = copy.deepcopy(self.network)
+        network.auxiliary = None
+        return network.eval()
+
     def configure_optimizers(self) -> Any:
         """The optimizer and, if asked for, its schedule by epoch."""
         optimizer = self.optimizer(self.network.parameters())
@@ -111,8 +120,7 @@ class StandAloneTraining(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability and seed its draws, different on every rank."""
         self.network.drop_path = self.drop_path * self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        entropy = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank))
-        torch.manual_seed(int(entropy.generate_state(1)[0]))
+        seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""

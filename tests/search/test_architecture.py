@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparsenas.errors import ConfigError, RecoveryError
-from sparsenas.search import SparseRecovery
+from sparsenas.search import NearbySampling, SparseRecovery
 from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSolver
 
@@ -87,15 +87,41 @@ def test_a_loaded_state_brings_dictionary_support_and_start(make_architecture, s
         assert torch.equal(tensor, loaded.state_dict()[name]), name
 
 
-def test_draws_nearby_keep_or_replace_whole_blocks(make_architecture):
-    architecture, rng = make_architecture(), np.random.default_rng(0)
-    assert architecture.draw_nearby(0.0, rng) == architecture.support
-    draws = [architecture.draw_nearby(0.5, rng) for _ in range(400)]
-    space = architecture.space
+def test_draws_nearby_keep_or_replace_whole_blocks(space):
+    rng = np.random.default_rng(0)
+    recovered = space.sample_support(rng)
+    assert NearbySampling(0.0, 1.0).draw(space, recovered, 0.0, rng) == recovered
+    draws = [NearbySampling(0.2, 0.8).draw(space, recovered, 0.5, rng) for _ in range(400)]
     assert all(space.support(space.genotype(draw)) == draw for draw in draws)
-    kept = np.mean([[new == old for new, old in zip(draw, architecture.support, strict=True)] for draw in draws])
+    kept = np.mean([[new == old for new, old in zip(draw, recovered, strict=True)] for draw in draws])
     # a uniform draw meets the recovered pair of the first node with 1/16, of the second with 1/48
     assert abs(kept - (0.5 + 0.5 * (1 / 16 + 1 / 48) / 2)) < 0.05
+
+
+@pytest.mark.parametrize("support", [((0, 5), (1, 6), (2, 7), (3, 11)), ((2, 4), (0, 9), (1, 6), (5, 8))])
+def test_probes_have_equal_weights_and_hand_on_the_gradient_of_their_columns(make_architecture, support):
+    architecture = make_architecture()
+    weights = architecture.probe(support)
+    assert torch.equal(weights, torch.full((4, 2), 2**-0.5))
+    gradient = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    weights.backward(gradient)
+    for block, kept in enumerate(support):
+        expected = architecture.dictionary[block][:, list(kept)].float() @ gradient[block]
+        torch.testing.assert_close(architecture.b.grad[block], expected)
+
+
+def test_probes_add_up_to_the_gradient_by_all_candidates(make_architecture, space):
+    # if the loss were linear in the code, with slope g, uniform draws would give A g on average, up to a factor
+    architecture, rng = make_architecture(), np.random.default_rng(0)
+    slope = torch.randn(len(space.blocks), 12, generator=torch.Generator().manual_seed(1))
+    draws = 4000
+    for _ in range(draws):
+        support = space.sample_support(rng)
+        (architecture.probe(support) * slope.gather(1, torch.tensor(support))).sum().backward()
+    for block, row in enumerate(space.blocks):
+        chance = 2 / len(row)  # with which a candidate is drawn
+        expected = architecture.dictionary[block][:, : len(row)].float() @ slope[block, : len(row)] * chance
+        torch.testing.assert_close(architecture.b.grad[block] / draws, expected, atol=0.04, rtol=0.0)
 
 
 def test_weights_elsewhere_are_least_squares(make_architecture):
@@ -121,7 +147,10 @@ class TestConstraints:
 
     @pytest.mark.parametrize("solver", [ExactSolver(), LarsSolver(), FistaSolver()], ids=str)
     def test_every_recovery_keeps_them(self, make_architecture, solver):
-        options = {"max_per_cell": {"skip_connect": 1}, "forbidden": ("avg_pool_3x3",)}
+        options = {
+            "max_per_cell": {cell: {"skip_connect": 1} for cell in ("normal", "reduce")},
+            "forbidden": ("avg_pool_3x3",),
+        }
         for genotype in self.recoveries(make_architecture, solver=solver, **options):
             for cell in genotype.cell_types:
                 names = [candidate.primitive for candidate in genotype.cell(cell)]
@@ -139,21 +168,41 @@ class TestConstraints:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            ({"forbidden": ("sep_conv_9x9",)}, ConfigError, "the primitive 'sep_conv_9x9'; the space has"),
-            ({"max_per_cell": {"skip": 1}}, ConfigError, "the primitive 'skip'; the space has avg_pool_3x3"),
+            (
+                {"forbidden": ("sep_conv_9x9",)},
+                ConfigError,
+                "forbidden names the primitive 'sep_conv_9x9'; the space has",
+            ),
+            (
+                {"max_per_cell": {"reduce": {"skip": 1}}},
+                ConfigError,
+                r"recovery.max_per_cell\[reduce\] names the primitive 'skip'; the reduce cell has avg_pool_3x3, dil_",
+            ),
+            (
+                {"max_per_cell": {"skip_connect": {"skip_connect": 1}}},
+                ConfigError,
+                "recovery.max_per_cell names the cell type 'skip_connect'; the space has normal, reduce",
+            ),
             ({"compressed_size": 3}, RecoveryError, "recovery.compressed_size is 3; codes with 2 non-zeros .* below 4"),
             ({"every_n_steps": 0}, ConfigError, "recovery.every_n_steps is 0; use at least 1, or null for every epoch"),
             ({"initial_std": 0.0}, ConfigError, "recovery.initial_std is 0.0; use a positive number, or null"),
-            ({"max_per_cell": {"skip_connect": -1}}, RecoveryError, r"max_per_cell\[skip_connect\] in the normal"),
+            (
+                {"max_per_cell": {"normal": {"skip_connect": -1}}},
+                RecoveryError,
+                r"^recovery.max_per_cell\[normal\]\[skip_connect\] is -1, but the smallest value .* is 0$",
+            ),
             (
                 {"forbidden": ("avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")},
                 RecoveryError,
                 "forbidden|feasible",
             ),
             (
-                {"max_per_cell": {"sep_conv_3x3": 1}, "forbidden": ("avg_pool_3x3", "skip_connect", "dil_conv_3x3")},
+                {
+                    "max_per_cell": {"normal": {"sep_conv_3x3": 1}},
+                    "forbidden": ("avg_pool_3x3", "skip_connect", "dil_conv_3x3"),
+                },
                 RecoveryError,
-                "max_per_cell\\[sep_conv_3x3\\] in the normal cell.*at_most is 1, but the smallest value .* is 4",
+                r"^recovery.max_per_cell\[normal\]\[sep_conv_3x3\] is 1, but the smallest value .* is 4$",
             ),
         ],
     )

@@ -12,32 +12,6 @@ from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSo
 from sparsenas.training import WarmupDecay
 
 
-def differences(first, second, path=""):
-    """Paths at which two nested states differ."""
-    if isinstance(first, torch.Tensor):
-        same = isinstance(second, torch.Tensor) and torch.equal(first, second)
-    elif isinstance(first, dict) and isinstance(second, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: {first.keys() ^ second.keys()}"]
-        return [line for key in first for line in differences(first[key], second[key], f"{path}/{key}")]
-    elif isinstance(first, (list, tuple)) and type(first) is type(second) and len(first) == len(second):
-        return [line for i in range(len(first)) for line in differences(first[i], second[i], f"{path}/{i}")]
-    else:
-        same = type(first) is type(second) and first == second
-    return [] if same else [path]
-
-
-def read(path):
-    return torch.load(path, weights_only=True)
-
-
-def assert_same_run(first, second):
-    """All that a run learned and all from which it would go on."""
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "search"):
-        assert differences(first[part], second[part]) == [], part
-    assert (first["epoch"], first["global_step"]) == (second["epoch"], second["global_step"])
-
-
 #: Every schedule and every solver; FISTA and ISTA go on from the last dense code.
 VARIANTS = {
     "by batch": {
@@ -65,7 +39,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("name", [*list(VARIANTS)[:3], pytest.param("accelerated", marks=pytest.mark.slow)])
-def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, name):
+def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, assert_same_run, name):
     def build(init=0):
         schedule = {"weight_scheduler": lambda o: WarmupDecay(o, epochs=4, warmup_epochs=1)}
         return make_search(init, **schedule, **VARIANTS[name])
@@ -76,7 +50,7 @@ def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, nam
     resumed = build(init=7)
     torch.manual_seed(1234)
     fit(resumed, listener, epochs=4, folder="rest", ckpt_path=f"{folder}/epoch=1.ckpt")
-    assert_same_run(read(f"{folder}/epoch=3.ckpt"), read(f"{folder}/../rest/epoch=3.ckpt"))
+    assert_same_run(f"{folder}/epoch=3.ckpt", f"{folder}/../rest/epoch=3.ckpt")
     assert resumed.genotype == trainer.lightning_module.genotype
     assert resumed.visited == trainer.lightning_module.visited
     counts = [report.count for report in listener.reports]
@@ -97,7 +71,7 @@ def test_counters_do_not_start_again(make_search, fit, listener):
     assert listener.reports[-1].visited >= len(search.visited)
 
 
-def test_same_seed_same_search(make_search, fit):
+def test_same_seed_same_search(make_search, fit, differences):
     def run(init=0, seed=0, data=0, folder="a"):
         search = make_search(init, seed=seed, signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=2))
         fit(search, folder=folder, epochs=1, data=Digits(batch_size=32, arch_fraction=0.4, seed=data))
@@ -124,7 +98,7 @@ trainer:
 
 class TestByCommandLine:
     COMMON = (
-        "fit --config quickstart --model.channels 4 --model.space.nodes 2 --data.batch_size 32 "
+        "fit --config search_two_stage_digits --model.channels 4 --model.space.nodes 2 --data.batch_size 32 "
         "--trainer.accelerator cpu --trainer.limit_train_batches 3 --trainer.limit_val_batches 1 "
         "--trainer.log_every_n_steps 1"
     )
@@ -141,7 +115,7 @@ class TestByCommandLine:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("schedule", "warmup"), [(BY_BATCH, 1), (BY_EPOCH, 0), (BY_EPOCH, 2)])
-    def test_resume(self, tmp_path, schedule, warmup):
+    def test_resume(self, tmp_path, assert_same_run, schedule, warmup):
         # the uniform draws move towards the end of the search, so both runs must know the same end
         common = [*shlex.split(self.COMMON), *shlex.split(schedule), "--model.warmup_epochs", str(warmup)]
         (tmp_path / "keep.yaml").write_text(KEEP_ALL)
@@ -150,11 +124,11 @@ class TestByCommandLine:
         whole = tmp_path / "lightning_logs" / "version_0"
         assert main([*common, "--seed_everything", "11", "--ckpt_path", str(next(whole.rglob("epoch=1.ckpt")))]) == 0
         rest = tmp_path / "lightning_logs" / "version_1"
-        assert_same_run(read(next(whole.rglob("last.ckpt"))), read(next(rest.rglob("last.ckpt"))))
+        assert_same_run(next(whole.rglob("last.ckpt")), next(rest.rglob("last.ckpt")))
         assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
 
     @pytest.mark.slow
-    def test_two_epochs_and_then_four(self, tmp_path):
+    def test_two_epochs_and_then_four(self, tmp_path, assert_same_run):
         """As a user does it: a short run, then a longer one from its last checkpoint."""
         common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]
         common += ["--model.warmup_epochs", "1", "--model.sampling", "UniformSampling"]
@@ -163,12 +137,12 @@ class TestByCommandLine:
         last = next((tmp_path / "lightning_logs" / "version_1").rglob("last.ckpt"))
         assert main([*common, "--trainer.max_epochs", "4", "--ckpt_path", str(last)]) == 0
         runs = [next((tmp_path / "lightning_logs" / f"version_{i}").rglob("last.ckpt")) for i in (0, 2)]
-        assert_same_run(*map(read, runs))
+        assert_same_run(*runs)
 
-    def test_a_checkpoint_loads_without_its_config(self, tmp_path):
+    def test_a_checkpoint_loads_without_its_config(self, tmp_path, differences):
         assert main([*shlex.split(self.COMMON), "--trainer.max_epochs", "1"]) == 0
         last = next(tmp_path.rglob("last.ckpt"))
         search = TwoStageSearch.load_from_checkpoint(last, weights_only=True)
         assert search.space.nodes == 2
         assert search.recovery.solver == ExactSolver()
-        assert differences(search.state_dict(), read(last)["state_dict"]) == []
+        assert differences(search.state_dict(), torch.load(last, weights_only=True)["state_dict"]) == []

@@ -1,0 +1,382 @@
+"""One-stage search: architecture and trained weights from a single run of the target network."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from sparsenas.complexity import candidate_costs
+from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.networks import (
+    DerivedNet,
+    NormOptions,
+    Operation,
+    ScaledBatchNorm,
+    StemName,
+    SuperNet,
+    batch_statistics,
+    check_foldable,
+    fold,
+    seed_drop_path,
+)
+from sparsenas.schedules import Decay
+from sparsenas.search.architecture import CompressedArchitecture
+from sparsenas.search.base import SearchModule, one_stream
+from sparsenas.search.recovery import SparseRecovery
+from sparsenas.search.sampling import NearbySampling, Sampling, UniformSampling
+from sparsenas.search.settling import SettlingRule, StableSupport
+from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import ExactSolver, Recovery
+
+#: Every operation learns gamma and beta, keeps statistics, and ends in a batch-norm that can take up its weight.
+NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
+
+
+class OneStageSearch(SearchModule):
+    """Search inside the target network, then go on training it: one run gives genotype and weights.
+
+    **Search phase.** Every batch takes one forward and one backward pass, at the recovered support or at a drawn one,
+    and moves the weights of its operations as well as ``b``. On its schedule the recovery turns ``b`` into a sparse
+    code. A block whose support and code have stopped moving *settles*: its ``b`` freezes, and gamma and beta of its
+    operations, which stood at (1, 0), begin to train; before, they and the architecture weights would be two names for
+    one thing. The phase ends when all blocks have settled, or after ``search_epochs``, when the others keep what they
+    have.
+
+    **Training phase.** The architecture is fixed. Learning rate and drop-path have schedules of their own; architecture
+    weights are constants, which :meth:`deployable` folds into the batch-norms.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space.
+        channels: Channels of the network's first cell.
+        cells: Cells of the network.
+        stem: Kind of stem.
+        auxiliary_weight: Weight of the auxiliary classifier's loss, in both phases; 0 builds none.
+        drop_path: Drop-path probability that the training phase grows towards: its epoch ``k`` of ``E`` has ``k / E``.
+        label_smoothing: Label smoothing of the training loss.
+        recovery: Which solver, dictionary and constraints recover the code, and how often.
+        sampling: Which support a batch of the search phase runs. Drawn candidates enter with equal weights, so that
+            the gradient of ``b`` compares them; ``RecoveredSampling`` is the official choice, which compares nothing.
+        settling: When a block settles.
+        search_epochs: Longest search phase.
+        train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
+        warmup_epochs: Epochs of uniform draws without steps on ``b`` at the beginning of the search phase.
+        reject_params: Discard a recovery whose network would have so many parameters or more, and keep the code before
+            it. The official code's substitute for a budget; ``recovery.max_params`` is one.
+        weight_optimizer: Makes the optimizer of the network weights; its learning rate is the peak of both phases.
+        search_decay: Course of that learning rate over ``search_epochs``.
+        train_decay: Course of it over the training phase.
+        arch_optimizer: Makes the optimizer of ``b``.
+        arch_decay: Course of its learning rate over ``search_epochs`` after warm-up; a decay lets supports settle.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
+        seed: Seeds the dictionary, ``b``, all sampled supports and drop-path.
+
+    Raises:
+        ConfigError: If options contradict each other or the images are too small.
+        RecoveryError: If the recovery problem cannot be solved.
+
+    Source: Yang et al., ISTA-NAS (NeurIPS 2020), one-stage.
+
+    Differs: by default supports are also drawn, which lets the gradient compare candidates; codes are non-negative;
+        a block settles by its support and relative change. The official code keeps the last three quarters of the
+        rules as options (``search_one_stage_ista_nas_official``), never folds, and writes no checkpoint.
+    """
+
+    calm: Tensor
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = DartsSpace(),  # noqa: B008 - immutable
+        channels: int = 36,
+        cells: int = 20,
+        stem: StemName = "cifar",
+        auxiliary_weight: float = 0.4,
+        drop_path: float = 0.2,
+        label_smoothing: float = 0.0,
+        recovery: SparseRecovery = SparseRecovery(ExactSolver(nonnegative=True), unit_weights=True),  # noqa: B008 - frozen
+        sampling: Sampling = NearbySampling(),  # noqa: B008 - frozen
+        settling: SettlingRule = StableSupport(),  # noqa: B008 - frozen
+        search_epochs: int = 120,
+        train_epochs: int | None = None,
+        warmup_epochs: int = 0,
+        reject_params: float | None = None,
+        weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.025, momentum=0.9, weight_decay=3e-4),
+        search_decay: Decay = Decay(shape="constant"),  # noqa: B008 - frozen
+        train_decay: Decay = Decay(),  # noqa: B008 - frozen
+        arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.5),
+        arch_decay: Decay = Decay(shape="linear"),  # noqa: B008 - frozen
+        gradient_clip: float = 5.0,
+        seed: int = 0,
+    ) -> None:
+        if min(auxiliary_weight, gradient_clip, seed) < 0 or not 0 <= drop_path < 1 or not 0 <= label_smoothing < 1:
+            raise ConfigError(
+                f"auxiliary_weight={auxiliary_weight}, gradient_clip={gradient_clip}, seed={seed}, "
+                f"drop_path={drop_path}, label_smoothing={label_smoothing}; the first three are at least 0, the others "
+                "lie in [0, 1)"
+            )
+        if not 0 <= warmup_epochs < search_epochs or (train_epochs is not None and train_epochs < 1):
+            raise ConfigError(
+                f"warmup_epochs={warmup_epochs}, search_epochs={search_epochs}, train_epochs={train_epochs}; "
+                "need 0 <= warmup_epochs < search_epochs, and train_epochs at least 1, or null for all that remain"
+            )
+        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
+        super().__init__(space, network, num_classes, seed)
+        self.save_hyperparameters()
+        self.keep_plain_hyperparameters()
+        check_foldable(network)
+        #: Gamma and beta of every block's operations.
+        self._affine = [
+            [parameter for norm in _norms(network.operations(block)) for parameter in norm.parameters()]
+            for block in space.blocks
+        ]
+        self.costs = candidate_costs(network) if recovery.needs_costs or reject_params is not None else None
+        generator = torch.Generator().manual_seed(seed)
+        self.architecture = CompressedArchitecture(space, recovery, generator, self.costs)
+        self.register_buffer("calm", torch.zeros(len(space.blocks), dtype=torch.int64))
+        self.recovery, self.sampling, self.settling = recovery, sampling, settling
+        self.auxiliary_weight, self.drop_path, self.label_smoothing = auxiliary_weight, drop_path, label_smoothing
+        self.search_epochs, self.train_epochs, self.warmup_epochs = search_epochs, train_epochs, warmup_epochs
+        self.reject_params = reject_params
+        self.weight_optimizer, self.search_decay, self.train_decay = weight_optimizer, search_decay, train_decay
+        self.arch_optimizer, self.arch_decay = arch_optimizer, arch_decay
+        self.gradient_clip = gradient_clip
+        self.settled_epochs: list[int | None] = [None] * len(space.blocks)
+        self.search_end: int | None = None
+
+    @property
+    def searching(self) -> bool:
+        """Whether the run is in its search phase."""
+        return self.search_end is None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch of the training phase is over."""
+        return self.search_end is not None and self.current_epoch >= self.search_end + self._train_length()
+
+    @property
+    def support(self) -> Support:
+        """Support of the code last recovered."""
+        return self.architecture.support
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of the architecture found so far."""
+        return self.logits(images)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the architecture found so far.
+
+        While other supports train too, running statistics are nobody's; batch statistics are used then.
+        """
+        with batch_statistics(self.network) if self.searching else nullcontext():
+            logits: Tensor = self.network(images, self.support, self.architecture.weights())
+        return logits
+
+    def deployable(self) -> DerivedNet:
+        """The trained network for use: architecture weights folded, nothing inactive, evaluation mode.
+
+        In evaluation mode its logits are those of :meth:`forward` up to rounding.
+
+        Raises:
+            CheckpointError: If the search phase is not over: half of its weights belong to other architectures.
+        """
+        if self.searching:
+            raise CheckpointError(
+                f"the search phase is not over (settled: {self._count_settled()}); let the run go on until its end"
+            )
+        return fold(self.network, self.support, self.architecture.weights()).eval()
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer for the network weights, one for ``b``, each with the schedule of its phases."""
+        weights = self.weight_optimizer(self.network.parameters())
+        arch = self.arch_optimizer([self.architecture.b])
+        return [weights, arch], [
+            LambdaLR(weights, lambda epoch: self._weight_rate(epoch)),
+            LambdaLR(arch, lambda epoch: self._arch_rate(epoch)),
+        ]
+
+    def on_train_start(self) -> None:
+        """Check the lengths of the phases, and report what the search starts from.
+
+        Raises:
+            ConfigError: If ``trainer.max_epochs`` does not hold both phases.
+        """
+        super().on_train_start()
+        epochs, least = self.trainer.max_epochs or 0, self.search_epochs + (self.train_epochs or 1)
+        if epochs < least and not getattr(self.trainer, "fast_dev_run", False):  # set there, but not declared
+            raise ConfigError(
+                f"trainer.max_epochs is {epochs}, but search_epochs {self.search_epochs} and train_epochs "
+                f"{self.train_epochs or 'of at least 1'} need {least}"
+            )
+        if self.batches == 0:
+            self.note_recovery(None, self.architecture.code, self.architecture.certificate)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed this epoch's draws."""
+        super().on_train_epoch_start()
+        seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One forward and one backward pass for weights and, in the search phase, ``b``."""
+        images, labels = one_stream(batch)
+        self.batches += 1
+        support = self._draw(batch_idx)
+        logits, auxiliary = self.network.run(
+            images, self.network.wirings(support, self._weights_for(support)), self._drop_path()
+        )
+        loss = self._loss(logits, labels)
+        self.train_loss(loss.detach(), len(labels))
+        self.train_accuracy(logits.detach(), labels)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * self._loss(auxiliary, labels)
+        self._step(loss)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        if self._moves_architecture and self.recovery.every_n_steps is None:
+            self._recover()
+        if self.searching and (all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.search_epochs):
+            self._end_search()
+        settled = float(sum(self.architecture.settled_blocks))
+        self.log_dict({"search/settled": settled, "search/phase": 1.0 if self.searching else 2.0})
+        weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
+        weights.step()
+        if self.current_epoch >= self.warmup_epochs:  # torch warns of a schedule whose optimizer has not stepped
+            arch.step()
+        # counted here, as the trainer has not counted this epoch yet
+        if self.search_end is not None and self.current_epoch + 1 >= self.search_end + self._train_length():
+            self.trainer.should_stop = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The phase goes beside the counters."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["search"] |= {"settled_epochs": self.settled_epochs, "search_end": self.search_end}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept."""
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["search"]
+        self.settled_epochs, self.search_end = list(state["settled_epochs"]), state["search_end"]
+
+    def progress(self) -> dict[str, str | int | float]:
+        """See :meth:`SearchModule.progress`; the training phase has no news of the search."""
+        return super().progress() | {"settled": self._count_settled()} if self.searching else {}
+
+    @property
+    def _moves_architecture(self) -> bool:
+        return self.searching and self.current_epoch >= self.warmup_epochs
+
+    def _draw(self, batch_idx: int) -> Support:
+        """Support of the next batch; settled blocks keep theirs."""
+        if not self.searching:
+            return self.support
+        done = self.current_epoch + batch_idx / self.trainer.num_training_batches - self.warmup_epochs
+        progress = min(max(done / (self.search_epochs - self.warmup_epochs), 0.0), 1.0)
+        sampling = self.sampling if self._moves_architecture else UniformSampling()
+        drawn = sampling.draw(self.space, self.support, progress, self._rng)
+        blocks = zip(self.architecture.settled_blocks, self.support, drawn, strict=True)
+        return tuple(old if settled else new for settled, old, new in blocks)
+
+    def _weights_for(self, support: Support) -> Tensor:
+        """Architecture weights of a support, shape ``(B, s)``; in the search phase with a path to ``b``."""
+        weights = self.architecture.weights()
+        if not self.searching:
+            return weights.detach()
+        drawn = [[old != new] for old, new in zip(self.support, support, strict=True)]
+        return torch.where(torch.tensor(drawn, device=self.device), self.architecture.probe(support), weights)
+
+    def _drop_path(self) -> float:
+        if self.search_end is None:
+            return 0.0
+        return self.drop_path * (self.current_epoch - self.search_end) / self._train_length()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def _step(self, loss: Tensor) -> None:
+        """Step the weights and, in the search phase, ``b``; recover if it is time."""
+        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
+        optimizer.zero_grad()
+        self.architecture.b.grad = None
+        self.manual_backward(loss)
+        for parameters, settled in zip(self._affine, self.architecture.settled_blocks, strict=True):
+            if not settled:
+                for parameter in parameters:
+                    # not requires_grad: processes agree on the gradients of what required one when they started
+                    parameter.grad = None
+        if self.gradient_clip > 0:
+            self.clip_gradients(optimizer.optimizer, self.gradient_clip, "norm")
+        optimizer.step()
+        if self._moves_architecture:
+            # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
+            self.architecture.optimize(self.trainer.optimizers[1].step)
+            if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
+                self._recover()
+
+    def _recover(self) -> None:
+        """Recover; then judge, so that a discarded recovery settles nothing."""
+        before, after, old = self.architecture.recovery, self.architecture.solve(), self.support
+        if self.reject_params is not None and self._size(after) >= self.reject_params:
+            return
+        self.architecture.accept(after)
+        self.calm = torch.where(self.settling.calm(before, after).to(self.calm.device), self.calm + 1, 0)
+        new = (self.calm >= self.settling.patience) & ~self.architecture.settled
+        if new.any():
+            self._settle(new)
+        self.note_recovery(old, self.architecture.code, self.architecture.certificate)
+
+    def _size(self, recovery: Recovery) -> int:
+        """Parameters of the network that a recovery stands for."""
+        assert self.costs is not None  # counted at construction
+        kept = zip(self.costs.parameters, recovery.indices, strict=True)
+        return self.costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
+
+    def _settle(self, blocks: Tensor) -> None:
+        self.architecture.settle(blocks)
+        for index in blocks.nonzero().flatten().tolist():
+            self.settled_epochs[index] = self.current_epoch
+        self.print(f"epoch {self.current_epoch + 1}: settled: {self._names(blocks)} ({self._count_settled()})")
+
+    def _end_search(self) -> None:
+        """Freeze what has not settled, and begin the training phase with the next epoch."""
+        left = ~self.architecture.settled
+        if left.any():
+            self.print(f"epoch {self.current_epoch + 1}: search_epochs reached, frozen as is: {self._names(left)}")
+            self.architecture.settle(left)
+        self.search_end = self.current_epoch + 1
+        self.print(f"epoch {self.search_end}: architecture fixed; {self._train_length()} epochs of training follow")
+
+    def _train_length(self) -> int:
+        """Epochs of the training phase."""
+        assert self.search_end is not None  # asked for in that phase only
+        return self.train_epochs or max((self.trainer.max_epochs or 0) - self.search_end, 1)
+
+    def _weight_rate(self, epoch: int) -> float:
+        """Share of the peak learning rate of the weights."""
+        if self.search_end is None or epoch < self.search_end:
+            return self.search_decay.factor(epoch, self.search_epochs)
+        return self.train_decay.factor(epoch - self.search_end, self._train_length())
+
+    def _arch_rate(self, epoch: int) -> float:
+        """Share of the peak learning rate of ``b``; epochs are counted from the end of the warm-up."""
+        return self.arch_decay.factor(epoch, self.search_epochs - self.warmup_epochs)
+
+    def _names(self, blocks: Tensor) -> str:
+        return "; ".join(str(self.space.blocks[index]) for index in blocks.nonzero().flatten().tolist())
+
+    def _count_settled(self) -> str:
+        return f"{sum(self.architecture.settled_blocks)} of {len(self.space.blocks)}"
+
+
+def _norms(operations: Iterable[Operation]) -> Iterator[ScaledBatchNorm]:
+    """All batch-norms of operations, the inner ones too."""
+    for operation in operations:
+        yield from (module for module in operation.modules() if isinstance(module, ScaledBatchNorm))
