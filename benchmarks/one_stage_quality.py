@@ -30,7 +30,7 @@ from sparsenas.spaces import DartsSpace
 TRAINING = [
     *("--model.channels", "8", "--model.cells", "5", "--model.stem", "small"),
     *("--model.norms.append", "pools_and_skips"),
-    *("--trainer.max_epochs", "16", "--model.scheduler.init_args.epochs", "16"),
+    *("--trainer.max_epochs", "12", "--model.scheduler.init_args.epochs", "12"),
 ]
 
 

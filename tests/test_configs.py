@@ -18,6 +18,12 @@ DATA = os.environ.get("SPARSENAS_DATA")
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
     "quickstart": "",
+    "search_one_stage_digits": "--data.batch_size 8",
+    "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
+    "search_one_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_one_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_one_stage_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 8 --model.cells 3 "
+    "--trainer.devices 1 --trainer.strategy auto --trainer.precision 32-true",
     "search_two_stage_digits": "",
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
@@ -104,11 +110,13 @@ def test_config_begins_with_its_command_cost_and_expectation(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_config_keeps_the_best_and_the_last_epoch(name):
+def test_config_keeps_the_last_epoch_and_the_best_where_one_is(name):
     kept = {options["filename"]: options for path, options in callbacks(name) if path == "ModelCheckpoint"}
-    assert set(kept) == {"best", "last"}
-    assert kept["best"]["monitor"] == "val/acc"
-    assert kept["best"]["mode"] == "max"
+    one_stage = settings(name)["model"]["class_path"] == "OneStageSearch"
+    assert set(kept) == ({"last"} if one_stage else {"best", "last"})
+    if not one_stage:
+        assert kept["best"]["monitor"] == "val/acc"
+        assert kept["best"]["mode"] == "max"
     assert "monitor" not in kept["last"]
     assert all(options["save_on_train_epoch_end"] is True for options in kept.values())
 
@@ -118,7 +126,7 @@ def test_schedule_is_as_long_as_the_run(name):
     model = settings(name)["model"]["init_args"]
     schedule = model.get("scheduler") or model.get("weight_scheduler")
     if schedule is None:
-        assert name.startswith(("quickstart", "search_two_stage_digits"))
+        assert name == "search_two_stage_digits" or settings(name)["model"]["class_path"] == "OneStageSearch"
     else:
         assert schedule["init_args"]["epochs"] == settings(name)["trainer"]["max_epochs"]
 
@@ -156,6 +164,33 @@ def test_the_official_search_recipe():
     assert (model["gradient_clip"], model["seed"], data["seed"], config["seed_everything"]) == (5.0, 2, 2, 2)
     assert (data["batch_size"], data["arch_fraction"], data["cutout"]) == (256, 0.5, 0)
     assert model["norms"]["affine"] is False
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "one_stage" in name or name == "quickstart"])
+def test_both_phases_fit_the_run(name):
+    model, epochs = settings(name)["model"]["init_args"], settings(name)["trainer"]["max_epochs"]
+    assert model["search_epochs"] + model.get("train_epochs", 1) <= epochs
+    assert settings(name)["data"]["init_args"]["arch_fraction"] == 0.0
+
+
+def test_the_official_one_stage_recipe():
+    """Numbers of the official code of Yang et al., ISTA-NAS (NeurIPS 2020), one-stage."""
+    config = settings("search_one_stage_ista_nas_official")
+    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    assert (model["channels"], model["cells"], data["batch_size"], data["cutout"]) == (36, 20, 96, 16)
+    assert (model["auxiliary_weight"], model["drop_path"], model["gradient_clip"]) == (0.4, 0.2, 5.0)
+    assert model["space"]["init_args"]["distinct_edges"] is False
+    recovery = model["recovery"]
+    assert recovery["solver"]["init_args"] == {"lam": 1e-5, "relative": False, "refit": False}
+    assert (recovery["dictionary"], recovery["compressed_size"], recovery["initial_std"]) == ("uniform", 7, 1e-3)
+    assert recovery["every_n_steps"] is None
+    assert model["sampling"]["class_path"] == "RecoveredSampling"
+    assert model["settling"] == {"class_path": "AbsoluteChange", "init_args": {"patience": 1, "tolerance": 1e-3}}
+    assert (model["search_epochs"], model["train_epochs"], model["reject_params"]) == (600, 600, 3.7e6)
+    assert model["weight_optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
+    assert model["train_decay"]["final_ratio"] * 0.025 == pytest.approx(0.001)
+    assert model["arch_optimizer"]["init_args"] == {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
+    assert (model["seed"], config["seed_everything"]) == (5, 5)
 
 
 def test_the_published_training_recipes():
