@@ -23,3 +23,7 @@ class RecoveryError(SparseNASError):
 
 class CheckpointError(SparseNASError):
     """A checkpoint is missing, damaged, or belongs to another model."""
+
+
+class ExportError(SparseNASError):
+    """An export does not compute what its checkpoint's network does, or a folder holds no intact export."""

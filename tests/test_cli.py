@@ -28,7 +28,7 @@ TINY = shlex.split(
 )
 TINY_TRAINING = ["fit", "--config", "train_digits", "--model.channels", "4", "--model.cells", "3", *TINY]
 TINY_SEARCH = [
-    *["fit", "--config", "quickstart", "--model.channels", "4", "--model.space.nodes", "2"],
+    *["fit", "--config", "search_two_stage_digits", "--model.channels", "4", "--model.cells", "3"],
     *["--model.warmup_epochs", "0", "--model.signal.every", "1"],
     *TINY,
 ]
@@ -96,7 +96,8 @@ def test_version_and_help_from_any_folder():
 def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE)[-5:] == ["fit", "validate", "test", "predict", "draw"]
+    commands = ["fit", "validate", "test", "predict", "export", "draw"]
+    assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE)[-6:] == commands
 
 
 def test_version_and_help_need_no_torch():
@@ -209,7 +210,7 @@ def test_fit_alone_is_the_quickstart(capsys):
     alone = capsys.readouterr().out
     assert main(["fit", "--config", "quickstart", "--print_config"]) == 0
     assert alone == capsys.readouterr().out
-    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.TwoStageSearch"
+    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.OneStageSearch"
 
 
 def test_print_config_can_be_read_back(capsys, tmp_path):
@@ -304,7 +305,7 @@ def test_damaged_and_foreign_checkpoints(trained, run_error, tmp_path):
         )
     assert run_error(*train, "other.ckpt").startswith("--ckpt_path other.ckpt: not a checkpoint of a run")
     last = str(trained / "checkpoints" / "last.ckpt")
-    assert "is a checkpoint of StandAloneTraining, but the config asks for TwoStageSearch" in run_error(
+    assert "is a checkpoint of StandAloneTraining, but the config asks for OneStageSearch" in run_error(
         "fit", "--config", "quickstart", "--ckpt_path", last
     )
     assert "was trained with image_shape (1, 8, 8), but --data has (1, 28, 28)" in run_error(

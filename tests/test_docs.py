@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from sparsenas import data, networks, search, spaces, sparse_coding, training
 from sparsenas.cli import main
@@ -30,6 +31,8 @@ SNIPPETS = {
     ("bring_your_data.md", "yaml"): 2,
     ("bring_your_primitive.md", "python"): 2,
     ("bring_your_primitive.md", "yaml"): 1,
+    ("export.md", "python"): 3,
+    ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
 }
 #: Shown, not run.
@@ -135,6 +138,24 @@ def test_printed_commands_search_train_test_and_predict(user_folder, capsys):
     assert "test/acc" in capsys.readouterr().out
     (predictions,) = user_folder.glob("lightning_logs/*/predictions.csv")
     assert {line.split(",")[1] for line in predictions.read_text().splitlines()[1:]} <= set(CLASSES)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_an_export_is_used_in_every_way_the_page_shows(user_folder, capsys):
+    digit = np.rint(load_digits().images[7] * (255 / 16)).astype(np.uint8)
+    Image.fromarray(digit).save(user_folder / "seven.png")
+    for command, *args in command_lines("export.md"):
+        assert main([command, *args, *(BRIEFLY if command == "fit" else [])]) == 0, capsys.readouterr().err
+    predicted = capsys.readouterr().out.splitlines()[-1].split()
+    scopes = [{} for _ in code_blocks("export.md")]
+    for code, scope in zip(code_blocks("export.md"), scopes, strict=True):
+        exec(compile(code, "export.md", "exec"), scope)
+    assert capsys.readouterr().out.split() == [predicted[1]]
+    probabilities = scopes[0]["probabilities"]
+    assert float(predicted[2]) == pytest.approx(float(probabilities.max()), abs=1e-4)
+    for scope in scopes[1:]:
+        torch.testing.assert_close(torch.as_tensor(scope["logits"]).softmax(1), probabilities, rtol=0, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # as above

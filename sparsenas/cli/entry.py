@@ -13,10 +13,14 @@ TRAINER_COMMANDS = {
     "fit": "search for a cell, or train a found one; without options it runs the quickstart",
     "validate": "accuracy of a checkpoint on validation images",
     "test": "accuracy of a checkpoint on test images, with the network's size and cost",
-    "predict": "write the class of every test image to predictions.csv",
+    "predict": "write the class of every test image to predictions.csv; of files: predict FOLDER IMAGE...",
 }
 #: All commands.
-COMMANDS = {**TRAINER_COMMANDS, "draw": "draw a genotype to a PNG, SVG or PDF file"}
+COMMANDS = {
+    **TRAINER_COMMANDS,
+    "export": "turn a checkpoint into files for use elsewhere, each proven to compute the same",
+    "draw": "draw a genotype to a PNG, SVG or PDF file",
+}
 
 #: Exit code after an error of the user, as of every command line built on argparse.
 USER_ERROR = 2
@@ -39,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"sparsenas: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("sparsenas: interrupted; nothing had been trained yet", file=sys.stderr)
+        print("sparsenas: interrupted; nothing was trained or written", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -60,6 +64,14 @@ def _dispatch(args: list[str]) -> int:
             from sparsenas.cli.draw import draw
 
             return draw(args[1:])
+        if command == "export":
+            from sparsenas.cli.export import export
+
+            return export(args[1:])
+        if command == "predict" and args[1:] and not args[1].startswith("-"):
+            from sparsenas.cli.predict import predict
+
+            return predict(args[1:])
         from sparsenas.cli.lightning import run
 
         return run(command, args[1:])

@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,12 @@ from sparsenas.spaces import read_genotype
 FROM_DATA = ("image_shape", "num_classes")
 
 
-def read_settings(path: str) -> dict[str, Any]:
-    """The model settings stored in a checkpoint.
+def read_checkpoint(path: str | Path, shown: str) -> dict[str, Any]:
+    """A checkpoint's content; no code in it is run.
+
+    Args:
+        path: The file.
+        shown: How messages name it.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or no checkpoint.
@@ -24,19 +29,32 @@ def read_settings(path: str) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"--ckpt_path {path}: no such file; give a .ckpt file that a run wrote") from None
+        raise CheckpointError(f"{shown}: no such file; give a .ckpt file that a run wrote") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"--ckpt_path {path}: damaged, or not a checkpoint; give a .ckpt file that a run wrote"
-        ) from error
+        raise CheckpointError(f"{shown}: damaged, or not a checkpoint; give a .ckpt file that a run wrote") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise CheckpointError(f"--ckpt_path {path}: not a checkpoint of a run; give a .ckpt file that a run wrote")
-    settings: dict[str, Any] = checkpoint.get("hyper_parameters", {})
+        raise CheckpointError(f"{shown}: not a checkpoint of a run; give a .ckpt file that a run wrote")
+    return checkpoint
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """The model settings stored in the checkpoint that ``--ckpt_path`` names.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or no checkpoint.
+    """
+    settings: dict[str, Any] = read_checkpoint(path, f"--ckpt_path {path}").get("hyper_parameters", {})
     return settings
 
 
-def check_images(path: str, settings: Mapping[str, Any], data: LightningDataModule) -> None:
+def check_images(shown: str, settings: Mapping[str, Any], data: LightningDataModule, option: str = "--data") -> None:
     """Check that a checkpoint belongs to images of the same shape and number of classes.
+
+    Args:
+        shown: How messages name the checkpoint.
+        settings: Model settings stored in it.
+        data: The images.
+        option: The option that names them.
 
     Raises:
         CheckpointError: If it does not.
@@ -45,7 +63,7 @@ def check_images(path: str, settings: Mapping[str, Any], data: LightningDataModu
         kept, given = settings.get(name), getattr(data, name, None)
         if kept is not None and given is not None and _plain(kept) != _plain(given):
             raise CheckpointError(
-                f"--ckpt_path {path}: was trained with {name} {_short(kept)}, but --data has {_short(given)}; "
+                f"{shown}: was trained with {name} {_short(kept)}, but {option} has {_short(given)}; "
                 "give the images, or the config, of that run"
             )
 

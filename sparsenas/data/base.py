@@ -1,5 +1,7 @@
 """The data module that all image sources share."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,9 +11,9 @@ from pytorch_lightning.utilities import CombinedLoader
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
 from sparsenas.data.parts import Part, Parts
-from sparsenas.data.sources import ImageSource, check_at_least
+from sparsenas.data.sources import ImageSource, PartName, check_at_least
 from sparsenas.data.statistics import check_statistics
-from sparsenas.errors import ConfigError
+from sparsenas.errors import ConfigError, DataError
 
 #: Streams of training batches; the numbers keep their randomness apart.
 STREAMS = {"weights": 0, "arch": 1}
@@ -26,6 +28,9 @@ class ImageData(pl.LightningDataModule):
 
     Everything random follows from ``seed`` and the epoch, and nothing from the global generators. Images of the test
     part are read by ``test`` and ``predict`` only.
+
+    A checkpoint keeps mean, deviation and class names, so that a restored network sees images normalised as in its
+    training, whatever images it is shown; and the options, if the command line gave them.
 
     Args:
         source: Where the images come from.
@@ -75,6 +80,7 @@ class ImageData(pl.LightningDataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        self._keep_configuration()
         self.source = source
         self.image_shape = source.image_shape
         self.class_names = source.class_names
@@ -120,6 +126,11 @@ class ImageData(pl.LightningDataModule):
         """Deviation per channel, likewise."""
         return (self._given or self.parts.statistics)[1]
 
+    @property
+    def eval_resize(self) -> int | None:
+        """Shorter side to which evaluation images are resized before their centre is cut out; None for no resize."""
+        return None
+
     def prepare_data(self) -> None:
         """Fetch what is missing, if asked to; Lightning calls this on one process."""
         self.source.prepare()
@@ -164,6 +175,53 @@ class ImageData(pl.LightningDataModule):
         """Batches of the test part, in order."""
         return self._loader(self.parts.test)
 
+    def has(self, part: PartName) -> bool:
+        """Whether there are images of a part."""
+        if part == "test":
+            return self.parts.has_test
+        return part == "train" or len(self.parts.val[1]) > 0
+
+    def evaluation_batches(self, part: PartName) -> Iterator[Batch]:
+        """Batches of a part as in evaluation, on the CPU; needs no trainer and no :meth:`setup`.
+
+        Args:
+            part: ``"train"`` for the images that train network weights, without augmentation.
+
+        Yields:
+            Normalised images ``(B, C, H, W)`` and labels ``(B,)``.
+
+        Raises:
+            ConfigError: If there are no images for testing.
+            DataError: If the images or labels are damaged.
+        """
+        chosen = {"train": lambda: self.parts.weights, "val": lambda: self.parts.val, "test": lambda: self.parts.test}
+        mean, std = torch.tensor([self.mean, self.std])
+        for images, labels in self._loader(chosen[part]()):
+            yield normalise(images, mean, std), labels
+
+    def state_dict(self) -> dict[str, Any]:
+        """Mean, deviation and class names, for the checkpoint."""
+        return {
+            "mean": tuple(map(float, self.mean)),
+            "std": tuple(map(float, self.std)),
+            "class_names": tuple(map(str, self.class_names)),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            DataError: If the classes were others.
+        """
+        trained, own = tuple(state_dict["class_names"]), tuple(map(str, self.class_names))
+        if trained != own:
+            raise DataError(
+                f"{self.source.name}: {_first_difference(trained, own)}; give images of the same classes in the same "
+                "order"
+            )
+        self._given = tuple(state_dict["mean"]), tuple(state_dict["std"])
+        self._normalisation = torch.tensor(self._given)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment (in training only) and normalise, on the device where the model is.
 
@@ -174,6 +232,15 @@ class ImageData(pl.LightningDataModule):
         if isinstance(batch, dict):
             return {name: self._finish(pair, STREAMS[name]) for name, pair in batch.items()}
         return self._finish(batch, STREAMS["weights"])
+
+    def _keep_configuration(self) -> None:
+        """Store the options as the command line was given them: plain values, environment variables unexpanded.
+
+        Made in Python, nothing is stored: options may then be objects, which no checkpoint that is safe to read holds.
+        """
+        with suppress(KeyError):  # only the command line names the class
+            self.save_hyperparameters("_class_path", logger=False)
+            self.save_hyperparameters(logger=False)
 
     def _finish(self, batch: Batch, stream: int) -> Batch:
         images, labels = batch
@@ -214,3 +281,10 @@ class ImageData(pl.LightningDataModule):
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
+
+
+def _first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:
+    if len(trained) != len(own):
+        return f"has {len(own)} classes, but the checkpoint was trained on {len(trained)}"
+    label = next(label for label, (one, other) in enumerate(zip(trained, own, strict=True)) if one != other)
+    return f"class {label} is {own[label]!r}, but the checkpoint was trained with {trained[label]!r}"

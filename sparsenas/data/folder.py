@@ -51,7 +51,7 @@ class FolderSource:
                 "it needs at least two, each with the images of one class"
             )
         self.image_shape = (1 if grey else 3, size, size)
-        self._eval_resize = eval_resize or size
+        self.eval_resize = eval_resize or size
         self._crop_scale = crop_scale
         self._parts: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
         self.labels("train")
@@ -75,7 +75,7 @@ class FolderSource:
             torch.from_numpy(labels[indices]),
             channels=self.image_shape[0],
             size=self.image_shape[1],
-            eval_resize=self._eval_resize,
+            eval_resize=self.eval_resize,
             crop_scale=self._crop_scale,
         )
 
@@ -145,3 +145,9 @@ class ImageFolder(ImageData):
     ) -> None:
         source = FolderSource(path, size, grey, eval_resize, crop_scale)
         super().__init__(source, crop_padding=crop_padding, num_workers=num_workers, **options)
+        self._eval_resize = source.eval_resize
+
+    @property
+    def eval_resize(self) -> int:
+        """Shorter side to which images are resized in evaluation, before their centre is cut out."""
+        return self._eval_resize

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2 import functional
 
 from sparsenas.data.loading import Batch, Draw
-from sparsenas.errors import DataError
+from sparsenas.images import centre, decode, pixels, with_channels
 
 
 def random_window(height: int, width: int, smallest: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -78,16 +77,8 @@ class ImageFiles(Dataset[Batch]):
         return images, self._labels[torch.from_numpy(draw.indices)]
 
     def _read(self, file: Path, rng: np.random.Generator | None) -> Tensor:
-        try:
-            image = pil_loader(str(file))
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow reports some broken PNG files as SyntaxError
-            raise DataError(f"{file}: not a readable image ({error}); replace or remove the file") from error
-        if self._channels == 1:
-            image = image.convert("L")
+        image = with_channels(decode(file), self._channels)
         if rng is None:
-            image = functional.center_crop(functional.resize(image, [self._eval_resize]), [self._size, self._size])
-        else:
-            window = random_window(image.height, image.width, self._crop_scale, rng)
-            image = functional.resized_crop(image, *window, [self._size, self._size])
-        pixels: Tensor = functional.pil_to_tensor(image)
-        return pixels
+            return pixels(centre(image, self._eval_resize, self._size, self._size))
+        window = random_window(image.height, image.width, self._crop_scale, rng)
+        return pixels(functional.resized_crop(image, *window, [self._size, self._size]))

@@ -93,6 +93,11 @@ class Parts:
         """Images that train nothing; empty when the share is 0 and the source brings none."""
         return self._whole("val") if self._source.has("val") else (self._images, self.split.val)
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there are images for the final test; reads none of them."""
+        return self._source.has("test") or len(self._development[2]) > 0
+
     @cached_property
     def test(self) -> Part:
         """Images for the final test.

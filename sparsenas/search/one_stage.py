@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
@@ -25,6 +25,7 @@ from sparsenas.networks import (
     seed_drop_path,
 )
 from sparsenas.schedules import Decay
+from sparsenas.search.advantage import LossAdvantage
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import SearchModule, one_stream
 from sparsenas.search.recovery import SparseRecovery
@@ -38,7 +39,7 @@ NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
 
 
 class OneStageSearch(SearchModule):
-    """Search inside the target network, then go on training it: one run gives genotype and weights.
+    r"""Search inside the target network, then go on training it: one run gives genotype and weights.
 
     **Search phase.** Every batch takes one forward and one backward pass, at the recovered support or at a drawn one,
     and moves the weights of its operations as well as ``b``. On its schedule the recovery turns ``b`` into a sparse
@@ -62,7 +63,10 @@ class OneStageSearch(SearchModule):
         label_smoothing: Label smoothing of the training loss.
         recovery: Which solver, dictionary and constraints recover the code, and how often.
         sampling: Which support a batch of the search phase runs. Drawn candidates enter with equal weights, so that
-            the gradient of ``b`` compares them; ``RecoveredSampling`` is the official choice, which compares nothing.
+            batches compare them; ``RecoveredSampling`` is the official choice, which compares nothing.
+        signal: What moves ``b``. ``gradient``: that of the loss, through the weights of the support that ran. ``loss``:
+            the loss itself; candidates drawn for a batch that went worse than lately lose, :math:`b \leftarrow b -
+            \eta\, \frac{L - \bar L}{\sigma} A_S 1`, over uniform draws a regression of the loss on the candidates.
         settling: When a block settles.
         search_epochs: Longest search phase.
         train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
@@ -103,6 +107,7 @@ class OneStageSearch(SearchModule):
         label_smoothing: float = 0.0,
         recovery: SparseRecovery = SparseRecovery(ExactSolver(nonnegative=True), unit_weights=True),  # noqa: B008 - frozen
         sampling: Sampling = NearbySampling(),  # noqa: B008 - frozen
+        signal: Literal["gradient", "loss"] = "gradient",
         settling: SettlingRule = StableSupport(),  # noqa: B008 - frozen
         search_epochs: int = 120,
         train_epochs: int | None = None,
@@ -141,7 +146,8 @@ class OneStageSearch(SearchModule):
         generator = torch.Generator().manual_seed(seed)
         self.architecture = CompressedArchitecture(space, recovery, generator, self.costs)
         self.register_buffer("calm", torch.zeros(len(space.blocks), dtype=torch.int64))
-        self.recovery, self.sampling, self.settling = recovery, sampling, settling
+        self.recovery, self.sampling, self.signal, self.settling = recovery, sampling, signal, settling
+        self.advantage = LossAdvantage()
         self.auxiliary_weight, self.drop_path, self.label_smoothing = auxiliary_weight, drop_path, label_smoothing
         self.search_epochs, self.train_epochs, self.warmup_epochs = search_epochs, train_epochs, warmup_epochs
         self.reject_params = reject_params
@@ -232,6 +238,8 @@ class OneStageSearch(SearchModule):
             images, self.network.wirings(support, self._weights_for(support)), self._drop_path()
         )
         loss = self._loss(logits, labels)
+        if self._moves_architecture and self.signal == "loss":
+            loss = loss + self._credit(loss.detach(), support)
         self.train_loss(loss.detach(), len(labels))
         self.train_accuracy(logits.detach(), labels)
         if auxiliary is not None:
@@ -290,8 +298,20 @@ class OneStageSearch(SearchModule):
         weights = self.architecture.weights()
         if not self.searching:
             return weights.detach()
-        drawn = [[old != new] for old, new in zip(self.support, support, strict=True)]
-        return torch.where(torch.tensor(drawn, device=self.device), self.architecture.probe(support), weights)
+        weights = torch.where(self._drawn(support)[:, None], self.architecture.probe(support), weights)
+        return weights if self.signal == "gradient" else weights.detach()
+
+    def _drawn(self, support: Support) -> Tensor:
+        """Which blocks have other candidates than the recovered ones, shape ``(B,)``, bool."""
+        drawn = [old != new for old, new in zip(self.support, support, strict=True)]
+        return torch.tensor(drawn, device=self.device)
+
+    def _credit(self, loss: Tensor, support: Support) -> Tensor:
+        """Zero, whose gradient by ``b`` makes the drawn candidates answer for the loss of their batch."""
+        advantage = self.advantage(self.trainer.strategy.reduce(loss, reduce_op="mean"))
+        drawn = self.architecture.probe(support)[self._drawn(support)]
+        nothing: Tensor = advantage * (drawn - drawn.detach()).sum()
+        return nothing
 
     def _drop_path(self) -> float:
         if self.search_end is None:

@@ -31,7 +31,7 @@ class SparseRecovery:
         compressed_size: Length ``m`` of ``b`` per block; at least twice the support size.
         initial_std: Standard deviation of the initial ``b``. ``None`` gives codes of norm about 1 (``m ** -0.5``).
         unit_weights: Scale the architecture weights of every block to norm 1, the norm of drawn supports. Else nodes
-            would change their size from batch to batch, and with the length of ``b``. The gradient of ``b`` is the same.
+            would change their size from batch to batch, and with the length of ``b``. The gradient stays the same.
         every_n_steps: Recover after so many training steps; ``None`` recovers at the end of every epoch.
         max_per_cell: At most so many of a primitive in a cell type, e.g. ``{"normal": {"skip_connect": 2}}``.
         forbidden: Primitives that may not be recovered.

@@ -25,7 +25,11 @@ def settle(network, seed=0):
     return network.eval()
 
 
-def network_of(primitive, stem="small", image_shape=(1, 9, 10), channels=4, norms=NormOptions(append="pools_and_skips")):
+#: Every operation ends in a batch-norm.
+EVERYWHERE = NormOptions(append="pools_and_skips")
+
+
+def network_of(primitive, stem="small", image_shape=(1, 9, 10), channels=4, norms=EVERYWHERE):
     """Three cells, two of them reducing, that hold one primitive only: with stride 1 and with stride 2."""
     cells = {
         cell: [Candidate(2, 0, primitive), Candidate(2, 1, primitive), Candidate(3, 2, primitive)]

@@ -1,0 +1,68 @@
+"""The command ``predict`` of an exported network."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparsenas.cli.parser import Parser
+from sparsenas.errors import ConfigError
+from sparsenas.export import load, read_manifest
+
+#: Images that go through the network together.
+BATCH_SIZE = 64
+
+
+def predict(args: Sequence[str]) -> int:
+    """Print class and probability of image files.
+
+    Args:
+        args: Arguments after the command.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: If an option is wrong.
+        DataError: If a file is no image that the network takes; nothing has been printed then.
+        ExportError: If the folder holds no intact export.
+    """
+    parser = Parser(
+        prog="python -m sparsenas predict",
+        description="Print class and probability of image files, by an exported network.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder that the command export wrote")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    parser.add_argument("--top", metavar="K", type=int, default=1, help="print the K most probable classes")
+    parser.add_argument("--adapt", action="store_true", help="resize, cut and convert images that do not fit")
+    options = parser.parse_args(args)
+    network, manifest = load(options.folder), read_manifest(options.folder)
+    classes = len(manifest.class_names)
+    if not 1 <= options.top <= classes:
+        raise ConfigError(f"--top is {options.top}; the network has {classes} classes, so give 1 to {classes}")
+    found: list[list[tuple[str, float]]] = []
+    for start in range(0, len(options.images), BATCH_SIZE):
+        names = options.images[start : start + BATCH_SIZE]
+        images = torch.stack([manifest.preparation(name, adapt=options.adapt) for name in names])
+        with torch.inference_mode():
+            found += _best(network(images), manifest.class_names, options.top)
+    print("\n".join(_lines(options.images, found)))
+    return 0
+
+
+def _best(logits: Tensor, class_names: Sequence[str], count: int) -> Iterator[list[tuple[str, float]]]:
+    """For each image its most probable classes, with probabilities."""
+    values, labels = logits.softmax(1).topk(count)
+    for row_values, row_labels in zip(values.tolist(), labels.tolist(), strict=True):
+        yield [(class_names[label], value) for label, value in zip(row_labels, row_values, strict=True)]
+
+
+def _lines(files: Sequence[str], found: Sequence[Sequence[tuple[str, float]]]) -> Iterator[str]:
+    """One line per file, in columns."""
+    file_width = max(map(len, files))
+    class_width = max(len(name) for row in found for name, _ in row)
+    for file, row in zip(files, found, strict=True):
+        cells = [f"{name:<{class_width}}  {value:.4f}" for name, value in row]
+        yield "  ".join([f"{file:<{file_width}}", *cells])

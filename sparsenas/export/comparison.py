@@ -1,0 +1,60 @@
+"""Comparison of an exported file with the network it was made from, on real images."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sparsenas.errors import ExportError
+from sparsenas.export.formats import Runner
+
+#: Largest absolute difference of logits; float32 convolutions in another order differ by about 1e-5.
+TOLERANCE = 1e-4
+#: Images of the batches after the first, which has one.
+BATCH_SIZE = 100
+
+
+def batches(images: Tensor) -> Iterator[Tensor]:
+    """Batches of one image, then of 100, then of the rest: a file must take them all.
+
+    Args:
+        images: Shape ``(N, C, H, W)``.
+    """
+    yield images[:1]
+    if len(images) > 1:
+        yield from torch.split(images[1:], BATCH_SIZE)
+
+
+@torch.no_grad()
+def run(runner: Runner, images: Tensor) -> Tensor:
+    """Logits of all images, shape ``(N, classes)``, float32."""
+    return torch.cat([runner(batch.contiguous()).float().cpu() for batch in batches(images)])
+
+
+def compare(runner: Runner, images: Tensor, expected: Tensor, name: str) -> float:
+    """Compare the logits of a file with those expected.
+
+    Args:
+        runner: Runs the file.
+        images: Normalised images, shape ``(N, C, H, W)``.
+        expected: Logits, shape ``(N, classes)``.
+        name: Of the file, for messages.
+
+    Returns:
+        Largest absolute difference.
+
+    Raises:
+        ExportError: If it is above :data:`TOLERANCE`, or an image is classified as another class.
+    """
+    found = run(runner, images)
+    if found.shape != expected.shape:
+        raise ExportError(f"{name}: gives logits of shape {tuple(found.shape)}, not {tuple(expected.shape)}")
+    difference = float((found - expected).abs().max())
+    others = int((found.argmax(1) != expected.argmax(1)).sum())
+    if others or not difference <= TOLERANCE:  # also when it is not a number
+        raise ExportError(
+            f"{name}: does not compute what the checkpoint's network does: its logits differ by up to {difference:.1e} "
+            f"(at most {TOLERANCE:.0e} is allowed) and {others} of {len(images)} images get another class; "
+            "nothing was exported"
+        )
+    return difference

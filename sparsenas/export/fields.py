@@ -1,0 +1,88 @@
+"""Typed access to the fields of a JSON object from an unknown hand."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sparsenas.errors import ExportError
+
+T = TypeVar("T", bool, int, float, str)
+Number = TypeVar("Number", int, float)
+
+
+class Fields:
+    """A JSON object whose fields are checked as they are taken.
+
+    Args:
+        tree: The object.
+        where: File that holds it, for messages.
+        path: Where it stands in the file, for messages, e.g. ``"input."``.
+    """
+
+    def __init__(self, tree: Mapping[str, Any], where: str, path: str = "") -> None:
+        self._tree = tree
+        self._where = where
+        self._path = path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fields."""
+        return tuple(self._tree)
+
+    def get(self, name: str, kind: type[T]) -> T:
+        """A field of a kind; a whole number also is a float.
+
+        Raises:
+            ExportError: If it is missing or of another kind, as from all methods.
+        """
+        return self._checked(self._take(name), name, kind)
+
+    def numbers(self, name: str, kind: type[Number]) -> tuple[Number, ...]:
+        """A list of numbers."""
+        return tuple(self._checked(value, name, kind) for value in self._list(name))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts."""
+        return tuple(self._checked(value, name, str) for value in self._list(name))
+
+    def choice(self, name: str, known: tuple[str, ...]) -> str:
+        """One of some texts."""
+        value = self.get(name, str)
+        if value not in known:
+            raise self._wrong(name, value, f"one of {', '.join(known)}")
+        return value
+
+    def is_null(self, name: str) -> bool:
+        """Whether a field is there and null."""
+        return self._take(name) is None
+
+    def inside(self, name: str) -> "Fields":
+        """The fields of an object."""
+        value = self._take(name)
+        if not isinstance(value, dict):
+            raise self._wrong(name, value, "an object")
+        return Fields(value, self._where, f"{self._path}{name}.")
+
+    def optional(self, name: str) -> "Fields | None":
+        """The fields of an object that may be null."""
+        return None if self.is_null(name) else self.inside(name)
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise self._wrong(name, value, "a list")
+        return value
+
+    def _take(self, name: str) -> Any:
+        if name not in self._tree:
+            raise ExportError(f"{self._where}: has no {self._path}{name}; export the network again")
+        return self._tree[name]
+
+    def _checked(self, value: Any, name: str, kind: type[T]) -> T:
+        if kind is float and type(value) is int:
+            return kind(value)
+        if type(value) is not kind:
+            raise self._wrong(name, value, kind.__name__)
+        return value
+
+    def _wrong(self, name: str, value: Any, right: str) -> ExportError:
+        return ExportError(f"{self._where}: {self._path}{name} is {str(value)[:40]!r}; it must be {right}")

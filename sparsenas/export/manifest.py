@@ -1,0 +1,285 @@
+"""The manifest of an export: what was exported, from what, how well it does, and what each file holds."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+
+from sparsenas import __version__
+from sparsenas.errors import ExportError, GenotypeError
+from sparsenas.export.blueprint import Blueprint
+from sparsenas.export.fields import Fields
+from sparsenas.export.preparation import Preparation
+from sparsenas.networks import NormOptions, StemName
+from sparsenas.networks.normalisation import AppendedNorm
+from sparsenas.spaces import Genotype
+
+#: Name and version of the JSON layout; the version is raised when the layout changes.
+SCHEMA, VERSION = "sparsenas.export", 1
+#: Files of every export.
+MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of images of a part that the checkpoint's network classifies right.
+
+    Attributes:
+        accuracy: In [0, 1].
+        images: How many there are.
+    """
+
+    accuracy: float
+    images: int
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What is known of an exported file.
+
+    Attributes:
+        sha256: Of its bytes, hexadecimal.
+        bytes: Its size.
+        max_difference: Largest absolute difference of its logits to those of the checkpoint's network, when it was
+            read back and run on real images; None for a file that does not compute.
+    """
+
+    sha256: str
+    bytes: int
+    max_difference: float | None = None
+
+    @classmethod
+    def of(cls, path: Path, max_difference: float | None = None) -> "FileRecord":
+        """Record of a file on disk."""
+        return cls(sha256_of(path), path.stat().st_size, max_difference)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of an export; :meth:`to_json` is the file ``manifest.json``.
+
+    Attributes:
+        blueprint: What the network is built from. The file holds all of it but the genotype, which has its own.
+        preparation: How images are prepared for the network.
+        class_names: One name per logit.
+        parameters: Number of parameters of the exported network.
+        multiply_adds: Of the exported network, for one image.
+        accuracy: By part, ``"val"`` and ``"test"``; None where there are no images. Test images decide nothing.
+        tolerance: Largest absolute difference of logits that an exported file may have.
+        compared_images: How many images every file was run on.
+        files: Record of every file beside the manifest.
+        created: Time of the export, ISO 8601, UTC.
+        versions: Of ``sparsenas``, ``torch`` and ``python``, by which it was written.
+    """
+
+    blueprint: Blueprint
+    preparation: Preparation
+    class_names: tuple[str, ...]
+    parameters: int
+    multiply_adds: int
+    accuracy: Mapping[str, Accuracy | None]
+    tolerance: float
+    compared_images: int
+    files: Mapping[str, FileRecord]
+    created: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """JSON text."""
+        blueprint, preparation = self.blueprint, self.preparation
+        tree = {
+            "schema": f"{SCHEMA}/{VERSION}",
+            "created": self.created,
+            "versions": dict(self.versions),
+            "input": {
+                "shape": blueprint.image_shape,
+                "layout": "CHW",
+                "dtype": "float32",
+                "range": [0.0, 1.0],
+                "mean": preparation.mean,
+                "std": preparation.std,
+                "resize": _resize_recipe(preparation),
+            },
+            "classes": self.class_names,
+            "network": {
+                "num_classes": blueprint.num_classes,
+                "channels": blueprint.channels,
+                "cells": blueprint.cells,
+                "stem": blueprint.stem,
+                "norms": vars(blueprint.norms),
+                "fused": blueprint.fused,
+            },
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "accuracy": {part: None if found is None else vars(found) for part, found in self.accuracy.items()},
+            "comparison": {"images": self.compared_images, "tolerance": self.tolerance},
+            "files": {name: vars(record) for name, record in self.files.items()},
+        }
+        return json.dumps(tree, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, genotype: Genotype, where: str) -> "Manifest":
+        """Read what :meth:`to_json` wrote.
+
+        Args:
+            text: JSON text.
+            genotype: Architecture, which has a file of its own.
+            where: Name of the file, for messages.
+
+        Raises:
+            ExportError: If the text is no manifest, one of a newer version, or lacks something.
+        """
+        tree = parse(text, where)
+        network, given = tree.inside("network"), tree.inside("input")
+        comparison, accuracy, files = tree.inside("comparison"), tree.inside("accuracy"), tree.inside("files")
+        shape = given.numbers("shape", int)
+        if len(shape) != 3:
+            raise ExportError(f"{where}: input.shape is {list(shape)}; it must be [C, H, W]")
+        norms, resize = network.inside("norms"), given.optional("resize")
+        return cls(
+            blueprint=Blueprint(
+                genotype=genotype,
+                image_shape=(shape[0], shape[1], shape[2]),
+                num_classes=network.get("num_classes", int),
+                channels=network.get("channels", int),
+                cells=network.get("cells", int),
+                stem=cast(StemName, network.choice("stem", get_args(StemName))),
+                norms=NormOptions(
+                    affine=norms.get("affine", bool),
+                    track=norms.get("track", bool),
+                    append=cast(AppendedNorm, norms.choice("append", get_args(AppendedNorm))),
+                ),
+                fused=network.get("fused", bool),
+            ),
+            preparation=Preparation(
+                image_shape=(shape[0], shape[1], shape[2]),
+                mean=given.numbers("mean", float),
+                std=given.numbers("std", float),
+                shorter_side=None if resize is None else resize.get("shorter_side", int),
+            ),
+            class_names=tree.texts("classes"),
+            parameters=tree.get("parameters", int),
+            multiply_adds=tree.get("multiply_adds", int),
+            accuracy={part: _accuracy(accuracy.optional(part)) for part in accuracy.names},
+            tolerance=comparison.get("tolerance", float),
+            compared_images=comparison.get("images", int),
+            files={name: _record(files.inside(name)) for name in files.names},
+            created=tree.get("created", str),
+            versions={name: tree.inside("versions").get(name, str) for name in tree.inside("versions").names},
+        )
+
+
+def parse(text: str, where: str) -> Fields:
+    """The fields of a manifest of this version.
+
+    Raises:
+        ExportError: If the text is not JSON, no manifest, or one of a newer version.
+    """
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"{where}: not the JSON of a manifest ({error}); export the network again") from error
+    schema = tree.get("schema") if isinstance(tree, dict) else None
+    name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
+    if name != SCHEMA or not version.isdecimal():
+        raise ExportError(f"{where}: not the manifest of an export (schema is {schema!r}, not '{SCHEMA}/{VERSION}')")
+    if int(version) != VERSION:
+        raise ExportError(
+            f"{where}: is of layout {schema}, this version of sparsenas reads '{SCHEMA}/{VERSION}'; "
+            "read it by the version that wrote it, or export the network again"
+        )
+    return Fields(tree, where)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of an export, its genotype included.
+
+    Raises:
+        ExportError: If the folder holds no intact export.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ExportError(f"{folder}: no such folder; name one that `python -m sparsenas export` wrote")
+    where = str(folder / MANIFEST)
+    text = _text(folder / MANIFEST)
+    parse(text, where)  # says what is wrong with a foreign folder, before a missing genotype is
+    try:
+        genotype = Genotype.from_json(_text(folder / GENOTYPE), str(folder / GENOTYPE))
+    except GenotypeError as error:
+        raise ExportError(f"{error}; export the network again") from error
+    manifest = Manifest.from_json(text, genotype, where)
+    check_intact(folder, manifest, GENOTYPE)
+    return manifest
+
+
+def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
+    """Check that a file is the one the manifest was written for.
+
+    Raises:
+        ExportError: If it is missing or another.
+    """
+    path = folder / name
+    if name not in manifest.files:
+        raise ExportError(f"{folder / MANIFEST}: has no record of {name}; export the network again")
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read ({error.strerror}); export the network again") from error
+    if found != manifest.files[name].sha256:
+        raise ExportError(
+            f"{path}: damaged or replaced (its sha256 is not that of {MANIFEST}); export the network again"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def present_versions() -> dict[str, str]:
+    """Versions of what writes an export."""
+    return {"sparsenas": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def now() -> str:
+    """Present time, ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
+    if preparation.shorter_side is None:
+        return None
+    return {
+        "shorter_side": preparation.shorter_side,
+        "interpolation": "bilinear, antialiased",
+        "centre_crop": preparation.image_shape[1:],
+    }
+
+
+def _accuracy(fields: Fields | None) -> Accuracy | None:
+    return None if fields is None else Accuracy(fields.get("accuracy", float), fields.get("images", int))
+
+
+def _record(fields: Fields) -> FileRecord:
+    difference = None if fields.is_null("max_difference") else fields.get("max_difference", float)
+    return FileRecord(fields.get("sha256", str), fields.get("bytes", int), difference)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ExportError(
+            f"{path}: no such file, so {path.parent} is no whole export; name a folder that "
+            "`python -m sparsenas export` wrote"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ExportError(f"{path}: cannot be read ({reason}); export the network again") from error

@@ -1,0 +1,112 @@
+"""The folder of an export: checked before the work, filled whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sparsenas.errors import ConfigError
+from sparsenas.export.formats import FORMATS
+from sparsenas.export.manifest import GENOTYPE, MANIFEST, SCHEMA
+
+#: Files that an export may consist of, the manifest last: without it, or beside others, a folder is no whole export.
+OWN_FILES = (*(made.filename for made in FORMATS.values()), GENOTYPE, MANIFEST)
+
+
+def check_target(folder: str | Path, overwrite: bool = False) -> None:
+    """Check that an export could be written to a folder, and try to.
+
+    Args:
+        folder: A folder that does not exist yet, though its parent does; or an empty one; or an earlier export.
+        overwrite: Whether an earlier export may be replaced.
+
+    Raises:
+        ConfigError: If it cannot; the message says why.
+    """
+    with _partial(Path(folder), overwrite):
+        pass
+
+
+@contextmanager
+def filled_whole(folder: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder whose files take their place when the block ends without an exception, and only then.
+
+    A new folder appears at once, by renaming. In an existing one, files of an earlier export are replaced one by one,
+    the manifest last, so that an export torn by a loss of power is found out when it is read; files of an earlier
+    export that the new one does not have are removed, and all other files are left alone.
+
+    Raises:
+        ConfigError: If the folder cannot be written.
+    """
+    with _partial(folder, overwrite) as partial, _explained(folder):
+        yield partial
+        if folder.exists():
+            _replace_files(partial, folder)
+        else:
+            partial.rename(folder)
+
+
+@contextmanager
+def _partial(folder: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder on the same disk as ``folder``, removed at the end."""
+    _check_contents(folder, overwrite)
+    # inside an existing folder: what is beside it may be another disk, or not be writable
+    name = f".{folder.name}.{os.getpid()}.partial"
+    partial = folder / name if folder.exists() else folder.with_name(name)
+    with _explained(folder):
+        partial.mkdir()
+    try:
+        with _explained(folder):
+            (partial / MANIFEST).touch()  # a folder can be made where a file cannot be, on a full disk
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_contents(folder: Path, overwrite: bool) -> None:
+    with _explained(folder):
+        if not folder.exists():
+            if not folder.parent.is_dir():
+                raise ConfigError(f"{folder}: {folder.parent} is no folder; make it first, or name another target")
+            return
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file; name a folder that is empty or does not exist yet")
+        if next(folder.iterdir(), None) is None:
+            return
+    if not _is_export(folder):
+        raise ConfigError(
+            f"{folder}: is not empty and holds no earlier export that could be replaced; name a folder that is empty "
+            "or does not exist yet"
+        )
+    if not overwrite:
+        raise ConfigError(f"{folder}: holds an earlier export; replace it by --overwrite, or name another folder")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder holds an export of any version."""
+    try:
+        tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(tree, dict) and str(tree.get("schema")).startswith(f"{SCHEMA}/")
+
+
+def _replace_files(partial: Path, folder: Path) -> None:
+    for name in OWN_FILES:
+        if (partial / name).exists():
+            (partial / name).replace(folder / name)
+        else:
+            with suppress(FileNotFoundError):
+                (folder / name).unlink()
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn errors of the system into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{folder}: cannot be written ({reason}); name a folder that can be") from error

@@ -1,0 +1,114 @@
+"""Images as files become what the network was trained on, or a clear error."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sparsenas.data import ImageFolder
+from sparsenas.errors import DataError
+from sparsenas.export import Preparation
+from sparsenas.export.preparation import _covering_side
+
+GREY = Preparation((1, 6, 8), (0.5,), (0.25,))
+COLOUR = Preparation((3, 6, 8), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+
+
+def picture(mode="L", height=6, width=8):
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,), "CMYK": (4,)}[mode]
+    values = np.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=np.uint8)
+    return Image.fromarray(values, mode if mode in ("LA", "CMYK") else None), values
+
+
+@pytest.mark.parametrize(("preparation", "mode"), [(GREY, "L"), (COLOUR, "RGB")])
+def test_normalisation(preparation, mode, tmp_path):
+    image, values = picture(mode)
+    image.save(tmp_path / "a.png")
+    expected = (values.reshape(6, 8, -1) / 255 - preparation.mean) / preparation.std
+    for given in (image, tmp_path / "a.png", str(tmp_path / "a.png")):
+        prepared = preparation(given)
+        assert prepared.dtype == torch.float32
+        np.testing.assert_allclose(prepared.permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+def test_black_and_white_and_palettes_are_grey_and_colour():
+    assert torch.equal(GREY(picture()[0].convert("1")), GREY(picture()[0].convert("1").convert("L")))
+    palette = picture("RGB")[0].quantize(4)
+    assert torch.equal(COLOUR(palette), COLOUR(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (picture("RGB")[0], "6x8 colour"),
+        (picture("L", 8, 6)[0], "8x6 grey"),
+        (picture("LA")[0], "6x8 grey with transparency"),
+        (picture("RGBA")[0], "6x8 colour with transparency or four inks"),
+        (picture("CMYK")[0], "6x8 colour with transparency or four inks"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.mode,
+)
+def test_images_that_do_not_fit(image, found):
+    with pytest.raises(DataError) as caught:
+        GREY(image)
+    assert str(caught.value) == (
+        f"image: is {found}, but the network takes 6x8 grey; give such an image, or let it be converted and resized "
+        "(--adapt)"
+    )
+    assert GREY(image, adapt=True).shape == (1, 6, 8)
+
+
+def test_a_transparent_colour_counts_as_transparency(tmp_path):
+    picture()[0].save(tmp_path / "a.png", transparency=3)
+    with pytest.raises(DataError, match="6x8 grey with transparency"):
+        GREY(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_eight_bits(mode):
+    with pytest.raises(DataError, match=f"its pixels are of mode {mode}, not 8 bits per channel; convert the file"):
+        GREY(Image.new(mode, (8, 6)), adapt=True)
+
+
+def test_unreadable_files(tmp_path, monkeypatch):
+    picture("L", 200, 200)[0].save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:100])
+    (tmp_path / "text.png").write_text("hello")
+    for name, reason in (("cut.png", "truncated"), ("text.png", "cannot identify"), (".", "Is a directory")):
+        with pytest.raises(DataError, match=rf"not a readable image \(.*{reason}.*\); replace or remove the file"):
+            GREY(tmp_path / name)
+    with pytest.raises(DataError, match=r"absent.png: no such file"):
+        GREY(tmp_path / "absent.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match="decompression bomb"):
+        GREY(tmp_path / "whole.png")
+
+
+def test_adapting_covers_the_network_s_window():
+    rng = np.random.default_rng(0)
+    for height, width, least_height, least_width in rng.integers(1, 60, (300, 4)).tolist():
+        side = _covering_side(height, width, least_height, least_width)
+        longer = int(side * max(height, width) / min(height, width))
+        resized = (side, longer) if height <= width else (longer, side)
+        assert resized[0] >= least_height
+        assert resized[1] >= least_width
+        smaller = side - 1, int((side - 1) * max(height, width) / min(height, width))
+        smaller = smaller if height <= width else smaller[::-1]
+        assert smaller[0] < least_height or smaller[1] < least_width
+    image = picture("L", 30, 7)[0]
+    assert GREY(image, adapt=True).shape == (1, 6, 8)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_folder_s_recipe_gives_its_evaluation_images(tmp_path, grey):
+    for name in "ab":
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "train" / name).mkdir(parents=True)
+        picture("RGB", 20, 13)[0].save(tmp_path / "train" / name / "0.png")
+        picture("RGBA", 17, 23)[0].save(tmp_path / "val" / name / "0.png")
+    data = ImageFolder(
+        str(tmp_path), size=8, eval_resize=10, grey=grey, num_workers=0, arch_fraction=0.0, test_fraction=0.0
+    )
+    ((images, _),) = data.evaluation_batches("val")
+    preparation = Preparation(data.image_shape, data.mean, data.std, data.eval_resize)
+    torch.testing.assert_close(preparation(tmp_path / "val" / "a" / "0.png"), images[0], rtol=0, atol=1e-5)
