@@ -71,7 +71,7 @@ def export_network(
             f"the network has {network.classifier.out_features} classes and {len(description.class_names)} class "
             f"names, and is compared on {len(images)} images; give one name per class and at least one image"
         )
-    blueprint = Blueprint.of(network, preparation.image_shape, fuse)
+    blueprint = Blueprint.of(network, fuse)
     expected = run(reference, images)
     ready = fuse_batchnorm(network) if fuse else copy.deepcopy(network).eval()
     with filled_whole(folder, overwrite) as partial:

@@ -221,6 +221,7 @@ class DerivedNet(CellNetwork):
         norms: Batch-norm options; the default is DARTS' evaluation network.
 
     Attributes:
+        size: Arguments that a network of the same size shares.
         drop_path: Probability with which :meth:`forward` and :meth:`forward_auxiliary` drop paths in training mode.
 
     Raises:
@@ -244,6 +245,10 @@ class DerivedNet(CellNetwork):
             _check_nodes(cell, candidates)
         super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
         self.genotype = genotype
+        self.size = NetworkSize(
+            image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
+        )
+        self.norms = norms
         self.drop_path = 0.0
         self._wirings = {cell: wire(candidates) for cell, candidates in held.items()}
 

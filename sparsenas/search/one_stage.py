@@ -28,6 +28,7 @@ from sparsenas.schedules import Decay
 from sparsenas.search.advantage import LossAdvantage
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import SearchModule, one_stream
+from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, Sampling, UniformSampling
 from sparsenas.search.settling import SettlingRule, StableSupport
@@ -121,17 +122,12 @@ class OneStageSearch(SearchModule):
         gradient_clip: float = 5.0,
         seed: int = 0,
     ) -> None:
-        if min(auxiliary_weight, gradient_clip, seed) < 0 or not 0 <= drop_path < 1 or not 0 <= label_smoothing < 1:
+        if min(auxiliary_weight, gradient_clip, seed) < 0 or not 0 <= label_smoothing < 1:
             raise ConfigError(
                 f"auxiliary_weight={auxiliary_weight}, gradient_clip={gradient_clip}, seed={seed}, "
-                f"drop_path={drop_path}, label_smoothing={label_smoothing}; the first three are at least 0, the others "
-                "lie in [0, 1)"
+                f"label_smoothing={label_smoothing}; the first three are at least 0, the last lies in [0, 1)"
             )
-        if not 0 <= warmup_epochs < search_epochs or (train_epochs is not None and train_epochs < 1):
-            raise ConfigError(
-                f"warmup_epochs={warmup_epochs}, search_epochs={search_epochs}, train_epochs={train_epochs}; "
-                "need 0 <= warmup_epochs < search_epochs, and train_epochs at least 1, or null for all that remain"
-            )
+        phases = Phases(search_epochs, train_epochs, warmup_epochs, search_decay, train_decay, arch_decay, drop_path)
         network = SuperNet(space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
         super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
@@ -148,11 +144,10 @@ class OneStageSearch(SearchModule):
         self.register_buffer("calm", torch.zeros(len(space.blocks), dtype=torch.int64))
         self.recovery, self.sampling, self.signal, self.settling = recovery, sampling, signal, settling
         self.advantage = LossAdvantage()
-        self.auxiliary_weight, self.drop_path, self.label_smoothing = auxiliary_weight, drop_path, label_smoothing
-        self.search_epochs, self.train_epochs, self.warmup_epochs = search_epochs, train_epochs, warmup_epochs
+        self.phases = phases
+        self.auxiliary_weight, self.label_smoothing = auxiliary_weight, label_smoothing
         self.reject_params = reject_params
-        self.weight_optimizer, self.search_decay, self.train_decay = weight_optimizer, search_decay, train_decay
-        self.arch_optimizer, self.arch_decay = arch_optimizer, arch_decay
+        self.weight_optimizer, self.arch_optimizer = weight_optimizer, arch_optimizer
         self.gradient_clip = gradient_clip
         self.settled_epochs: list[int | None] = [None] * len(space.blocks)
         self.search_end: int | None = None
@@ -166,6 +161,11 @@ class OneStageSearch(SearchModule):
     def finished(self) -> bool:
         """Whether the last epoch of the training phase is over."""
         return self.search_end is not None and self.current_epoch >= self.search_end + self._train_length()
+
+    @property
+    def drop_path_now(self) -> float:
+        """Drop-path probability of the present epoch."""
+        return self.phases.drop_path_rate(self.current_epoch, self.search_end, self._epochs)
 
     @property
     def support(self) -> Support:
@@ -204,8 +204,8 @@ class OneStageSearch(SearchModule):
         weights = self.weight_optimizer(self.network.parameters())
         arch = self.arch_optimizer([self.architecture.b])
         return [weights, arch], [
-            LambdaLR(weights, lambda epoch: self._weight_rate(epoch)),
-            LambdaLR(arch, lambda epoch: self._arch_rate(epoch)),
+            LambdaLR(weights, lambda epoch: self.phases.weight_rate(epoch, self.search_end, self._epochs)),
+            LambdaLR(arch, lambda epoch: self.phases.arch_rate(epoch)),
         ]
 
     def on_train_start(self) -> None:
@@ -215,12 +215,8 @@ class OneStageSearch(SearchModule):
             ConfigError: If ``trainer.max_epochs`` does not hold both phases.
         """
         super().on_train_start()
-        epochs, least = self.trainer.max_epochs or 0, self.search_epochs + (self.train_epochs or 1)
-        if epochs < least and not getattr(self.trainer, "fast_dev_run", False):  # set there, but not declared
-            raise ConfigError(
-                f"trainer.max_epochs is {epochs}, but search_epochs {self.search_epochs} and train_epochs "
-                f"{self.train_epochs or 'of at least 1'} need {least}"
-            )
+        if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+            self.phases.check(self._epochs)
         if self.batches == 0:
             self.note_recovery(None, self.architecture.code, self.architecture.certificate)
 
@@ -235,7 +231,7 @@ class OneStageSearch(SearchModule):
         self.batches += 1
         support = self._draw(batch_idx)
         logits, auxiliary = self.network.run(
-            images, self.network.wirings(support, self._weights_for(support)), self._drop_path()
+            images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
         )
         loss = self._loss(logits, labels)
         if self._moves_architecture and self.signal == "loss":
@@ -251,13 +247,15 @@ class OneStageSearch(SearchModule):
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         if self._moves_architecture and self.recovery.every_n_steps is None:
             self._recover()
-        if self.searching and (all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.search_epochs):
+        if self.searching and (
+            all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.phases.search_epochs
+        ):
             self._end_search()
         settled = float(sum(self.architecture.settled_blocks))
         self.log_dict({"search/settled": settled, "search/phase": 1.0 if self.searching else 2.0})
         weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
         weights.step()
-        if self.current_epoch >= self.warmup_epochs:  # torch warns of a schedule whose optimizer has not stepped
+        if self.current_epoch >= self.phases.warmup_epochs:  # torch warns of a schedule whose optimizer has not stepped
             arch.step()
         # counted here, as the trainer has not counted this epoch yet
         if self.search_end is not None and self.current_epoch + 1 >= self.search_end + self._train_length():
@@ -280,14 +278,13 @@ class OneStageSearch(SearchModule):
 
     @property
     def _moves_architecture(self) -> bool:
-        return self.searching and self.current_epoch >= self.warmup_epochs
+        return self.searching and self.current_epoch >= self.phases.warmup_epochs
 
     def _draw(self, batch_idx: int) -> Support:
         """Support of the next batch; settled blocks keep theirs."""
         if not self.searching:
             return self.support
-        done = self.current_epoch + batch_idx / self.trainer.num_training_batches - self.warmup_epochs
-        progress = min(max(done / (self.search_epochs - self.warmup_epochs), 0.0), 1.0)
+        progress = self.phases.progress(self.current_epoch + batch_idx / self.trainer.num_training_batches)
         sampling = self.sampling if self._moves_architecture else UniformSampling()
         drawn = sampling.draw(self.space, self.support, progress, self._rng)
         blocks = zip(self.architecture.settled_blocks, self.support, drawn, strict=True)
@@ -312,11 +309,6 @@ class OneStageSearch(SearchModule):
         drawn = self.architecture.probe(support)[self._drawn(support)]
         nothing: Tensor = advantage * (drawn - drawn.detach()).sum()
         return nothing
-
-    def _drop_path(self) -> float:
-        if self.search_end is None:
-            return 0.0
-        return self.drop_path * (self.current_epoch - self.search_end) / self._train_length()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -374,20 +366,15 @@ class OneStageSearch(SearchModule):
         self.search_end = self.current_epoch + 1
         self.print(f"epoch {self.search_end}: architecture fixed; {self._train_length()} epochs of training follow")
 
+    @property
+    def _epochs(self) -> int:
+        """Most epochs of the run; that there is a number is checked at its start."""
+        return self.trainer.max_epochs or 0
+
     def _train_length(self) -> int:
         """Epochs of the training phase."""
         assert self.search_end is not None  # asked for in that phase only
-        return self.train_epochs or max((self.trainer.max_epochs or 0) - self.search_end, 1)
-
-    def _weight_rate(self, epoch: int) -> float:
-        """Share of the peak learning rate of the weights."""
-        if self.search_end is None or epoch < self.search_end:
-            return self.search_decay.factor(epoch, self.search_epochs)
-        return self.train_decay.factor(epoch - self.search_end, self._train_length())
-
-    def _arch_rate(self, epoch: int) -> float:
-        """Share of the peak learning rate of ``b``; epochs are counted from the end of the warm-up."""
-        return self.arch_decay.factor(epoch, self.search_epochs - self.warmup_epochs)
+        return self.phases.train_length(self.search_end, self._epochs)
 
     def _names(self, blocks: Tensor) -> str:
         return "; ".join(str(self.space.blocks[index]) for index in blocks.nonzero().flatten().tolist())

@@ -25,13 +25,13 @@ def test_norms_and_primitives(make_network, norms, only, fused):
 @pytest.mark.parametrize("channels", [2, 5])
 def test_sizes(make_network, cells, stem, side, channels):
     network = make_network(image_shape=(3, side, side), cells=cells, stem=stem, channels=channels)
-    blueprint = Blueprint.of(network, (3, side, side))
+    blueprint = Blueprint.of(network)
     assert (blueprint.channels, blueprint.cells, blueprint.stem) == (channels, cells, stem)
     assert_rebuilt(network, (3, side, side), False)
 
 
 def assert_rebuilt(network, image_shape, fused):
-    blueprint = Blueprint.of(network, image_shape, fused)
+    blueprint = Blueprint.of(network, fused)
     state = torch.get_rng_state()
     rebuilt = blueprint.build()
     assert torch.equal(torch.get_rng_state(), state)

@@ -81,7 +81,7 @@ class Watch(pl.Callback):
     def on_train_epoch_start(self, trainer, search):
         self.searching.append(search.searching)
         self.rates.append(tuple(optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers))
-        self.drop_path.append(search._drop_path())
+        self.drop_path.append(search.drop_path_now)
 
     def on_train_epoch_end(self, trainer, search):
         self.states.append(copy.deepcopy(search.state_dict()))
@@ -178,7 +178,7 @@ class TestPhases:
         [
             ({"search_epochs": 2, "warmup_epochs": 2}, r"need 0 <= warmup_epochs < search_epochs"),
             ({"train_epochs": 0}, r"train_epochs=0.*train_epochs at least 1"),
-            ({"drop_path": 1.0}, r"drop_path=1.0.*lie in \[0, 1\)"),
+            ({"drop_path": 1.0}, r"drop_path is 1.0; a probability below 1"),
             ({"auxiliary_weight": -1}, r"auxiliary_weight=-1"),
         ],
     )
@@ -312,32 +312,53 @@ class TestResult:
         assert any(epoch is not None for epoch in search.settled_epochs)
 
 
-class TestResume:
-    OPTIONS = {
-        "stable": {"settling": StableSupport(patience=2, tolerance=0.5)},
-        "capped": {"settling": Never(), "recovery": SparseRecovery(every_n_steps=None)},
-    }
+#: Both signals, both schedules of recovery, and both ends of the search phase.
+RUNS = {
+    "settles": {"settling": StableSupport(patience=2, tolerance=0.5), "signal": "loss"},
+    "capped": {"settling": Never(), "recovery": SparseRecovery(every_n_steps=None)},
+}
 
-    @pytest.mark.parametrize("name", OPTIONS)
-    def test_from_every_epoch_it_is_the_uninterrupted_run(self, make, fit, assert_same_run, name):
-        def build(init=0):
-            return make(
-                init,
-                search_epochs=3,
-                drop_path=0.3,
-                auxiliary_weight=0.4,
-                arch_optimizer=lambda p: torch.optim.Adam(p, lr=0.05),
-                **self.OPTIONS[name],
-            )
 
-        search = build()
-        folder = fit(search, epochs=5, folder="whole").checkpoint_callback.dirpath
-        assert 1 <= search.search_end <= 3
-        for epoch in range(4):  # before, in and after the switch of phases
-            rest = build(init=7)
-            torch.manual_seed(1234)
-            fit(rest, epochs=5, folder=f"from{epoch}", ckpt_path=f"{folder}/epoch={epoch}.ckpt")
-            assert_same_run(f"{folder}/epoch=4.ckpt", f"{folder}/../from{epoch}/epoch=4.ckpt")
-            assert rest.genotype == search.genotype
-            for ours, theirs in zip(search.deployable().parameters(), rest.deployable().parameters(), strict=True):
-                assert torch.equal(ours, theirs)
+@pytest.mark.parametrize("name", RUNS)
+def test_resumed_from_any_epoch_it_is_the_uninterrupted_run(make, fit, assert_same_run, name):
+    def build(init=0):
+        others = {"search_epochs": 3, "drop_path": 0.3, "auxiliary_weight": 0.4}
+        return make(init, arch_optimizer=lambda p: torch.optim.Adam(p, lr=0.05), **others, **RUNS[name])
+
+    search = build()
+    folder = fit(search, epochs=5, folder="whole").checkpoint_callback.dirpath
+    assert 1 <= search.search_end <= 3
+    for epoch in range(4):  # before, in and after the switch of phases
+        rest = build(init=7)
+        torch.manual_seed(1234)
+        fit(rest, epochs=5, folder=f"from{epoch}", ckpt_path=f"{folder}/epoch={epoch}.ckpt")
+        assert_same_run(f"{folder}/epoch=4.ckpt", f"{folder}/../from{epoch}/epoch=4.ckpt")
+        assert rest.genotype == search.genotype
+        for ours, theirs in zip(search.deployable().parameters(), rest.deployable().parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_signal_loss_charges_the_drawn_candidates_and_leaves_the_weights_alone(make, fit):
+    class Check(pl.Callback):
+        seen = 0
+
+        def on_train_batch_start(self, trainer, search, *args):
+            self.b, self.support = search.architecture.b.detach().clone(), search.support
+
+        def on_train_batch_end(self, trainer, search, *args):
+            step = (search.architecture.b.detach() - self.b).double()
+            for block, kept in enumerate(search.tried):
+                atoms = search.architecture.dictionary[block][:, list(kept)].sum(1)
+                if kept == self.support[block] or not step[block].any():
+                    assert not step[block].any()
+                    continue
+                share = float(step[block] @ atoms / (atoms @ atoms))
+                torch.testing.assert_close(step[block], share * atoms, atol=1e-5, rtol=1e-4)
+                assert abs(share) <= 3 * 0.5 + 1e-6
+                Check.seen += 1
+
+    search = make(signal="loss", settling=Never(), search_epochs=1, sampling=NearbySampling(0.5, 0.5))
+    draw = search._draw
+    search._draw = lambda batch_idx: setattr(search, "tried", draw(batch_idx)) or search.tried
+    fit(search, Check(), epochs=2, batches=8)
+    assert Check.seen > 5

@@ -11,7 +11,6 @@ from sparsenas.search import FullGradient, MixtureSampling, SparseRecovery, Supp
 from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSolver
 from sparsenas.training import WarmupDecay
 
-
 #: Every schedule and every solver; FISTA and ISTA go on from the last dense code.
 VARIANTS = {
     "by batch": {
