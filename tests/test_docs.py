@@ -133,7 +133,8 @@ def test_printed_commands_search_train_test_and_predict(user_folder, capsys):
     folder_config, _ = code_blocks("bring_your_data.md", "yaml")
     (user_folder / "images.yaml").write_text(re.sub(r"size: \d+", "size: 8", folder_config), encoding="utf-8")
     for command, *args in command_lines("bring_your_data.md"):
-        briefly = [*BRIEFLY, *["--trainer.callbacks+=GenotypeFile"] * ("search" in args[1])] if command == "fit" else []
+        searched = ["--trainer.callbacks+=GenotypeFile", "--model.warmup_epochs=0"] if "search" in args[1] else []
+        briefly = [*BRIEFLY, *searched] if command == "fit" else []
         assert main([command, *args, *briefly, "--data.num_workers=0"]) == 0, capsys.readouterr().err
     assert "test/acc" in capsys.readouterr().out
     (predictions,) = user_folder.glob("lightning_logs/*/predictions.csv")

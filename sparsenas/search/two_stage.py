@@ -123,8 +123,18 @@ class TwoStageSearch(SearchModule):
         return [weights, arch], schedulers
 
     def on_train_start(self) -> None:
-        """Report the recovery the search starts from; a resumed search has reported its own before."""
+        """Report the recovery the search starts from; a resumed search has reported its own before.
+
+        Raises:
+            ConfigError: If the run ends before the search begins.
+        """
         super().on_train_start()
+        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        if self.warmup_epochs >= (self.trainer.max_epochs or 0) and not dry:
+            raise ConfigError(
+                f"warmup_epochs is {self.warmup_epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is left "
+                "for the search, which would end with the cell it began with"
+            )
         if self.batches == 0:
             self.note_recovery(None, self.architecture.code, self.architecture.certificate)
 

@@ -138,13 +138,15 @@ class TestSchedules:
         search = make_search(
             warmup_epochs=2, signal=FullGradient(every=2), recovery=SparseRecovery(every_n_steps=2), sampling=record
         )
-        before = search.architecture.b.clone()
-        fit(search, watch, listener, epochs=2)
-        assert not watch.arch
-        assert torch.equal(search.architecture.b, before)
-        assert [report.count for report in listener.reports] == [0]
-        assert not record.progress  # warm-up is uniform whatever the sampling
-        assert len({support for support, _ in watch.weights}) > 4
+        fit(search, watch, listener, epochs=3)
+        assert len(watch.arch) == 2
+        assert [(report.count, report.epoch) for report in listener.reports] == [(0, 0), (1, 2), (2, 2)]
+        assert len(record.progress) == 4  # warm-up is uniform whatever the sampling
+        assert len({support for support, _ in watch.weights[:8]}) > 4
+
+    def test_a_warm_up_as_long_as_the_run_is_refused(self, make_search, fit):
+        with pytest.raises(ConfigError, match=r"warmup_epochs is 2 and trainer\.max_epochs 2: no epoch is left"):
+            fit(make_search(warmup_epochs=2), epochs=2)
 
     def test_progress_runs_from_0_to_1_after_warm_up(self, make_search, fit):
         record = Record(RecoveredSampling())
