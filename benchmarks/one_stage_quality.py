@@ -91,13 +91,14 @@ def timed(options: list[str], folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     command = fit([*options, "--data.path", DATA_FILE], folder / "run")
     seconds = time.perf_counter() - start
-    val_acc = float(command.trainer.callback_metrics["val/acc"])
-    tested = command.trainer.test(command.model, command.datamodule, verbose=False)[0]
+    metrics = command.metrics
+    if "test/acc" not in metrics:  # a one-stage run has tested its network by itself
+        metrics |= command.trainer.test(command.model, command.datamodule, verbose=False)[0]
     size = describe(command.model.deployable(), command.datamodule.image_shape)
     return {
         "model": command.model,
-        "val_acc": val_acc,
-        "test_acc": tested["test/acc"],
+        "val_acc": float(metrics["val/acc"]),
+        "test_acc": float(metrics["test/acc"]),
         "parameters": size.parameters,
         "multiply_adds": size.multiply_adds,
         "seconds": seconds,

@@ -27,7 +27,7 @@ PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
 SNIPPETS = {
     ("bring_your_data.md", "python"): 1,
-    ("bring_your_data.md", "shell"): 1,
+    ("bring_your_data.md", "shell"): 2,
     ("bring_your_data.md", "yaml"): 2,
     ("bring_your_primitive.md", "python"): 2,
     ("bring_your_primitive.md", "yaml"): 1,
@@ -48,6 +48,11 @@ BRIEFLY = [
     "--model.channels=8",
     "--model.cells=3",
 ]
+#: The same for the modes of search.
+MODES = {
+    "search_one_stage": ["--trainer.max_epochs=2", "--model.search_epochs=1", "--trainer.callbacks.filename=last"],
+    "search_two_stage": ["--trainer.callbacks+=GenotypeFile", "--model.warmup_epochs=0"],
+}
 CLASSES = ("cat", "dog")
 
 
@@ -133,9 +138,10 @@ def test_printed_commands_search_train_test_and_predict(user_folder, capsys):
     folder_config, _ = code_blocks("bring_your_data.md", "yaml")
     (user_folder / "images.yaml").write_text(re.sub(r"size: \d+", "size: 8", folder_config), encoding="utf-8")
     for command, *args in command_lines("bring_your_data.md"):
-        searched = ["--trainer.callbacks+=GenotypeFile", "--model.warmup_epochs=0"] if "search" in args[1] else []
-        briefly = [*BRIEFLY, *searched] if command == "fit" else []
-        assert main([command, *args, *briefly, "--data.num_workers=0"]) == 0, capsys.readouterr().err
+        briefly = ["--data.num_workers=0"] if "--config" in args else []
+        if command == "fit":
+            briefly += [*BRIEFLY, *MODES.get(args[1].removesuffix("_digits"), [])]
+        assert main([command, *args, *briefly]) == 0, capsys.readouterr().err
     assert "test/acc" in capsys.readouterr().out
     (predictions,) = user_folder.glob("lightning_logs/*/predictions.csv")
     assert {line.split(",")[1] for line in predictions.read_text().splitlines()[1:]} <= set(CLASSES)

@@ -69,8 +69,7 @@ class HParamsSummary(pl.Callback):
             metrics |= {f"final/best_{name}": self._best, f"final/last_{name}": self._last}
         if isinstance(pl_module, SearchModule):
             metrics["final/parameters"] = float(count_parameters(pl_module.network.derive(pl_module.genotype)))
-            if pl_module.report is not None:
-                metrics["final/visited"] = float(pl_module.report.visited)
+            metrics["final/visited"] = float(len(pl_module.visited))
         else:
             metrics["final/parameters"] = float(count_parameters(pl_module))
         return metrics

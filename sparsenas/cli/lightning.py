@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -24,6 +23,7 @@ from sparsenas.cli.outcome import cost, summary, table
 from sparsenas.cli.resume import FROM_DATA, check_images, check_model, differences, read_settings
 from sparsenas.cli.shipped import resolve_configs
 from sparsenas.cli.terminal import calm_terminal
+from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.search import OneStageSearch
 
@@ -72,12 +72,16 @@ class CommandLine(LightningCLI):
     Args:
         args: Command and arguments.
         callbacks: Callbacks that every run has.
+
+    Attributes:
+        metrics: Last values of a fit by name, and those of the test that followed.
     """
 
     def __init__(self, args: Sequence[str], callbacks: Sequence[Callback]) -> None:
         self._settings: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
         self._predictions = PredictionWriter()
+        self.metrics: dict[str, Any] = {}
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -129,12 +133,15 @@ class CommandLine(LightningCLI):
 
     def after_fit(self) -> None:
         """End with what was found, where it is, and what to do next; a finished network is tested first."""
-        metrics: dict[str, Any] = dict(self.trainer.callback_metrics)
-        if isinstance(self.model, OneStageSearch) and self.model.finished:
-            with suppress(ConfigError):  # there are no test images, so there is nothing to report
-                metrics |= self.trainer.test(self.model, self.datamodule, verbose=False)[0]
-        if self.trainer.is_global_zero:
-            print(summary(self.trainer, self.model, self._command_config, metrics))
+        self.metrics = dict(self.trainer.callback_metrics)
+        finished = isinstance(self.model, OneStageSearch) and self.model.finished
+        try:
+            if finished and isinstance(self.datamodule, ImageData) and self.datamodule.has("test"):
+                for tested in self.trainer.test(self.model, self.datamodule, verbose=False):
+                    self.metrics |= tested
+        finally:
+            if self.trainer.is_global_zero:
+                print(summary(self.trainer, self.model, self._command_config, self.metrics))
 
     def after_test(self) -> None:
         """Beside the accuracy, say what the network costs."""

@@ -33,7 +33,8 @@ def summary(
     best = next(reversed(checkpoints(trainer)), None)
     if "val/acc" in metrics:
         rows.append(("last val/acc", f"{float(metrics['val/acc']):.4f}"))
-    for callback in trainer.checkpoint_callbacks:
+    # the result of a one-stage search are its last weights: accuracies of its two phases cannot be compared
+    for callback in () if isinstance(model, OneStageSearch) else trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             rows[:] = [(f"best {callback.monitor}", f"{float(callback.best_model_score):.4f}")]
             best = Path(callback.best_model_path)

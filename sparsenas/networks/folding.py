@@ -1,5 +1,7 @@
 """Folding architecture weights into batch-norm: a super-net at one support becomes a plain network."""
 
+from itertools import cycle
+
 import torch
 from torch import Tensor
 
@@ -53,7 +55,7 @@ def check_foldable(network: SuperNet) -> None:
         ConfigError: Naming the first candidate that cannot.
     """
     for block in network.space.blocks:
-        for candidate, operation in zip(block.candidates, network.operations(block), strict=False):
+        for candidate, operation in zip(cycle(block.candidates), network.operations(block), strict=False):
             _carrier(operation, candidate)
 
 

@@ -30,7 +30,7 @@ from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import SearchModule, one_stream
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
-from sparsenas.search.sampling import NearbySampling, Sampling, UniformSampling
+from sparsenas.search.sampling import NearbySampling, RecoveredSampling, Sampling, UniformSampling
 from sparsenas.search.settling import SettlingRule, StableSupport
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import ExactSolver, Recovery
@@ -64,16 +64,19 @@ class OneStageSearch(SearchModule):
         label_smoothing: Label smoothing of the training loss.
         recovery: Which solver, dictionary and constraints recover the code, and how often.
         sampling: Which support a batch of the search phase runs. Drawn candidates enter with equal weights, so that
-            batches compare them; ``RecoveredSampling`` is the official choice, which compares nothing.
+            batches compare them; ``RecoveredSampling`` is the official choice, which compares nothing. Draws do not
+            know the constraints of the recovery.
         signal: What moves ``b``. ``gradient``: that of the loss, through the weights of the support that ran. ``loss``:
-            the loss itself; candidates drawn for a batch that went worse than lately lose, :math:`b \leftarrow b -
-            \eta\, \frac{L - \bar L}{\sigma} A_S 1`, over uniform draws a regression of the loss on the candidates.
+            the loss itself. All candidates that ran, with equal weights, answer for how their batch went against the
+            batches before, :math:`b \leftarrow b - \eta\, \frac{L - \bar L}{\sigma} A_S 1`; over uniform draws this
+            regresses the loss on the candidates.
         settling: When a block settles.
         search_epochs: Longest search phase.
         train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
         warmup_epochs: Epochs of uniform draws without steps on ``b`` at the beginning of the search phase.
         reject_params: Discard a recovery whose network would have so many parameters or more, and keep the code before
-            it. The official code's substitute for a budget; ``recovery.max_params`` is one.
+            it; only accepted ones count for settling. The official code's substitute for a budget, which
+            ``recovery.max_params`` is.
         weight_optimizer: Makes the optimizer of the network weights; its learning rate is the peak of both phases.
         search_decay: Course of that learning rate over ``search_epochs``.
         train_decay: Course of it over the training phase.
@@ -88,9 +91,9 @@ class OneStageSearch(SearchModule):
 
     Source: Yang et al., ISTA-NAS (NeurIPS 2020), one-stage.
 
-    Differs: by default supports are also drawn, which lets the gradient compare candidates; codes are non-negative;
-        a block settles by its support and relative change. The official code keeps the last three quarters of the
-        rules as options (``search_one_stage_ista_nas_official``), never folds, and writes no checkpoint.
+    Differs: supports are also drawn, so that batches compare candidates; codes are non-negative; a block settles by its
+        support and the relative change of its code. The official rules are options, together in
+        ``search_one_stage_ista_nas_official``; the official code neither folds nor writes a checkpoint.
     """
 
     calm: Tensor
@@ -127,12 +130,19 @@ class OneStageSearch(SearchModule):
                 f"auxiliary_weight={auxiliary_weight}, gradient_clip={gradient_clip}, seed={seed}, "
                 f"label_smoothing={label_smoothing}; the first three are at least 0, the last lies in [0, 1)"
             )
+        if signal == "loss" and isinstance(sampling, RecoveredSampling):
+            raise ConfigError(
+                "signal is loss, which compares drawn candidates, but RecoveredSampling draws none; use NearbySampling "
+                "or UniformSampling, or the signal gradient"
+            )
         phases = Phases(search_epochs, train_epochs, warmup_epochs, search_decay, train_decay, arch_decay, drop_path)
         network = SuperNet(space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
         super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         check_foldable(network)
+        if set(space.cell_types) - set(network.cell_types):
+            raise ConfigError(f"cells is {cells}: such a network has no cell of some type to search; use at least 3")
         #: Gamma and beta of every block's operations.
         self._affine = [
             [parameter for norm in _norms(network.operations(block)) for parameter in norm.parameters()]
@@ -151,6 +161,8 @@ class OneStageSearch(SearchModule):
         self.gradient_clip = gradient_clip
         self.settled_epochs: list[int | None] = [None] * len(space.blocks)
         self.search_end: int | None = None
+        self.trained_epochs = self.rejected = 0
+        self._fixed_weights: Tensor | None = None
 
     @property
     def searching(self) -> bool:
@@ -160,7 +172,7 @@ class OneStageSearch(SearchModule):
     @property
     def finished(self) -> bool:
         """Whether the last epoch of the training phase is over."""
-        return self.search_end is not None and self.current_epoch >= self.search_end + self._train_length()
+        return self.search_end is not None and self.trained_epochs >= self._train_length()
 
     @property
     def drop_path_now(self) -> float:
@@ -179,9 +191,10 @@ class OneStageSearch(SearchModule):
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far.
 
-        While other supports train too, running statistics are nobody's; batch statistics are used then.
+        While other supports train too, running statistics are nobody's; batch statistics are used then, and until an
+        epoch of the training phase has gathered others.
         """
-        with batch_statistics(self.network) if self.searching else nullcontext():
+        with nullcontext() if self.trained_epochs else batch_statistics(self.network):
             logits: Tensor = self.network(images, self.support, self.architecture.weights())
         return logits
 
@@ -191,11 +204,12 @@ class OneStageSearch(SearchModule):
         In evaluation mode its logits are those of :meth:`forward` up to rounding.
 
         Raises:
-            CheckpointError: If the search phase is not over: half of its weights belong to other architectures.
+            CheckpointError: If no epoch of the training phase is over: weights and running statistics belong to many
+                architectures then.
         """
-        if self.searching:
+        if not self.trained_epochs:
             raise CheckpointError(
-                f"the search phase is not over (settled: {self._count_settled()}); let the run go on until its end"
+                f"no epoch of the training phase is over (settled: {self._count_settled()}); let the run go on"
             )
         return fold(self.network, self.support, self.architecture.weights()).eval()
 
@@ -219,6 +233,8 @@ class OneStageSearch(SearchModule):
             self.phases.check(self._epochs)
         if self.batches == 0:
             self.note_recovery(None, self.architecture.code, self.architecture.certificate)
+        if self.finished:  # resumed once more; nothing is left to do
+            self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         """Seed this epoch's draws."""
@@ -245,32 +261,35 @@ class OneStageSearch(SearchModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
-        if self._moves_architecture and self.recovery.every_n_steps is None:
-            self._recover()
-        if self.searching and (
-            all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.phases.search_epochs
-        ):
-            self._end_search()
-        settled = float(sum(self.architecture.settled_blocks))
-        self.log_dict({"search/settled": settled, "search/phase": 1.0 if self.searching else 2.0})
+        self.log("search/phase", 1.0 if self.searching else 2.0)
+        if not self.searching:
+            self.trained_epochs += 1
+        elif self.current_epoch >= self.phases.warmup_epochs:
+            if self.recovery.every_n_steps is None:
+                self._recover()
+            if all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.phases.search_epochs:
+                self._end_search()
+        self.log("search/settled", float(sum(epoch is not None for epoch in self.settled_epochs)))
         weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
         weights.step()
         if self.current_epoch >= self.phases.warmup_epochs:  # torch warns of a schedule whose optimizer has not stepped
             arch.step()
-        # counted here, as the trainer has not counted this epoch yet
-        if self.search_end is not None and self.current_epoch + 1 >= self.search_end + self._train_length():
+        if self.finished:
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The phase goes beside the counters."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["search"] |= {"settled_epochs": self.settled_epochs, "search_end": self.search_end}
+        for name in ("settled_epochs", "search_end", "trained_epochs", "rejected"):
+            checkpoint["search"][name] = getattr(self, name)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["search"]
         self.settled_epochs, self.search_end = list(state["settled_epochs"]), state["search_end"]
+        self.trained_epochs, self.rejected = state["trained_epochs"], state["rejected"]
+        self._fixed_weights = None
 
     def progress(self) -> dict[str, str | int | float]:
         """See :meth:`SearchModule.progress`; the training phase has no news of the search."""
@@ -292,22 +311,21 @@ class OneStageSearch(SearchModule):
 
     def _weights_for(self, support: Support) -> Tensor:
         """Architecture weights of a support, shape ``(B, s)``; in the search phase with a path to ``b``."""
-        weights = self.architecture.weights()
         if not self.searching:
-            return weights.detach()
-        weights = torch.where(self._drawn(support)[:, None], self.architecture.probe(support), weights)
-        return weights if self.signal == "gradient" else weights.detach()
-
-    def _drawn(self, support: Support) -> Tensor:
-        """Which blocks have other candidates than the recovered ones, shape ``(B,)``, bool."""
-        drawn = [old != new for old, new in zip(self.support, support, strict=True)]
-        return torch.tensor(drawn, device=self.device)
+            if self._fixed_weights is None:
+                self._fixed_weights = self.architecture.weights().detach()
+            return self._fixed_weights
+        probe, weights = self.architecture.probe(support), self.architecture.weights()
+        if self.signal == "loss":
+            return torch.where(self.architecture.settled[:, None], weights, probe).detach()
+        drawn = [[old != new] for old, new in zip(self.support, support, strict=True)]
+        return torch.where(torch.tensor(drawn, device=self.device), probe, weights)
 
     def _credit(self, loss: Tensor, support: Support) -> Tensor:
-        """Zero, whose gradient by ``b`` makes the drawn candidates answer for the loss of their batch."""
-        advantage = self.advantage(self.trainer.strategy.reduce(loss, reduce_op="mean"))
-        drawn = self.architecture.probe(support)[self._drawn(support)]
-        nothing: Tensor = advantage * (drawn - drawn.detach()).sum()
+        """Zero, whose gradient by ``b`` makes the candidates that ran answer for the loss of their batch."""
+        advantage = self.advantage(self.trainer.strategy.reduce(loss.clone(), reduce_op="mean"))
+        ran = self.architecture.probe(support) * ~self.architecture.settled[:, None]
+        nothing: Tensor = advantage * (ran - ran.detach()).sum()
         return nothing
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -337,6 +355,7 @@ class OneStageSearch(SearchModule):
         """Recover; then judge, so that a discarded recovery settles nothing."""
         before, after, old = self.architecture.recovery, self.architecture.solve(), self.support
         if self.reject_params is not None and self._size(after) >= self.reject_params:
+            self.rejected += 1
             return
         self.architecture.accept(after)
         self.calm = torch.where(self.settling.calm(before, after).to(self.calm.device), self.calm + 1, 0)
@@ -359,12 +378,18 @@ class OneStageSearch(SearchModule):
 
     def _end_search(self) -> None:
         """Freeze what has not settled, and begin the training phase with the next epoch."""
+        epoch = self.current_epoch + 1
+        if not all(self.architecture.settled_blocks) and self.recovery.every_n_steps is not None:
+            self._recover()  # the last steps on b have not been looked at
         left = ~self.architecture.settled
         if left.any():
-            self.print(f"epoch {self.current_epoch + 1}: search_epochs reached, frozen as is: {self._names(left)}")
+            self.print(f"epoch {epoch}: search_epochs reached, frozen as is: {self._names(left)}")
             self.architecture.settle(left)
-        self.search_end = self.current_epoch + 1
-        self.print(f"epoch {self.search_end}: architecture fixed; {self._train_length()} epochs of training follow")
+        if self.rejected:
+            self.print(f"epoch {epoch}: {self.rejected} recoveries had been discarded for their size")
+        self.search_end = epoch
+        follow = self._train_length() if self._epochs > epoch else 0
+        self.print(f"epoch {epoch}: architecture fixed; {follow} epochs of training follow")
 
     @property
     def _epochs(self) -> int:

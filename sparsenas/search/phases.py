@@ -41,6 +41,12 @@ class Phases:
                 f"train_epochs={self.train_epochs}; need 0 <= warmup_epochs < search_epochs, and train_epochs at least "
                 "1, or null for all that remain"
             )
+        stretches = [("search_decay", self.search_decay, self.search_epochs)]
+        stretches += [("arch_decay", self.arch_decay, self.search_epochs - self.warmup_epochs)]
+        stretches += [("train_decay", self.train_decay, self.train_epochs)] if self.train_epochs else []
+        for name, decay, epochs in stretches:
+            if decay.warmup_epochs >= epochs:
+                raise ConfigError(f"{name}.warmup_epochs is {decay.warmup_epochs}, but its phase has {epochs} epochs")
         if not 0.0 <= self.drop_path < 1.0:
             raise ConfigError(f"drop_path is {self.drop_path}; a probability below 1 is needed")
 

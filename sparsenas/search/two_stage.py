@@ -132,8 +132,8 @@ class TwoStageSearch(SearchModule):
         dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
         if self.warmup_epochs >= (self.trainer.max_epochs or 0) and not dry:
             raise ConfigError(
-                f"warmup_epochs is {self.warmup_epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is left "
-                "for the search, which would end with the cell it began with"
+                f"warmup_epochs is {self.warmup_epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is "
+                "left for the search, which would end with the cell it began with"
             )
         if self.batches == 0:
             self.note_recovery(None, self.architecture.code, self.architecture.certificate)

@@ -68,6 +68,7 @@ class PretendedSearch(SearchModule):
         self._support = SPACE.sample_support(np.random.default_rng(self.recoveries))
 
     def pretend(self, churn):
+        self.visited = set(range(self.recoveries + 1))
         ones = torch.ones(len(SPACE.blocks), dtype=torch.float64)
         self.tell_listeners(
             RecoveryReport(
