@@ -31,9 +31,9 @@ from sparsenas.search.base import SearchModule, one_stream
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, RecoveredSampling, Sampling, UniformSampling
-from sparsenas.search.settling import SettlingRule, StableSupport
+from sparsenas.search.settling import Settler, SettlingRule, StableSupport
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
-from sparsenas.sparse_coding import ExactSolver, Recovery
+from sparsenas.sparse_coding import ExactSolver
 
 #: Every operation learns gamma and beta, keeps statistics, and ends in a batch-norm that can take up its weight.
 NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
@@ -96,8 +96,6 @@ class OneStageSearch(SearchModule):
         ``search_one_stage_ista_nas_official``; the official code neither folds nor writes a checkpoint.
     """
 
-    calm: Tensor
-
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -148,26 +146,29 @@ class OneStageSearch(SearchModule):
             [parameter for norm in _norms(network.operations(block)) for parameter in norm.parameters()]
             for block in space.blocks
         ]
-        self.costs = candidate_costs(network) if recovery.needs_costs or reject_params is not None else None
+        costs = candidate_costs(network) if recovery.needs_costs or reject_params is not None else None
         generator = torch.Generator().manual_seed(seed)
-        self.architecture = CompressedArchitecture(space, recovery, generator, self.costs)
-        self.register_buffer("calm", torch.zeros(len(space.blocks), dtype=torch.int64))
-        self.recovery, self.sampling, self.signal, self.settling = recovery, sampling, signal, settling
+        self.architecture = CompressedArchitecture(space, recovery, generator, costs)
+        self.settler = Settler(settling, len(space.blocks), reject_params, costs)
+        self.recovery, self.sampling, self.signal = recovery, sampling, signal
         self.advantage = LossAdvantage()
         self.phases = phases
         self.auxiliary_weight, self.label_smoothing = auxiliary_weight, label_smoothing
-        self.reject_params = reject_params
         self.weight_optimizer, self.arch_optimizer = weight_optimizer, arch_optimizer
         self.gradient_clip = gradient_clip
-        self.settled_epochs: list[int | None] = [None] * len(space.blocks)
         self.search_end: int | None = None
-        self.trained_epochs = self.rejected = 0
+        self.trained_epochs = 0
         self._fixed_weights: Tensor | None = None
 
     @property
     def searching(self) -> bool:
         """Whether the run is in its search phase."""
         return self.search_end is None
+
+    @property
+    def settled_epochs(self) -> list[int | None]:
+        """Epoch, counted from 0, in which each block settled; ``None`` for those that did not by themselves."""
+        return [None if epoch < 0 else epoch for epoch in self.settler.epoch.tolist()]
 
     @property
     def finished(self) -> bool:
@@ -280,15 +281,13 @@ class OneStageSearch(SearchModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The phase goes beside the counters."""
         super().on_save_checkpoint(checkpoint)
-        for name in ("settled_epochs", "search_end", "trained_epochs", "rejected"):
-            checkpoint["search"][name] = getattr(self, name)
+        checkpoint["search"] |= {"search_end": self.search_end, "trained_epochs": self.trained_epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["search"]
-        self.settled_epochs, self.search_end = list(state["settled_epochs"]), state["search_end"]
-        self.trained_epochs, self.rejected = state["trained_epochs"], state["rejected"]
+        self.search_end, self.trained_epochs = state["search_end"], state["trained_epochs"]
         self._fixed_weights = None
 
     def progress(self) -> dict[str, str | int | float]:
@@ -352,41 +351,25 @@ class OneStageSearch(SearchModule):
                 self._recover()
 
     def _recover(self) -> None:
-        """Recover; then judge, so that a discarded recovery settles nothing."""
-        before, after, old = self.architecture.recovery, self.architecture.solve(), self.support
-        if self.reject_params is not None and self._size(after) >= self.reject_params:
-            self.rejected += 1
+        old = self.support
+        settled = self.settler.recover(self.architecture, self.current_epoch)
+        if settled is None:
             return
-        self.architecture.accept(after)
-        self.calm = torch.where(self.settling.calm(before, after).to(self.calm.device), self.calm + 1, 0)
-        new = (self.calm >= self.settling.patience) & ~self.architecture.settled
-        if new.any():
-            self._settle(new)
+        if settled:
+            self.print(f"epoch {self.current_epoch + 1}: settled: {self._names(settled)} ({self._count_settled()})")
         self.note_recovery(old, self.architecture.code, self.architecture.certificate)
-
-    def _size(self, recovery: Recovery) -> int:
-        """Parameters of the network that a recovery stands for."""
-        assert self.costs is not None  # counted at construction
-        kept = zip(self.costs.parameters, recovery.indices, strict=True)
-        return self.costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
-
-    def _settle(self, blocks: Tensor) -> None:
-        self.architecture.settle(blocks)
-        for index in blocks.nonzero().flatten().tolist():
-            self.settled_epochs[index] = self.current_epoch
-        self.print(f"epoch {self.current_epoch + 1}: settled: {self._names(blocks)} ({self._count_settled()})")
 
     def _end_search(self) -> None:
         """Freeze what has not settled, and begin the training phase with the next epoch."""
         epoch = self.current_epoch + 1
         if not all(self.architecture.settled_blocks) and self.recovery.every_n_steps is not None:
             self._recover()  # the last steps on b have not been looked at
-        left = ~self.architecture.settled
-        if left.any():
+        left = [index for index, settled in enumerate(self.architecture.settled_blocks) if not settled]
+        if left:
             self.print(f"epoch {epoch}: search_epochs reached, frozen as is: {self._names(left)}")
-            self.architecture.settle(left)
-        if self.rejected:
-            self.print(f"epoch {epoch}: {self.rejected} recoveries had been discarded for their size")
+            self.architecture.settle(~self.architecture.settled)
+        if rejected := int(self.settler.rejected):
+            self.print(f"epoch {epoch}: {rejected} recoveries had been discarded for their size")
         self.search_end = epoch
         follow = self._train_length() if self._epochs > epoch else 0
         self.print(f"epoch {epoch}: architecture fixed; {follow} epochs of training follow")
@@ -401,8 +384,8 @@ class OneStageSearch(SearchModule):
         assert self.search_end is not None  # asked for in that phase only
         return self.phases.train_length(self.search_end, self._epochs)
 
-    def _names(self, blocks: Tensor) -> str:
-        return "; ".join(str(self.space.blocks[index]) for index in blocks.nonzero().flatten().tolist())
+    def _names(self, blocks: Iterable[int]) -> str:
+        return "; ".join(str(self.space.blocks[index]) for index in blocks)
 
     def _count_settled(self) -> str:
         return f"{sum(self.architecture.settled_blocks)} of {len(self.space.blocks)}"

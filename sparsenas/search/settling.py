@@ -1,12 +1,14 @@
-"""Settling rules: when a node's support is final."""
+"""Settling: when a node's support is final."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sparsenas.complexity import CandidateCosts
 from sparsenas.errors import ConfigError
+from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.sparse_coding import Recovery
 
 
@@ -84,3 +86,68 @@ class AbsoluteChange(SettlingRule):
 def _check(patience: int, tolerance: float) -> None:
     if patience < 1 or not tolerance >= 0:
         raise ConfigError(f"settling: patience={patience}, tolerance={tolerance}; need patience >= 1, tolerance >= 0")
+
+
+class Settler(nn.Module):
+    """Recovers codes and declares blocks final; all it remembers are buffers, so a resume goes on.
+
+    Args:
+        rule: When a block settles.
+        blocks: Number of blocks ``B``.
+        reject_params: Discard recoveries whose network has so many parameters or more; ``None`` keeps all.
+        costs: Parameters of the candidates; needed with ``reject_params``.
+
+    Attributes:
+        calm: Calm recoveries in a row, discarded ones not counted, shape ``(B,)``.
+        epoch: Epoch in which a block settled, counted from 0; -1 for those that have not, shape ``(B,)``.
+        rejected: Discarded recoveries, 0-d.
+    """
+
+    calm: Tensor
+    epoch: Tensor
+    rejected: Tensor
+
+    def __init__(
+        self,
+        rule: SettlingRule,
+        blocks: int,
+        reject_params: float | None = None,
+        costs: CandidateCosts | None = None,
+    ) -> None:
+        super().__init__()
+        self.rule, self.reject_params, self._costs = rule, reject_params, costs
+        self.register_buffer("calm", torch.zeros(blocks, dtype=torch.int64))
+        self.register_buffer("epoch", torch.full((blocks,), -1, dtype=torch.int64))
+        self.register_buffer("rejected", torch.zeros((), dtype=torch.int64))
+
+    def recover(self, architecture: CompressedArchitecture, epoch: int) -> list[int] | None:
+        """Recover, then judge: a discarded recovery settles nothing.
+
+        Args:
+            architecture: Gets the recovered code, and blocks that settle.
+            epoch: The present one.
+
+        Returns:
+            Blocks that settled with this recovery; ``None`` if it was discarded.
+        """
+        before, after = architecture.recovery, architecture.solve()
+        if self.reject_params is not None and self._parameters_of(after) >= self.reject_params:
+            self.rejected += 1
+            return None
+        architecture.accept(after)
+        self.calm = torch.where(self.rule.calm(before, after).to(self.calm.device), self.calm + 1, 0)
+        new = (self.calm >= self.rule.patience) & ~architecture.settled
+        settled: list[int] = new.nonzero().flatten().tolist()
+        if settled:
+            architecture.settle(new)
+            self.epoch = torch.where(new, epoch, self.epoch)
+        return settled
+
+    def _parameters_of(self, recovery: Recovery) -> int:
+        """Parameters of the network that a recovery stands for."""
+        if self._costs is None:
+            raise ConfigError(
+                "reject_params needs the parameters of the candidates: pass costs=candidate_costs(network)"
+            )
+        kept = zip(self._costs.parameters, recovery.indices, strict=True)
+        return self._costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
