@@ -1,4 +1,4 @@
-"""Two processes search as one."""
+"""Two processes search as one; the modes are two-stage, and one-stage by its signals."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ import torch
 
 from sparsenas.data import Digits
 from sparsenas.networks import NormOptions
-from sparsenas.search import FullGradient, RecoveryListener, SparseRecovery, TwoStageSearch
+from sparsenas.search import FullGradient, OneStageSearch, RecoveryListener, SparseRecovery, TwoStageSearch
 from sparsenas.spaces import DartsSpace
 
 
@@ -34,25 +34,32 @@ class Leave(RecoveryListener):
 
 
 pl.seed_everything(0)
-search = TwoStageSearch(
-    (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", warmup_epochs=1,
-    norms=NormOptions(affine=True, track=False, append="pools_and_skips"),
-    signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
-    arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
-)
+if sys.argv[2] == "two_stage":
+    search = TwoStageSearch(
+        (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", warmup_epochs=1,
+        norms=NormOptions(affine=True, track=False, append="pools_and_skips"),
+        signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
+        arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+    )
+else:
+    search = OneStageSearch(
+        (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", drop_path=0.2, search_epochs=2,
+        signal=sys.argv[2], recovery=SparseRecovery(every_n_steps=1, unit_weights=True),
+        arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+    )
 trainer = pl.Trainer(
     accelerator="cpu", devices=2, strategy=sys.argv[1], max_epochs=3, limit_train_batches=4, limit_val_batches=1,
     logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Leave()],
 )
-trainer.fit(search, Digits(batch_size=16, arch_fraction=0.4))
+trainer.fit(search, Digits(batch_size=16, arch_fraction=0.4 if sys.argv[2] == "two_stage" else 0.0))
 """
 
 
-def run(folder: Path, strategy: str) -> subprocess.CompletedProcess:
+def run(folder: Path, strategy: str, mode: str = "two_stage") -> subprocess.CompletedProcess:
     (folder / "program.py").write_text(PROGRAM)
     source = str(Path(__file__).resolve().parents[2])
     return subprocess.run(
-        [sys.executable, "program.py", strategy],
+        [sys.executable, "program.py", strategy, mode],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -63,8 +70,9 @@ def run(folder: Path, strategy: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_ranks_agree(tmp_path):
-    process = run(tmp_path, "ddp_find_unused_parameters_true")
+@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss"])
+def test_ranks_agree(tmp_path, mode):
+    process = run(tmp_path, "ddp_find_unused_parameters_true", mode)
     assert process.returncode == 0, process.stderr[-2000:]
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first["supports"] == second["supports"]

@@ -127,6 +127,25 @@ class TestByCommandLine:
         assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
 
     @pytest.mark.slow
+    def test_resume_in_both_phases_of_one_stage(self, tmp_path, assert_same_run):
+        """Under a budget, from the middle of the search and across the switch."""
+        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "quickstart"))
+        common += shlex.split(
+            "--model.recovery.every_n_steps 1 --model.recovery.max_params 12000 --model.search_epochs 2"
+        )
+        common += shlex.split("--model.settling.init_args.patience 2 --model.settling.init_args.tolerance 0.5")
+        (tmp_path / "keep.yaml").write_text(KEEP_ALL)
+        common += ["--config", "keep.yaml", "--trainer.max_epochs", "4"]
+        assert main(common) == 0
+        whole = tmp_path / "lightning_logs" / "version_0"
+        for epoch in range(3):
+            kept = str(next(whole.rglob(f"epoch={epoch}.ckpt")))
+            assert main([*common, "--seed_everything", "11", "--ckpt_path", kept]) == 0
+            rest = tmp_path / "lightning_logs" / f"version_{epoch + 1}"
+            assert_same_run(next(whole.rglob("last.ckpt")), next(rest.rglob("last.ckpt")))
+            assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
+
+    @pytest.mark.slow
     def test_two_epochs_and_then_four(self, tmp_path, assert_same_run):
         """As a user does it: a short run, then a longer one from its last checkpoint."""
         common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]
