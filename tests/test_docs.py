@@ -171,7 +171,7 @@ def test_archive_and_exchanged_parts_are_searched(user_folder, capsys):
     (parts_config,) = code_blocks("method.md", "yaml")
     (user_folder / "images.yaml").write_text(archive_config, encoding="utf-8")
     (user_folder / "parts.yaml").write_text(parts_config, encoding="utf-8")
-    search_command, *_ = command_lines("bring_your_data.md")
+    search_command = next(line for line in command_lines("bring_your_data.md") if "search_two_stage_digits" in line)
     args = [*search_command, "--config", "parts.yaml", *BRIEFLY[-3:], "--trainer.fast_dev_run=true"]
     assert main(args) == 0, capsys.readouterr().err
 

@@ -310,7 +310,7 @@ def test_a_one_stage_search_is_exported_when_it_is_over(tmp_path, run_error, cap
     assert read_manifest(tmp_path / "new").accuracy["test"].images > 300
     capsys.readouterr()
     message = run_error("export", folder / "epoch=0.ckpt", "--to", "early", *QUICK)
-    assert message.startswith(f"{folder}/epoch=0.ckpt: the search phase is not over")
+    assert message.startswith(f"{folder}/epoch=0.ckpt: no epoch of the training phase is over")
 
 
 class _RunsCode:
