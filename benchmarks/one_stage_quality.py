@@ -4,8 +4,8 @@
 
 One-stage runs (``configs/search_one_stage_cifar10_16px.yaml``) spend part of their epochs on the search; random cells
 spend all of them on training, in a network of the same size with the same recipe and the same number of epochs. A step
-of the search costs what a step of training costs; the seconds are in the table. Last weights, tested once; nothing is
-chosen on test data. A stopped study goes on where it was when it is started again with the same ``--out``.
+of the search costs what a step of training costs; the seconds are in the table. Last weights, tested once; the script
+chooses nothing on test data. A stopped study goes on where it was when it is started again with the same ``--out``.
 """
 
 import argparse

@@ -199,7 +199,7 @@ class SearchModule(pl.LightningModule):
     def tell_listeners(self, report: RecoveryReport) -> None:
         """Hand a report to every :class:`RecoveryListener` of the trainer."""
         self.report = report
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set there, not declared
             if isinstance(callback, RecoveryListener):
                 callback.on_recovery(self.trainer, self, report)
 

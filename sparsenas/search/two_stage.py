@@ -176,7 +176,7 @@ class TwoStageSearch(SearchModule):
 
     def _weights_step(self, batch: ImageBatch, support: Support) -> None:
         images, labels = batch
-        optimizer = self.optimizers()[0]  # type: ignore[index]
+        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
         optimizer.zero_grad()
         logits = self.network(images, support, self._weights_for(support))
         loss = functional.cross_entropy(logits, labels)
