@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -73,6 +75,9 @@ class OneStageSearch(SearchModule):
         settling: When a block settles.
         search_epochs: Longest search phase.
         train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
+        warm_start: Whether the training phase goes on from the weights of the search phase. If not, it begins with new
+            random weights, running statistics and optimizer state: weights that served many architectures are no
+            good start, and a short run cannot make up for them.
         warmup_epochs: Epochs of uniform draws without steps on ``b`` at the beginning of the search phase.
         reject_params: Discard a recovery whose network would have so many parameters or more, and keep the code before
             it; only accepted ones count for settling. The official code's substitute for a budget, which
@@ -113,6 +118,7 @@ class OneStageSearch(SearchModule):
         settling: SettlingRule = StableSupport(),  # noqa: B008 - frozen
         search_epochs: int = 120,
         train_epochs: int | None = None,
+        warm_start: bool = True,
         warmup_epochs: int = 0,
         reject_params: float | None = None,
         weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.025, momentum=0.9, weight_decay=3e-4),
@@ -134,7 +140,8 @@ class OneStageSearch(SearchModule):
                 "or UniformSampling, or the signal gradient"
             )
         phases = Phases(search_epochs, train_epochs, warmup_epochs, search_decay, train_decay, arch_decay, drop_path)
-        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
+        build = partial(SuperNet, space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
+        network = build()
         super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
@@ -152,7 +159,8 @@ class OneStageSearch(SearchModule):
         self.settler = Settler(settling, len(space.blocks), reject_params, costs)
         self.recovery, self.sampling, self.signal = recovery, sampling, signal
         self.advantage = LossAdvantage()
-        self.phases = phases
+        self.phases, self.warm_start = phases, warm_start
+        self._build = build
         self.auxiliary_weight, self.label_smoothing = auxiliary_weight, label_smoothing
         self.weight_optimizer, self.arch_optimizer = weight_optimizer, arch_optimizer
         self.gradient_clip = gradient_clip
@@ -238,8 +246,10 @@ class OneStageSearch(SearchModule):
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Seed this epoch's draws."""
+        """Seed this epoch's draws; let the training phase begin."""
         super().on_train_epoch_start()
+        if self.current_epoch == self.search_end and not self.warm_start:
+            self._restart()
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
@@ -373,6 +383,14 @@ class OneStageSearch(SearchModule):
         self.search_end = epoch
         follow = self._train_length() if self._epochs > epoch else 0
         self.print(f"epoch {epoch}: architecture fixed; {follow} epochs of training follow")
+
+    def _restart(self) -> None:
+        """Give the network the weights of a new one; they depend on the seed only, so a resumed run repeats them."""
+        with isolate_rng():
+            torch.manual_seed(self.seed + 1)  # apart from the first ones, if those came from the same seed
+            self.network.load_state_dict(self._build().state_dict())
+        self.trainer.optimizers[0].state.clear()
+        self.print(f"epoch {self.current_epoch + 1}: training starts from new weights")
 
     @property
     def _epochs(self) -> int:

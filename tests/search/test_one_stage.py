@@ -226,6 +226,40 @@ class TestPhases:
             fit_briefly(make(), Digits(batch_size=32, arch_fraction=0.4))
 
 
+class TestColdStart:
+    """The training phase from new weights."""
+
+    @pytest.fixture
+    def starts(self):
+        class Starts(pl.Callback):
+            """What the first training batch finds."""
+
+            found = None
+
+            def on_train_batch_start(self, trainer, search, *args):
+                if not search.searching and self.found is None:
+                    self.found = copy.deepcopy(search.network.state_dict()), len(trainer.optimizers[0].state)
+
+        return Starts()
+
+    def test_nothing_of_the_search_phase_is_left(self, make, fit, starts):
+        search = make(warm_start=False, settling=Never(), search_epochs=2)
+        fit(search, starts, epochs=3)
+        state, momenta = starts.found
+        new = make(init=1).network.state_dict()  # init is seed + 1
+        assert changed(state, new) == set()
+        assert momenta == 0
+        assert changed(new, search.network.state_dict())  # it trains
+
+    def test_architecture_is_that_of_a_warm_start(self, make, fit):
+        cold, warm = (make(warm_start=warm, settling=Never()) for warm in (False, True))
+        for search in (cold, warm):
+            fit(search, epochs=2)
+        assert torch.equal(cold.architecture.b, warm.architecture.b)
+        assert cold.genotype == warm.genotype
+        assert changed(cold.network.state_dict(), warm.network.state_dict())
+
+
 class TestWhatTrains:
     def test_gamma_and_beta_of_settled_blocks_only(self, make, fit):
         watch = Watch()
@@ -361,6 +395,7 @@ class TestResult:
 RUNS = {
     "settles": {"settling": StableSupport(patience=2, tolerance=0.5), "signal": "loss"},
     "capped": {"settling": Never(), "recovery": SparseRecovery(every_n_steps=None)},
+    "cold": {"settling": At(0, 1, 2, 3), "warm_start": False},
 }
 
 
