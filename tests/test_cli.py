@@ -242,6 +242,19 @@ def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
+def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
+    run = ["fit", "--model.channels", "4", *TINY]
+    assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
+    following = capsys.readouterr().out.splitlines()[-1]
+    assert following.endswith(" --trainer.max_time null")
+    command = shlex.split(following.partition("python -m sparsenas ")[2])
+    epoch = torch.load(command[command.index("--ckpt_path") + 1], weights_only=True)["epoch"] + 1
+    assert main([*command, "--trainer.max_epochs", str(epoch + 2)]) == 0
+    assert f"epoch {epoch + 2}/{epoch + 2}" in capsys.readouterr().out
+
+
 def test_data_decide_shape_and_classes_also_in_the_checkpoint(trained):
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert tuple(checkpoint["hyper_parameters"]["image_shape"]) == (1, 8, 8)

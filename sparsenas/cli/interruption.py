@@ -5,7 +5,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from sparsenas.cli.outcome import checkpoints, command
+from sparsenas.cli.outcome import checkpoints, resumption
 
 
 class Interruption(pl.Callback):
@@ -36,8 +36,4 @@ def how_to_go_on(trainer: pl.Trainer) -> str:
     last = next(reversed(checkpoints(trainer)), trainer.ckpt_path)
     if last is None:
         return "sparsenas: interrupted; no checkpoint had been written yet (one is written at the end of every epoch)"
-    config = Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml"
-    return (
-        f"sparsenas: interrupted; the last checkpoint is {last}\n"
-        f"go on with: {command('fit', '--config', config, '--ckpt_path', last)}"
-    )
+    return f"sparsenas: interrupted; the last checkpoint is {last}\ngo on with: {resumption(trainer, Path(last))}"

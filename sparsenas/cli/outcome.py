@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.cli.shipped import shipped_configs
@@ -50,17 +50,20 @@ def summary(
         rows.append(("checkpoint", best))
     if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
         rows.append(("figures", command_line("tensorboard", "--logdir", folder.parent)))
-    return table([*rows, *(("next", line) for line in _next(model, folder, best, config))])
+    return table([*rows, *(("next", line) for line in _next(trainer, model, best, config))])
 
 
-def _next(model: pl.LightningModule, folder: Path, checkpoint: Path | None, config: Mapping[str, Any]) -> Iterator[str]:
+def _next(
+    trainer: pl.Trainer, model: pl.LightningModule, checkpoint: Path | None, config: Mapping[str, Any]
+) -> Iterator[str]:
     """Commands that follow a fit."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
     genotype, written = folder / "genotype.json", folder / "config.yaml"
     if isinstance(model, OneStageSearch) and checkpoint is not None:
         if model.finished:
             yield command("export", checkpoint, "--to", folder / "export")
         else:
-            yield command("fit", "--config", written, "--ckpt_path", checkpoint)
+            yield resumption(trainer, checkpoint)
     elif isinstance(model, SearchModule) and genotype.is_file():
         yield command("fit", *_training_of(genotype, config))
     elif isinstance(model, StandAloneTraining) and checkpoint is not None:
@@ -111,6 +114,15 @@ def checkpoints(trainer: pl.Trainer) -> list[Path]:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
             files |= {path for path in paths if path.is_file() and path.parent == Path(callback.dirpath)}
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:
+    """Command that goes on with a run."""
+    config = Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml"
+    # a timer that has run out is restored as such, and would end the run at once
+    timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    out = [left for left in timers if left is not None and left <= 0]
+    return command("fit", "--config", config, "--ckpt_path", checkpoint, *(["--trainer.max_time", "null"] if out else []))
 
 
 def command(*words: object) -> str:

@@ -84,6 +84,7 @@ class SearchModule(pl.LightningModule):
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
         self.report: RecoveryReport | None = None
+        self._planned_epochs: int | None = None
         self.train_loss, self.train_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
         self.eval_loss, self.eval_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
 
@@ -127,6 +128,11 @@ class SearchModule(pl.LightningModule):
                 "trainer.strategy expects every parameter in every step, but a search runs the supported operations "
                 "only; use ddp_find_unused_parameters_true"
             )
+        if self._planned_epochs not in (None, self.trainer.max_epochs):
+            self.print(
+                f"the checkpoint is of a run of {self._planned_epochs} epochs, this one has {self.trainer.max_epochs}: "
+                "schedules that go by the length of the run follow the new one from here on"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
@@ -138,6 +144,7 @@ class SearchModule(pl.LightningModule):
             "batches": self.batches,
             "recoveries": self.recoveries,
             "visited": sorted(self.visited),
+            "epochs": self.trainer.max_epochs,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -151,6 +158,7 @@ class SearchModule(pl.LightningModule):
             raise CheckpointError(f"the checkpoint is not one of a search; give one that {type(self).__name__} wrote")
         self.batches, self.recoveries = state["batches"], state["recoveries"]
         self.visited = set(state["visited"])
+        self._planned_epochs = state["epochs"]
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Shared accuracy of the architecture found so far."""

@@ -240,10 +240,23 @@ class OneStageSearch(SearchModule):
         super().on_train_start()
         if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
             self.phases.check(self._epochs)
+            self._warn_of_patience()
         if self.batches == 0:
             self.note_recovery(None, self.architecture.code, self.architecture.certificate)
         if self.finished:  # resumed once more; nothing is left to do
             self.trainer.should_stop = True
+
+    def on_test_start(self) -> None:
+        """Say what accuracies of an unfinished search are worth."""
+        if not self.trained_epochs:
+            self.print(
+                "no epoch of the training phase is over: weights are shared by many architectures, and batch statistics "
+                "are used, so results depend on the batch"
+            )
+
+    def on_predict_start(self) -> None:
+        """See :meth:`on_test_start`."""
+        self.on_test_start()
 
     def on_train_epoch_start(self) -> None:
         """Seed this epoch's draws; let the training phase begin."""
@@ -359,6 +372,16 @@ class OneStageSearch(SearchModule):
             self.architecture.optimize(self.trainer.optimizers[1].step)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
                 self._recover()
+
+    def _warn_of_patience(self) -> None:
+        """A rule that cannot be met within the search phase would look like a search that does not settle."""
+        epochs, every = self.phases.search_epochs - self.phases.warmup_epochs, self.recovery.every_n_steps
+        recoveries = int(epochs if every is None else epochs * self.trainer.num_training_batches // every)
+        if self.searching and recoveries < self.settler.rule.patience:
+            self.print(
+                f"no node can settle by itself: settling.patience is {self.settler.rule.patience}, but {recoveries} "
+                "recoveries fit in search_epochs"
+            )
 
     def _recover(self) -> None:
         old = self.support

@@ -162,6 +162,22 @@ class TestPhases:
         expected = search.architecture.code.gather(1, search.architecture.indices)  # least squares of this very b
         torch.testing.assert_close(search.architecture.weights().double(), expected, atol=1e-5, rtol=1e-4)
 
+    @pytest.mark.parametrize(("patience", "every"), [(4, 1), (5, 1), (3, 3), (1, None), (2, None)])
+    def test_a_patience_that_cannot_be_met_is_said(self, make, fit, capsys, patience, every):
+        recovery = SparseRecovery(every_n_steps=every)
+        fit(make(settling=StableSupport(patience, 0.0), recovery=recovery), epochs=2, batches=4)
+        recoveries = 4 // every if every else 1
+        message = f"settling.patience is {patience}, but {recoveries} recoveries fit in search_epochs"
+        assert (message in capsys.readouterr().out) == (patience > recoveries)
+
+    def test_a_test_within_the_search_phase_says_what_it_is_worth(self, make, fit, capsys):
+        search = make()
+        trainer = fit(search, epochs=2)
+        trainer.test(search, Digits(batch_size=32, arch_fraction=0.0), verbose=False)
+        assert "batch statistics are used" not in capsys.readouterr().out
+        trainer.test(make(), Digits(batch_size=32, arch_fraction=0.0), verbose=False)
+        assert "no epoch of the training phase is over: weights are shared" in capsys.readouterr().out
+
     def test_rates_of_both_phases(self, make, fit):
         watch = Watch()
         search = make(

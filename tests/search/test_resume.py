@@ -146,14 +146,16 @@ class TestByCommandLine:
             assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
 
     @pytest.mark.slow
-    def test_two_epochs_and_then_four(self, tmp_path, assert_same_run):
+    def test_two_epochs_and_then_four(self, tmp_path, assert_same_run, capsys):
         """As a user does it: a short run, then a longer one from its last checkpoint."""
         common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]
         common += ["--model.warmup_epochs", "1", "--model.sampling", "UniformSampling"]
         assert main([*common, "--trainer.max_epochs", "4"]) == 0
         assert main([*common, "--trainer.max_epochs", "2"]) == 0
         last = next((tmp_path / "lightning_logs" / "version_1").rglob("last.ckpt"))
+        assert "the checkpoint is of a run" not in capsys.readouterr().out
         assert main([*common, "--trainer.max_epochs", "4", "--ckpt_path", str(last)]) == 0
+        assert "the checkpoint is of a run of 2 epochs, this one has 4" in capsys.readouterr().out
         runs = [next((tmp_path / "lightning_logs" / f"version_{i}").rglob("last.ckpt")) for i in (0, 2)]
         assert_same_run(*runs)
 
