@@ -121,8 +121,9 @@ def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:
     config = Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml"
     # a timer that has run out is restored as such, and would end the run at once
     timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
-    out = [left for left in timers if left is not None and left <= 0]
-    return command("fit", "--config", config, "--ckpt_path", checkpoint, *(["--trainer.max_time", "null"] if out else []))
+    run_out = any(left is not None and left <= 0 for left in timers)
+    clock = ["--trainer.max_time", "null"] if run_out else []
+    return command("fit", "--config", config, "--ckpt_path", checkpoint, *clock)
 
 
 def command(*words: object) -> str:

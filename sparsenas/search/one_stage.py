@@ -250,8 +250,8 @@ class OneStageSearch(SearchModule):
         """Say what accuracies of an unfinished search are worth."""
         if not self.trained_epochs:
             self.print(
-                "no epoch of the training phase is over: weights are shared by many architectures, and batch statistics "
-                "are used, so results depend on the batch"
+                "no epoch of the training phase is over: weights are shared by many architectures, and the statistics "
+                "of each batch are used"
             )
 
     def on_predict_start(self) -> None:

@@ -174,7 +174,7 @@ class TestPhases:
         search = make()
         trainer = fit(search, epochs=2)
         trainer.test(search, Digits(batch_size=32, arch_fraction=0.0), verbose=False)
-        assert "batch statistics are used" not in capsys.readouterr().out
+        assert "weights are shared" not in capsys.readouterr().out
         trainer.test(make(), Digits(batch_size=32, arch_fraction=0.0), verbose=False)
         assert "no epoch of the training phase is over: weights are shared" in capsys.readouterr().out
 
