@@ -27,12 +27,12 @@ from sparsenas.networks import (
     seed_drop_path,
 )
 from sparsenas.schedules import Decay
-from sparsenas.search.advantage import LossAdvantage
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import SearchModule, one_stream
+from sparsenas.search.exploration import Exploration
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
-from sparsenas.search.sampling import NearbySampling, RecoveredSampling, Sampling, UniformSampling
+from sparsenas.search.sampling import NearbySampling, Sampling
 from sparsenas.search.settling import Settler, SettlingRule, StableSupport
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import ExactSolver
@@ -134,12 +134,8 @@ class OneStageSearch(SearchModule):
                 f"auxiliary_weight={auxiliary_weight}, gradient_clip={gradient_clip}, seed={seed}, "
                 f"label_smoothing={label_smoothing}; the first three are at least 0, the last lies in [0, 1)"
             )
-        if signal == "loss" and isinstance(sampling, RecoveredSampling):
-            raise ConfigError(
-                "signal is loss, which compares drawn candidates, but RecoveredSampling draws none; use NearbySampling "
-                "or UniformSampling, or the signal gradient"
-            )
         phases = Phases(search_epochs, train_epochs, warmup_epochs, search_decay, train_decay, arch_decay, drop_path)
+        exploration = Exploration(sampling, signal)
         build = partial(SuperNet, space, image_shape, num_classes, channels, cells, stem, NORMS, auxiliary_weight > 0)
         network = build()
         super().__init__(space, network, num_classes, seed)
@@ -157,8 +153,7 @@ class OneStageSearch(SearchModule):
         generator = torch.Generator().manual_seed(seed)
         self.architecture = CompressedArchitecture(space, recovery, generator, costs)
         self.settler = Settler(settling, len(space.blocks), reject_params, costs)
-        self.recovery, self.sampling, self.signal = recovery, sampling, signal
-        self.advantage = LossAdvantage()
+        self.recovery, self.exploration = recovery, exploration
         self.phases, self.warm_start = phases, warm_start
         self._build = build
         self.auxiliary_weight, self.label_smoothing = auxiliary_weight, label_smoothing
@@ -274,8 +269,9 @@ class OneStageSearch(SearchModule):
             images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
         )
         loss = self._loss(logits, labels)
-        if self._moves_architecture and self.signal == "loss":
-            loss = loss + self._credit(loss.detach(), support)
+        if self._moves_architecture and self.exploration.signal == "loss":
+            mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
+            loss = loss + self.exploration.charge(self.architecture, support, mean)
         self.train_loss(loss.detach(), len(labels))
         self.train_accuracy(logits.detach(), labels)
         if auxiliary is not None:
@@ -322,33 +318,20 @@ class OneStageSearch(SearchModule):
         return self.searching and self.current_epoch >= self.phases.warmup_epochs
 
     def _draw(self, batch_idx: int) -> Support:
-        """Support of the next batch; settled blocks keep theirs."""
+        """Support of the next batch."""
         if not self.searching:
             return self.support
-        progress = self.phases.progress(self.current_epoch + batch_idx / self.trainer.num_training_batches)
-        sampling = self.sampling if self._moves_architecture else UniformSampling()
-        drawn = sampling.draw(self.space, self.support, progress, self._rng)
-        blocks = zip(self.architecture.settled_blocks, self.support, drawn, strict=True)
-        return tuple(old if settled else new for settled, old, new in blocks)
+        now = self.current_epoch + batch_idx / self.trainer.num_training_batches
+        progress = self.phases.progress(now) if self._moves_architecture else None
+        return self.exploration.draw(self.architecture, progress, self._rng)
 
     def _weights_for(self, support: Support) -> Tensor:
         """Architecture weights of a support, shape ``(B, s)``; in the search phase with a path to ``b``."""
-        if not self.searching:
-            if self._fixed_weights is None:
-                self._fixed_weights = self.architecture.weights().detach()
-            return self._fixed_weights
-        probe, weights = self.architecture.probe(support), self.architecture.weights()
-        if self.signal == "loss":
-            return torch.where(self.architecture.settled[:, None], weights, probe).detach()
-        drawn = [[old != new] for old, new in zip(self.support, support, strict=True)]
-        return torch.where(torch.tensor(drawn, device=self.device), probe, weights)
-
-    def _credit(self, loss: Tensor, support: Support) -> Tensor:
-        """Zero, whose gradient by ``b`` makes the candidates that ran answer for the loss of their batch."""
-        advantage = self.advantage(self.trainer.strategy.reduce(loss.clone(), reduce_op="mean"))
-        ran = self.architecture.probe(support) * ~self.architecture.settled[:, None]
-        nothing: Tensor = advantage * (ran - ran.detach()).sum()
-        return nothing
+        if self.searching:
+            return self.exploration.weights(self.architecture, support)
+        if self._fixed_weights is None:
+            self._fixed_weights = self.architecture.weights().detach()
+        return self._fixed_weights
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

@@ -1,12 +1,16 @@
 """A search that takes seconds: a tiny super-net on the digits of scikit-learn, and a trainer without frills."""
 
+import copy
+
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from sparsenas.data import Digits
 from sparsenas.networks import NormOptions, SuperNet
-from sparsenas.search import CompressedArchitecture, RecoveryListener, SparseRecovery, TwoStageSearch
+from sparsenas.search import CompressedArchitecture, OneStageSearch, RecoveryListener, SparseRecovery, TwoStageSearch
 from sparsenas.spaces import DartsSpace
+from sparsenas.sparse_coding import ExactSolver
 
 #: One primitive of each kind: pool, skip, separable and dilated convolution.
 PRIMITIVES = ("avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
@@ -20,6 +24,28 @@ class Listener(RecoveryListener):
 
     def on_recovery(self, trainer, search, report):
         self.reports.append(report)
+
+
+class Watch(pl.Callback):
+    """Copies of the state after every epoch, and what happened in every batch."""
+
+    def __init__(self):
+        self.states, self.searching, self.rates, self.drop_path = [], [], [], []
+
+    def on_train_start(self, trainer, search):
+        self.states.append(copy.deepcopy(search.state_dict()))
+
+    def on_train_epoch_start(self, trainer, search):
+        self.searching.append(search.searching)
+        self.rates.append(tuple(optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers))
+        self.drop_path.append(search.drop_path_now)
+
+    def on_train_epoch_end(self, trainer, search):
+        self.states.append(copy.deepcopy(search.state_dict()))
+
+
+def changed_tensors(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 @pytest.fixture
@@ -69,6 +95,41 @@ def make_search(space):
         return TwoStageSearch((1, 8, 8), 10, **(small | options))
 
     return make
+
+
+@pytest.fixture
+def make_one_stage(space):
+    """A tiny one-stage search; ``init`` seeds the network's weights."""
+
+    def make(init=0, **options):
+        torch.manual_seed(init)
+        small = {"channels": 4, "cells": 3, "stem": "small", "space": space}
+        recovery = SparseRecovery(ExactSolver(nonnegative=True), every_n_steps=2)
+        defaults = {"auxiliary_weight": 0.0, "search_epochs": 1, "recovery": recovery}
+        return OneStageSearch((1, 8, 8), 10, **(small | defaults | options))
+
+    return make
+
+
+@pytest.fixture
+def fit_one_stage(fit_briefly):
+    """Fit a one-stage search on the digits, see ``fit_briefly``."""
+
+    def run(model, *callbacks, batches=4, **options):
+        return fit_briefly(model, Digits(batch_size=32, arch_fraction=0.0), *callbacks, batches=batches, **options)
+
+    return run
+
+
+@pytest.fixture
+def watch():
+    return Watch()
+
+
+@pytest.fixture
+def changed():
+    """Gives the names of tensors that differ between two states of the same module."""
+    return changed_tensors
 
 
 @pytest.fixture
