@@ -1,132 +1,227 @@
-"""What a search step costs beside the training of the network it searches for. Prints a table; ``--json`` keeps it.
+"""What an iteration of a search costs beside the training of the network it searches for.
 
     python benchmarks/search_step.py [--json FILE]
 
-The limit of a two-stage step is one training step of the discrete network plus one pass that yields gradients of its
-input only. All rows run in turn, again and again, in one process; quoted are medians and quartiles. One CPU thread
-unless asked.
+The searches are the shipped modules, run by Lightning's trainer. After each of their iterations the same batch goes
+through the discrete network (the genotype of the search, batch-norms as in the super-net): once as a training step with
+the same optimizer and clipping, once as a pass that yields gradients of its input only. The sum of the two is the limit
+of a two-stage iteration, the first alone that of a one-stage one. Learning rates are 0, so that the support, and with
+it the discrete network, stays.
 """
 
 import argparse
-import json
-import statistics
+import io
 import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
 
-import numpy as np
+import pytorch_lightning as pl
 import torch
+from harness import Report, Samples, now, parser, peak_bytes, run
 from torch import Tensor
 from torch.nn import functional
 
-from sparsenas.errors import SparseNASError
-from sparsenas.files import write_atomically
-from sparsenas.networks import SuperNet
-from sparsenas.search import CompressedArchitecture, FullGradient, SparseRecovery, SupportGradient
-from sparsenas.spaces import DartsSpace
+from sparsenas.search import (
+    FullGradient,
+    OneStageSearch,
+    RecoveredSampling,
+    SearchModule,
+    SupportGradient,
+    TwoStageSearch,
+)
+
+#: Iterations at the beginning that do not count.
+WARM_UP = 2
+
+Body = Callable[[tuple[Tensor, Tensor]], object]
+AtEnd = Callable[[Mapping[str, Callable[[], object]]], None]
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Time everything and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--cells", type=int, default=8)
-    parser.add_argument("--pixels", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="also write medians and ratios to this file")
-    options = parser.parse_args(args)
-    torch.set_num_threads(options.threads)
-    try:
-        rows = rows_to_time(options.channels, options.cells, options.pixels, options.batch)
-        seconds = interleaved(rows, options.repeats)
-        ratios = report(seconds)
-        if options.json:
-            medians = {name: statistics.median(values) for name, values in seconds.items()}
-            write_atomically(options.json, json.dumps({"seconds": medians, "ratios": ratios}, indent=1).encode())
-    except SparseNASError as error:
-        print(f"search_step: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Time everything and print the tables."""
+    options = parser(__doc__, repeats=16)
+    add_setup(options)
+    chosen = options.parse_args(args)
+    return run("search_step", chosen, lambda report: measure(chosen, report))
 
 
-def rows_to_time(channels: int, cells: int, pixels: int, batch: int) -> dict[str, Callable[[], object]]:
-    """Name and body of every row, on one super-net, one support, one batch."""
-    space = DartsSpace()
-    network = SuperNet(space, (3, pixels, pixels), 10, channels, cells).to(memory_format=torch.channels_last)
-    architecture = CompressedArchitecture(space, SparseRecovery(), torch.Generator().manual_seed(0))
-    derived = network.derive(space.genotype(architecture.support)).to(memory_format=torch.channels_last)
-    images = torch.randn(batch, 3, pixels, pixels).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(10, (batch,))
-    rng = np.random.default_rng(0)
-    optimizers = {net: torch.optim.SGD(net.parameters(), 0.01, momentum=0.9) for net in (network, derived)}
-
-    def criterion(logits: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, labels)
-
-    def update(net: torch.nn.Module, loss: Tensor) -> None:
-        optimizers[net].zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizers[net].step()
-
-    def training_step() -> None:
-        update(derived, criterion(derived(images)))
-
-    def input_gradient() -> None:
-        inputs = images.detach().requires_grad_()
-        torch.autograd.grad(criterion(derived(inputs)), inputs)
-
-    def weights_step() -> None:
-        weights = architecture.weights().detach()
-        update(network, criterion(network(images, architecture.support, weights)))
-
-    def architecture_step(signal: SupportGradient | FullGradient) -> None:
-        step = signal.step(architecture, network, images, criterion, rng)
-        with torch.no_grad():
-            architecture.b.sub_(step.gradient, alpha=1e-4)
-
-    return {
-        "training step": training_step,
-        "input-gradient pass": input_gradient,
-        "weights step": weights_step,
-        "SupportGradient": lambda: architecture_step(SupportGradient()),
-        "FullGradient": lambda: architecture_step(FullGradient()),
-        "recovery": architecture.recover,
-        "architecture weights": architecture.weights,
-    }
+def add_setup(options: argparse.ArgumentParser) -> None:
+    """Options for the size of network and batch, and the precision."""
+    for name, default in (("channels", 16), ("cells", 8), ("pixels", 32), ("batch", 32)):
+        options.add_argument(f"--{name}", type=int, default=default)
+    options.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"))
 
 
-def interleaved(rows: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every row in every round, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    for turn in range(repeats + 1):
-        for name, body in rows.items():
-            start = time.perf_counter()
-            body()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+def size(options: argparse.Namespace) -> dict[str, Any]:
+    """Size of the network, as arguments of a search."""
+    shape = (3, options.pixels, options.pixels)
+    return {"image_shape": shape, "num_classes": 10, "channels": options.channels, "cells": options.cells}
 
 
-def report(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Print medians, quartiles and ratios; return the ratios."""
-    for name, values in seconds.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        print(f"{name:22}{1e3 * median:10.2f} ms   quartiles {1e3 * low:.2f} to {1e3 * high:.2f}")
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+def measure(options: argparse.Namespace, report: Report) -> None:
+    """Time all searches."""
+    common = {**size(options), "sampling": RecoveredSampling(), "weight_optimizer": still, "arch_optimizer": still}
+
+    two = TwoStageSearch(signal=SupportGradient(), **common)
+    watch = alternate(two, options)
+    median = report.seconds("two-stage, SupportGradient", watch.seconds)
     limit = median["training step"] + median["input-gradient pass"]
-    full = median["FullGradient"] / FullGradient().every + median["recovery"] / FullGradient().every
-    ratios = {
-        "two_stage_over_limit": (median["weights step"] + median["SupportGradient"] + median["recovery"]) / limit,
-        "full_gradient_over_limit": (median["weights step"] + full) / limit,
-        "recovery_ms": 1e3 * median["recovery"],
-    }
-    for name, value in ratios.items():
-        print(f"{name:28}{value:8.3f}")
-    return ratios
+    report.ratios["two_stage_over_limit"] = median["iteration"] / limit
+    report.ratios["memory_over_discrete"] = watch.bytes["iteration"] / watch.bytes["training step"]
+    print(f"  peak memory: iteration {watch.bytes['iteration'] / 2**20:.0f} MiB, ", end="")
+    print(f"training step {watch.bytes['training step'] / 2**20:.0f} MiB")
+
+    full = FullGradient()
+    watch = alternate(TwoStageSearch(signal=full, **common), options, rounds=options.repeats * full.every // 2)
+    every = watch.seconds["iteration"]
+    dear, cheap = every[full.every - WARM_UP - 1 :: full.every], list(every)
+    del cheap[full.every - WARM_UP - 1 :: full.every]
+    samples = {"iteration with the signal": dear, "iteration without": cheap}
+    median = report.seconds(
+        "two-stage, FullGradient", samples | {k: v for k, v in watch.seconds.items() if k != "iteration"}
+    )
+    amortised = (median["iteration with the signal"] + (full.every - 1) * median["iteration without"]) / full.every
+    limit = median["training step"] + median["input-gradient pass"]
+    report.ratios["full_gradient_over_limit"] = amortised / limit
+
+    one = OneStageSearch(auxiliary_weight=0.0, search_epochs=1, **common)
+    median = report.seconds("one-stage, search phase", alternate(one, options).seconds)
+    report.ratios["one_stage_over_training_step"] = median["iteration"] / median["training step"]
+
+
+def still(parameters: Any) -> torch.optim.Optimizer:
+    """An optimizer with momentum that does all its work and moves nothing."""
+    return torch.optim.SGD(parameters, lr=0.0, momentum=0.9, weight_decay=3e-4)
+
+
+class Alternation(pl.Callback):
+    """Times the iterations of a search and, after each, other bodies on the same batch.
+
+    Attributes:
+        seconds: Of every row in every round.
+        bytes: Peak memory of every row beyond what was held before it, with ``at_end`` left alone.
+    """
+
+    def __init__(self, rows: Mapping[str, Body], device: str, at_end: AtEnd | None = None) -> None:
+        self.rows, self.device, self.at_end = rows, device, at_end or self._weigh
+        self.seconds: Samples = {name: [] for name in ("iteration", *rows)}
+        self.bytes: dict[str, int] = {}
+        self._start = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, search: pl.LightningModule, batch: Any, index: int) -> None:
+        """Read the clock."""
+        self._start = now(self.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, search: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Read it again; then run all others."""
+        images = batch["weights"] if isinstance(batch, Mapping) else batch
+        self._keep("iteration", index, self._start)
+        for name, body in self.rows.items():
+            start = now(self.device)
+            body(images)
+            self._keep(name, index, start)
+        if index + 1 == trainer.num_training_batches:
+            bodies = {name: partial(body, images) for name, body in self.rows.items()}
+            self.at_end({"iteration": partial(search.training_step, batch, index), **bodies})
+
+    def _weigh(self, bodies: Mapping[str, Callable[[], object]]) -> None:
+        self.bytes = {name: peak_bytes(body, self.device) for name, body in bodies.items()}
+
+    def _keep(self, name: str, index: int, start: float) -> None:
+        if index >= WARM_UP:
+            self.seconds[name].append(now(self.device) - start)
+
+
+class Repeated:
+    """One batch, again and again."""
+
+    def __init__(self, batch: Any, times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.batch] * self.times)
+
+
+def alternate(
+    search: SearchModule,
+    options: argparse.Namespace,
+    rounds: int | None = None,
+    beside: Mapping[str, Body] | None = None,
+    at_end: AtEnd | None = None,
+) -> Alternation:
+    """Run a search by Lightning's trainer.
+
+    Args:
+        search: Not fitted before, or fitted by this function.
+        options: Of the benchmark.
+        rounds: Iterations that count.
+        beside: What runs beside it; the discrete network, unless told otherwise.
+        at_end: Gets all bodies after the last round; measures peak memory, unless told otherwise.
+    """
+    rounds = rounds or options.repeats
+    if beside is None:
+        autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16-mixed")
+        beside = discrete_rows(search, options.device, autocast)
+    torch.manual_seed(0)
+    shape = (options.batch, *search.hparams["image_shape"])
+    images = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    one = images, torch.randint(10, (options.batch,))
+    batch = one if isinstance(search, OneStageSearch) else {"weights": one, "arch": one}
+    watch = Alternation(beside, options.device, at_end)
+    trainer = pl.Trainer(
+        max_epochs=2,  # a one-stage search needs an epoch after that of its search phase
+        limit_train_batches=rounds + WARM_UP,
+        accelerator="gpu" if options.device == "cuda" else "cpu",
+        devices=1,
+        precision=options.precision,
+        callbacks=[watch, StopAfterOneEpoch()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a loader without workers, which has nothing to load
+        trainer.fit(search, Repeated(batch, rounds + WARM_UP))
+    return watch
+
+
+class StopAfterOneEpoch(pl.Callback):
+    """Ends a run after its first epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
+        """Stop."""
+        trainer.should_stop = True
+
+
+def discrete_rows(search: SearchModule, device: str, precision: Any) -> dict[str, Body]:
+    """The discrete network of a search: a training step, and a pass for input gradients only."""
+    derived = search.network.derive(search.genotype).to(device, memory_format=torch.channels_last)
+    optimizer = still(derived.parameters())
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        with precision:
+            return functional.cross_entropy(derived(images), labels)
+
+    def training_step(batch: tuple[Tensor, Tensor]) -> None:
+        optimizer.zero_grad()
+        loss(*batch).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(derived.parameters(), 5.0)
+        optimizer.step()
+
+    def input_gradient(batch: tuple[Tensor, Tensor]) -> None:
+        inputs = batch[0].detach().requires_grad_()
+        torch.autograd.grad(loss(inputs, batch[1]), inputs)
+
+    return {"training step": training_step, "input-gradient pass": input_gradient}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Folding architecture weights into batch-norm: a super-net at one support becomes a plain network."""
 
-from itertools import cycle
-
 import torch
 from torch import Tensor
 
@@ -55,8 +53,9 @@ def check_foldable(network: SuperNet) -> None:
         ConfigError: Naming the first candidate that cannot.
     """
     for block in network.space.blocks:
-        for candidate, operation in zip(cycle(block.candidates), network.operations(block), strict=False):
-            _carrier(operation, candidate)
+        for candidate in block.candidates:
+            for operation in network.operations(candidate, block.cell):
+                _carrier(operation, candidate)
 
 
 def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm:

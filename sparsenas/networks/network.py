@@ -1,6 +1,7 @@
 """The networks: cells between a stem and a classifier. Super-net and derived net share the whole forward pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TypedDict
 
 import torch
@@ -11,7 +12,7 @@ from sparsenas.networks.cell import Cell, Wiring, wire
 from sparsenas.networks.heads import AuxiliaryHead, Stem, StemName
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
-from sparsenas.spaces import Block, Candidate, Genotype, SearchSpace, Support
+from sparsenas.spaces import Candidate, Genotype, SearchSpace, Support
 
 
 def reduction_positions(cells: int) -> frozenset[int]:
@@ -180,11 +181,36 @@ class SuperNet(CellNetwork):
             wirings[cell] = wire(candidates, None if rows is None else scales)
         return wirings
 
-    def operations(self, block: Block) -> Iterator[Operation]:
-        """The operations of all candidates of a block, in every cell of its type."""
-        for cell_type, cell in self.typed_cells():
-            if cell_type == block.cell:
-                yield from map(cell.operation, block.candidates)
+    def operations(self, candidate: Candidate, cell_type: str) -> Iterator[Operation]:
+        """The operation of a candidate in every cell of a type."""
+        for own_type, cell in self.typed_cells():
+            if own_type == cell_type:
+                yield cell.operation(candidate)
+
+    def active_parameters(self, support: Support) -> list[nn.Parameter]:
+        """Parameters of the supported operations in all cells, and of all that runs whatever the support."""
+        active = list(self._always)
+        for candidates, kept in zip(self._by_candidate, support, strict=True):
+            for index in kept:
+                active.extend(candidates[index])
+        return active
+
+    @cached_property
+    def _by_candidate(self) -> list[list[list[nn.Parameter]]]:
+        """Parameters of every block's candidates, of all cells together."""
+        return [
+            [
+                [p for operation in self.operations(candidate, block.cell) for p in operation.parameters()]
+                for candidate in block.candidates
+            ]
+            for block in self.space.blocks
+        ]
+
+    @cached_property
+    def _always(self) -> list[nn.Parameter]:
+        """Parameters outside the candidates' operations."""
+        of_operations = {parameter for rows in self._by_candidate for row in rows for parameter in row}
+        return [parameter for parameter in self.parameters() if parameter not in of_operations]
 
     def forward(self, images: Tensor, support: Support, weights: Tensor | None = None) -> Tensor:
         """Logits ``(B, classes)`` of the sub-network given by ``support`` and ``weights``."""

@@ -110,6 +110,8 @@ class CompressedArchitecture(nn.Module):
         The problem is tiny, so it is solved on the CPU whatever the device of ``b``: one copy of ``B * m`` numbers.
         """
         found = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.dense_code.cpu())
+        if not any(self.settled_blocks):
+            return found
         settled = self.settled.cpu()[:, None]
         return Recovery(
             code=torch.where(settled, self.code.cpu(), found.code),

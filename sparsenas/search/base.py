@@ -1,19 +1,20 @@
 """What every searcher on a super-net shares: metrics, evaluation, checkpoints, and reports to callbacks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import SuperNet
+from sparsenas.search.active import ActiveWeights
 from sparsenas.spaces import Genotype, SearchSpace, Support
 from sparsenas.sparse_coding import Certificate, support_churn
 
@@ -84,6 +85,7 @@ class SearchModule(pl.LightningModule):
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
         self.report: RecoveryReport | None = None
+        self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
         self.train_loss, self.train_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
         self.eval_loss, self.eval_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
@@ -120,6 +122,9 @@ class SearchModule(pl.LightningModule):
         Raises:
             ConfigError: If the strategy cannot train a network of which only a part runs, or the search has no end.
         """
+        # another run of the same module has optimizers of its own, and must not add to the gradients of this one
+        self._active = None
+        self.network.zero_grad()
         if not (self.trainer.max_epochs or 0) > 0:
             raise ConfigError("trainer.max_epochs is not set; the schedules of a search go over its epochs: set it")
         wrapped = self.trainer.model
@@ -137,6 +142,28 @@ class SearchModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
         self._rng = np.random.default_rng((self.seed, self.current_epoch))
+
+    def step_weights(self, loss: Tensor, support: Support, clip: float, withheld: Iterable[nn.Parameter] = ()) -> None:
+        """Backward pass, and a step of the weights that ran; all others, momentum included, stay as they are.
+
+        Args:
+            loss: Of the batch, 0-d.
+            support: What ran.
+            clip: Largest norm of the gradient; 0 for no clipping.
+            withheld: Weights that ran and do not move. Not by ``requires_grad``: processes agree on the gradients of
+                what required one when they started.
+        """
+        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
+        if self._active is None:
+            self._active = ActiveWeights(self.network, optimizer.optimizer)
+        self._active.zero_grad()
+        self.manual_backward(loss)
+        for parameter in withheld:
+            parameter.grad = None
+        with self._active.only(support):
+            if clip > 0:
+                self.clip_gradients(optimizer.optimizer, clip, "norm")
+            optimizer.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters and the visited architectures go beside the tensors."""

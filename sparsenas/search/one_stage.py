@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -144,9 +144,12 @@ class OneStageSearch(SearchModule):
         check_foldable(network)
         if set(space.cell_types) - set(network.cell_types):
             raise ConfigError(f"cells is {cells}: such a network has no cell of some type to search; use at least 3")
-        #: Gamma and beta of every block's operations.
+        #: Gamma and beta of every candidate of every block.
         self._affine = [
-            [parameter for norm in _norms(network.operations(block)) for parameter in norm.parameters()]
+            [
+                [p for norm in _norms(network.operations(candidate, block.cell)) for p in norm.parameters()]
+                for candidate in block.candidates
+            ]
             for block in space.blocks
         ]
         costs = candidate_costs(network) if recovery.needs_costs or reject_params is not None else None
@@ -276,7 +279,7 @@ class OneStageSearch(SearchModule):
         self.train_accuracy(logits.detach(), labels)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self._loss(auxiliary, labels)
-        self._step(loss)
+        self._step(loss, support)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
@@ -336,20 +339,17 @@ class OneStageSearch(SearchModule):
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def _step(self, loss: Tensor) -> None:
-        """Step the weights and, in the search phase, ``b``; recover if it is time."""
-        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
-        optimizer.zero_grad()
-        self.architecture.b.grad = None
-        self.manual_backward(loss)
-        for parameters, settled in zip(self._affine, self.architecture.settled_blocks, strict=True):
+    def _unsettled_affine(self, support: Support) -> Iterator[nn.Parameter]:
+        """Gamma and beta of the operations that ran and belong to blocks that have not settled."""
+        for rows, kept, settled in zip(self._affine, support, self.architecture.settled_blocks, strict=True):
             if not settled:
-                for parameter in parameters:
-                    # not requires_grad: processes agree on the gradients of what required one when they started
-                    parameter.grad = None
-        if self.gradient_clip > 0:
-            self.clip_gradients(optimizer.optimizer, self.gradient_clip, "norm")
-        optimizer.step()
+                for index in kept:
+                    yield from rows[index]
+
+    def _step(self, loss: Tensor, support: Support) -> None:
+        """Step the weights and, in the search phase, ``b``; recover if it is time."""
+        self.architecture.b.grad = None
+        self.step_weights(loss, support, self.gradient_clip, self._unsettled_affine(support))
         if self._moves_architecture:
             # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
             self.architecture.optimize(self.trainer.optimizers[1].step)

@@ -176,14 +176,9 @@ class TwoStageSearch(SearchModule):
 
     def _weights_step(self, batch: ImageBatch, support: Support) -> None:
         images, labels = batch
-        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
-        optimizer.zero_grad()
         logits = self.network(images, support, self._weights_for(support))
         loss = functional.cross_entropy(logits, labels)
-        self.manual_backward(loss)
-        if self.gradient_clip > 0:
-            self.clip_gradients(optimizer.optimizer, self.gradient_clip, "norm")
-        optimizer.step()
+        self.step_weights(loss, support, self.gradient_clip)
         self.train_loss(loss.detach(), len(labels))
         self.train_accuracy(logits.detach(), labels)
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsenas.errors import RecoveryError
@@ -102,7 +103,7 @@ class RecoveryProblem:
         columns = self.dictionary.gather(2, supports).view(*supports.shape[:2], -1, self.sparsity).transpose(1, 2)
         basis, inverse = subspaces(columns)  # (B, P, m, k), (B, P, s, m)
         basis = basis * self.feasible[:, :, None, None]
-        return basis.permute(0, 2, 3, 1).contiguous(), inverse.contiguous()
+        return basis.permute(0, 2, 3, 1).contiguous(), inverse.permute(0, 3, 2, 1).contiguous()
 
     @property
     def basis(self) -> Tensor:
@@ -114,7 +115,7 @@ class RecoveryProblem:
 
     @property
     def pseudo_inverse(self) -> Tensor:
-        """Pseudo-inverse of the columns of every support, shape ``(B, P, s, m)``."""
+        """Transposed pseudo-inverse of the columns of every support, shape ``(B, m, s, P)``, laid out as the basis."""
         return self._subspaces[1]
 
     @cached_property
@@ -125,7 +126,7 @@ class RecoveryProblem:
     def _selector(self) -> JointSelector:
         return JointSelector(self._joint_rules)
 
-    def select(self, scores: Tensor) -> Tensor:
+    def select(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         """The feasible selection with the largest sum of scores.
 
         Args:
@@ -135,11 +136,11 @@ class RecoveryProblem:
             Index of the chosen support of each block, shape ``(B,)``; the first one among equals.
         """
         if not self.constraints.joint:
-            return scores.argmax(1)
-        rows = scores.cpu().numpy()
-        chosen = self._selector.best([row[:count] for row, count in zip(rows, self.counts, strict=True)])
+            first_best: NDArray[np.int64] = scores.argmax(1)
+            return first_best
+        chosen = self._selector.best([row[:count] for row, count in zip(scores, self.counts, strict=True)])
         assert chosen is not None, "the rules were checked when the problem was made"
-        return torch.from_numpy(chosen).to(scores.device)
+        return chosen
 
     def check_target(self, b: Tensor) -> Tensor:
         """``b`` as a solver wants it: detached, float64, on the dictionary's device.
@@ -154,9 +155,8 @@ class RecoveryProblem:
         if b.shape != expected:
             raise RecoveryError(f"b has shape {tuple(b.shape)}; the problem has {self.blocks} blocks: {expected}")
         b = b.detach().to(self.dictionary)
-        finite = torch.isfinite(b).all(1)
-        if not finite.all():
-            block = int((~finite).nonzero()[0])
+        if not torch.isfinite(b).all():
+            block = int((~torch.isfinite(b).all(1)).nonzero()[0])
             raise RecoveryError(f"b of block {block} is not finite: {b[block].tolist()}; the search has diverged")
         return b
 

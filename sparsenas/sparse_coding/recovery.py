@@ -100,12 +100,8 @@ def truncate(problem: RecoveryProblem, dense: Tensor) -> Tensor:
     supports = problem.supports
     share = magnitude / magnitude.sum(1, keepdim=True).clamp_min(torch.finfo(dense.dtype).tiny)
     mass = share.gather(1, supports.flatten(1)).view(supports.shape).sum(2) * problem.feasible
-    return pick(supports, problem.select(mass))
-
-
-def pick(rows: Tensor, index: Tensor) -> Tensor:
-    """Row ``index[i]`` of ``rows[i]`` for every block ``i``."""
-    return rows[torch.arange(len(rows), device=rows.device), index]
+    chosen = torch.from_numpy(problem.select(mass.cpu().numpy())).to(supports.device)
+    return supports[torch.arange(problem.blocks, device=supports.device), chosen]
 
 
 def relative_residual(problem: RecoveryProblem, code: Tensor, b: Tensor) -> Tensor:

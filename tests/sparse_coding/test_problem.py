@@ -67,7 +67,7 @@ def test_bases_are_orthonormal_and_pseudo_inverses_invert():
             columns = problem.dictionary[block][:, list(support)]
             basis = problem.basis[block, :, :, index]
             torch.testing.assert_close(basis.T @ basis, torch.eye(2, dtype=torch.float64))
-            torch.testing.assert_close(problem.pseudo_inverse[block, index], torch.linalg.pinv(columns))
+            torch.testing.assert_close(problem.pseudo_inverse[block, :, :, index].T, torch.linalg.pinv(columns))
             torch.testing.assert_close(basis @ (basis.T @ columns), columns)
 
 

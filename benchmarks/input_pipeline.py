@@ -1,0 +1,87 @@
+"""Does the network wait for its images?
+
+    SPARSENAS_DATA=... python benchmarks/input_pipeline.py [--json FILE]
+
+Reads, crops, flips, cuts out and normalises batches of the 16-pixel CIFAR-10 subset as the shipped config does, against
+a training step of a network of the quickstart's size on such a batch.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from harness import MissingError, Report, interleaved, parser, run
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.data import NpzImages
+from sparsenas.data.augment import Augmenter
+from sparsenas.data.base import STREAMS
+from sparsenas.networks import DerivedNet
+from sparsenas.spaces import DartsSpace
+
+DATA_FILE = "cifar10_12k_16px.npz"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Time both and print the ratio."""
+    options = parser(__doc__, repeats=30)
+    options.add_argument("--batch", type=int, default=64)
+    chosen = options.parse_args(args)
+    return run("input_pipeline", chosen, lambda report: measure(chosen, report))
+
+
+def measure(options: argparse.Namespace, report: Report) -> None:
+    """Time the parts of the pipeline, all of it, and a training step."""
+    path = Path(os.environ.get("SPARSENAS_DATA", ".")) / DATA_FILE
+    if not path.is_file():
+        report.leave_out("input pipeline", MissingError(f"{path} is not there; set SPARSENAS_DATA to its folder"))
+        return
+    data = NpzImages(str(path), batch_size=options.batch, arch_fraction=0.0, cutout=4)
+    data.setup("fit")
+    augmenter = Augmenter(data.augmentation, data.seed)
+    mean, std = torch.tensor([data.mean, data.std], device=options.device)
+    epochs = endless(data)
+
+    def read() -> tuple[Tensor, Tensor]:
+        images, labels = next(epochs)
+        return images.to(options.device, non_blocking=True), labels.to(options.device, non_blocking=True)
+
+    def augment(images: Tensor) -> Tensor:
+        return augmenter(images, mean, std, stream=STREAMS["weights"], epoch=0)
+
+    genotype = DartsSpace(nodes=3).sample(np.random.default_rng(0))
+    network = DerivedNet(genotype, data.image_shape, data.num_classes, channels=12, cells=3, stem="small")
+    network = network.to(options.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    raw, labels = read()
+    batch = augment(raw)
+
+    def training_step() -> None:
+        optimizer.zero_grad()
+        functional.cross_entropy(network(batch), labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    rows = {
+        "read": read,
+        "augment": lambda: augment(raw),
+        "input pipeline": lambda: augment(read()[0]),
+        "training step": training_step,
+    }
+    median = report.seconds(f"batches of {options.batch}", interleaved(rows, options.repeats, options.device))
+    report.ratios["pipeline_over_step"] = median["input pipeline"] / median["training step"]
+
+
+def endless(data: NpzImages) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of one epoch after the other."""
+    loader = data.train_dataloader()
+    while True:
+        yield from loader
+
+
+if __name__ == "__main__":
+    sys.exit(main())
