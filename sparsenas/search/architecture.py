@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -102,6 +103,16 @@ class CompressedArchitecture(nn.Module):
         nothing = self.b - self.b.detach()
         weights: Tensor = indices.shape[1] ** -0.5 + (columns * nothing[:, :, None]).sum(1)
         return weights
+
+    def draw(self, rng: np.random.Generator) -> Support:
+        """A support drawn uniformly from those without forbidden candidates; caps and budgets do not count."""
+        drawn = list(self.space.sample_support(rng))
+        forbidden = self._constraints.forbidden or ()
+        while bad := [i for i, (kept, out) in enumerate(zip(drawn, forbidden, strict=False)) if set(kept) & set(out)]:
+            again = self.space.sample_support(rng)
+            for block in bad:
+                drawn[block] = again[block]
+        return tuple(drawn)
 
     @torch.no_grad()
     def solve(self) -> Recovery:

@@ -44,7 +44,7 @@ class Exploration(nn.Module):
             rng: Source of all draws.
         """
         sampling = UniformSampling() if progress is None else self.sampling
-        drawn = sampling.draw(architecture.space, architecture.support, progress or 0.0, rng)
+        drawn = sampling.draw(architecture, progress or 0.0, rng)
         blocks = zip(architecture.settled_blocks, architecture.support, drawn, strict=True)
         return tuple(old if settled else new for settled, old, new in blocks)
 

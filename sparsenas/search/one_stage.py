@@ -66,8 +66,8 @@ class OneStageSearch(SearchModule):
         label_smoothing: Label smoothing of the training loss.
         recovery: Which solver, dictionary and constraints recover the code, and how often.
         sampling: Which support a batch of the search phase runs. Drawn candidates enter with equal weights, so that
-            batches compare them; ``RecoveredSampling`` is the official choice, which compares nothing. Draws do not
-            know the constraints of the recovery.
+            batches compare them; ``RecoveredSampling`` is the official choice, which compares nothing. Draws leave
+            out forbidden primitives, but know nothing of caps and budgets.
         signal: What moves ``b``. ``gradient``: that of the loss, through the weights of the support that ran. ``loss``:
             the loss itself. All candidates that ran, with equal weights, answer for how their batch went against the
             batches before, :math:`b \leftarrow b - \eta\, \frac{L - \bar L}{\sigma} A_S 1`; over uniform draws this

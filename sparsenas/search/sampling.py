@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsenas.errors import ConfigError
-from sparsenas.spaces import SearchSpace, Support
+from sparsenas.search.architecture import CompressedArchitecture
+from sparsenas.spaces import Support
 
 
 class Sampling(ABC):
     """Draws the support for one weights step."""
 
     @abstractmethod
-    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+    def draw(self, architecture: CompressedArchitecture, progress: float, rng: np.random.Generator) -> Support:
         """A support.
 
         Args:
-            space: Search space.
-            recovered: The support last recovered.
+            architecture: Holds the support last recovered, and knows how to draw others.
             progress: Share of the search after warm-up that is done, in [0, 1].
             rng: Source of all draws.
         """
@@ -28,18 +28,18 @@ class Sampling(ABC):
 class RecoveredSampling(Sampling):
     """Always the recovered support: the official choice. What is not recovered is never trained."""
 
-    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+    def draw(self, architecture: CompressedArchitecture, progress: float, rng: np.random.Generator) -> Support:
         """See :class:`Sampling`."""
-        return recovered
+        return architecture.support
 
 
 @dataclass(frozen=True)
 class UniformSampling(Sampling):
     """Always a uniform draw from the space: single-path training of the super-net."""
 
-    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+    def draw(self, architecture: CompressedArchitecture, progress: float, rng: np.random.Generator) -> Support:
         """See :class:`Sampling`."""
-        return space.sample_support(rng)
+        return architecture.draw(rng)
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class MixtureSampling(Sampling):
         """Check the probabilities."""
         _check_probabilities(uniform_start=self.uniform_start, uniform_end=self.uniform_end)
 
-    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+    def draw(self, architecture: CompressedArchitecture, progress: float, rng: np.random.Generator) -> Support:
         """See :class:`Sampling`."""
         uniform = self.uniform_start + (self.uniform_end - self.uniform_start) * progress
-        return space.sample_support(rng) if rng.random() < uniform else recovered
+        return architecture.draw(rng) if rng.random() < uniform else architecture.support
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class NearbySampling(Sampling):
         """Check the probabilities."""
         _check_probabilities(spread_start=self.spread_start, spread_end=self.spread_end)
 
-    def draw(self, space: SearchSpace, recovered: Support, progress: float, rng: np.random.Generator) -> Support:
+    def draw(self, architecture: CompressedArchitecture, progress: float, rng: np.random.Generator) -> Support:
         """See :class:`Sampling`."""
         spread = self.spread_start + (self.spread_end - self.spread_start) * progress
-        drawn = space.sample_support(rng)
-        return tuple(new if rng.random() < spread else old for old, new in zip(recovered, drawn, strict=True))
+        blocks = zip(architecture.support, architecture.draw(rng), strict=True)
+        return tuple(new if rng.random() < spread else old for old, new in blocks)
 
 
 def _check_probabilities(**options: float) -> None:

@@ -126,7 +126,7 @@ class FullGradient(Signal):
     ) -> SignalStep:
         """See :class:`Signal`."""
         sampling = NearbySampling(self.spread, self.spread)
-        support = sampling.draw(architecture.space, architecture.support, 0.0, rng)
+        support = sampling.draw(architecture, 0.0, rng)
         weights = architecture.weights_at(support)
         loss, gradients = candidate_gradients(network, images, criterion, support, weights)
         padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)

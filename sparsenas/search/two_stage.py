@@ -191,10 +191,10 @@ class TwoStageSearch(SearchModule):
 
     def _draw(self, batch_idx: int) -> Support:
         if self.current_epoch < self.warmup_epochs:
-            return UniformSampling().draw(self.space, self.support, 0.0, self._rng)
+            return UniformSampling().draw(self.architecture, 0.0, self._rng)
         epochs = max((self.trainer.max_epochs or 1) - self.warmup_epochs, 1)
         done = self.current_epoch - self.warmup_epochs + batch_idx / self.trainer.num_training_batches
-        return self.sampling.draw(self.space, self.support, min(done / epochs, 1.0), self._rng)
+        return self.sampling.draw(self.architecture, min(done / epochs, 1.0), self._rng)
 
     def _recover(self) -> None:
         old = self.support

@@ -87,11 +87,22 @@ def test_a_loaded_state_brings_dictionary_support_and_start(make_architecture, s
         assert torch.equal(tensor, loaded.state_dict()[name]), name
 
 
-def test_draws_nearby_keep_or_replace_whole_blocks(space):
-    rng = np.random.default_rng(0)
-    recovered = space.sample_support(rng)
-    assert NearbySampling(0.0, 1.0).draw(space, recovered, 0.0, rng) == recovered
-    draws = [NearbySampling(0.2, 0.8).draw(space, recovered, 0.5, rng) for _ in range(400)]
+def test_draws_leave_out_what_is_forbidden_and_nothing_else(make_architecture, space):
+    architecture, rng = make_architecture(forbidden=("skip_connect", "avg_pool_3x3")), np.random.default_rng(0)
+    draws = [architecture.draw(rng) for _ in range(2000)]
+    assert all(space.support(space.genotype(draw)) == draw for draw in draws)
+    for block, rows in zip(space.blocks, zip(*draws, strict=True), strict=True):
+        counts = np.bincount(np.ravel(rows), minlength=len(block))
+        allowed = np.array(["conv" in candidate.primitive for candidate in block.candidates])
+        assert counts[~allowed].sum() == 0
+        np.testing.assert_allclose(counts[allowed] / counts.sum(), 1 / allowed.sum(), atol=0.03)
+
+
+def test_draws_nearby_keep_or_replace_whole_blocks(make_architecture, space):
+    rng, architecture = np.random.default_rng(0), make_architecture()
+    recovered = architecture.support
+    assert NearbySampling(0.0, 1.0).draw(architecture, 0.0, rng) == recovered
+    draws = [NearbySampling(0.2, 0.8).draw(architecture, 0.5, rng) for _ in range(400)]
     assert all(space.support(space.genotype(draw)) == draw for draw in draws)
     kept = np.mean([[new == old for new, old in zip(draw, recovered, strict=True)] for draw in draws])
     # a uniform draw meets the recovered pair of the first node with 1/16, of the second with 1/48

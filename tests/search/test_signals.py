@@ -83,7 +83,7 @@ def test_full_gradient_is_that_of_the_dense_super_net(make_network, make_archite
     signal = FullGradient(spread=spread)
     loss, gradient = signal.step(architecture, network, images, criterion, np.random.default_rng(4))
 
-    support = NearbySampling(spread, spread).draw(network.space, architecture.support, 0.0, np.random.default_rng(4))
+    support = NearbySampling(spread, spread).draw(architecture, 0.0, np.random.default_rng(4))
     weights = architecture.weights_at(support)
     codes = [torch.zeros(len(block), dtype=torch.float64) for block in network.space.blocks]
     for code, kept, values in zip(codes, support, weights, strict=True):

@@ -126,9 +126,9 @@ class Record(Sampling):
     def __init__(self, inner):
         self.inner, self.progress, self.drawn = inner, [], []
 
-    def draw(self, space, recovered, progress, rng):
+    def draw(self, architecture, progress, rng):
         self.progress.append(progress)
-        self.drawn.append(self.inner.draw(space, recovered, progress, rng))
+        self.drawn.append(self.inner.draw(architecture, progress, rng))
         return self.drawn[-1]
 
 
@@ -240,18 +240,16 @@ class TestReports:
 
 
 class TestSampling:
-    def test_mixture_moves_linearly(self):
-        space, rng = DartsSpace(nodes=4), np.random.default_rng(0)
-        recovered = space.sample_support(rng)
+    def test_mixture_moves_linearly(self, make_architecture):
+        architecture, rng = make_architecture(space=DartsSpace(nodes=4)), np.random.default_rng(0)
         sampling = MixtureSampling(uniform_start=0.8, uniform_end=0.2)
         for progress, expected in ((0.0, 0.8), (0.5, 0.5), (1.0, 0.2)):
-            drawn = [sampling.draw(space, recovered, progress, rng) != recovered for _ in range(1000)]
+            drawn = [sampling.draw(architecture, progress, rng) != architecture.support for _ in range(1000)]
             assert np.mean(drawn) == pytest.approx(expected, abs=0.05)
 
-    def test_recovered_draws_nothing(self):
-        space, rng = DartsSpace(nodes=2), np.random.default_rng(0)
-        recovered = space.sample_support(np.random.default_rng(1))
-        assert RecoveredSampling().draw(space, recovered, 0.5, rng) == recovered
+    def test_recovered_draws_nothing(self, make_architecture):
+        architecture, rng = make_architecture(), np.random.default_rng(0)
+        assert RecoveredSampling().draw(architecture, 0.5, rng) == architecture.support
         assert rng.random() == np.random.default_rng(0).random()
 
     @pytest.mark.parametrize(("start", "end", "name"), [(1.1, 0.5, "uniform_start"), (0.5, -0.1, "uniform_end")])
