@@ -60,15 +60,17 @@ class CompressedArchitecture(nn.Module):
         self.register_buffer("indices", torch.zeros(blocks, space.inputs_per_node, dtype=torch.int64))
         self.register_buffer("settled", torch.zeros(blocks, dtype=torch.bool))
         self._support: Support | None = None
+        self._recovery: Recovery | None = None
         self._settled_blocks: tuple[bool, ...] | None = None
         self.register_load_state_dict_post_hook(_forget_derived_values)  # type: ignore[no-untyped-call]  # torch's own
-        self.certificate: Certificate = self.recover().certificate
+        self.certificate: Certificate
+        self.accept(self.solver.solve(self._problem, self.b.detach(), start=self.dense_code.clone()))
 
     @property
     def support(self) -> Support:
         """Support of the code as plain integers, resolved once per recovery."""
         if self._support is None:
-            self._support = tuple(tuple(row) for row in self.indices.tolist())
+            self._support = self.recovery.indices
         return self._support
 
     @property
@@ -120,15 +122,16 @@ class CompressedArchitecture(nn.Module):
 
         The problem is tiny, so it is solved on the CPU whatever the device of ``b``: one copy of ``B * m`` numbers.
         """
-        found = self.solver.solve(self._problem, self.b.detach().cpu(), start=self.dense_code.cpu())
+        last = self.recovery
+        found = self.solver.solve(self._problem, self.b.detach().cpu(), start=last.dense_code)
         if not any(self.settled_blocks):
             return found
-        settled = self.settled.cpu()[:, None]
+        settled = torch.tensor(self.settled_blocks)[:, None]
         return Recovery(
-            code=torch.where(settled, self.code.cpu(), found.code),
-            support=torch.where(settled, self.indices.cpu(), found.support),
+            code=torch.where(settled, last.code, found.code),
+            support=torch.where(settled, last.support, found.support),
             certificate=found.certificate,
-            dense_code=torch.where(settled, self.dense_code.cpu(), found.dense_code),
+            dense_code=torch.where(settled, last.dense_code, found.dense_code),
         )
 
     @torch.no_grad()
@@ -137,7 +140,7 @@ class CompressedArchitecture(nn.Module):
         self.code.copy_(recovery.code)
         self.dense_code.copy_(recovery.dense_code)
         self.indices.copy_(recovery.support)
-        self._support = None
+        self._recovery, self._support = recovery, None
         self.certificate = recovery.certificate
 
     def recover(self) -> Recovery:
@@ -148,8 +151,15 @@ class CompressedArchitecture(nn.Module):
 
     @property
     def recovery(self) -> Recovery:
-        """The code last recovered."""
-        return Recovery(self.code.cpu().clone(), self.indices.cpu(), self.certificate, self.dense_code.cpu().clone())
+        """The code last recovered, on the CPU; kept there, so that nothing waits for a device."""
+        if self._recovery is None:
+            code, dense_code, indices = (
+                self.code.cpu().clone(),
+                self.dense_code.cpu().clone(),
+                self.indices.cpu().clone(),
+            )
+            self._recovery = Recovery(code, indices, self.certificate, dense_code)
+        return self._recovery
 
     def settle(self, blocks: Tensor) -> None:
         """Declare the codes of some blocks final.
@@ -187,5 +197,5 @@ class CompressedArchitecture(nn.Module):
 
 def _forget_derived_values(architecture: CompressedArchitecture, _: Any) -> None:
     """A loaded state brings its own dictionary, support and settled blocks."""
-    architecture._support = architecture._settled_blocks = None
+    architecture._support = architecture._settled_blocks = architecture._recovery = None
     architecture._pose_problem()

@@ -9,10 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.metrics import accuracy, mean_loss
 from sparsenas.networks import SuperNet
 from sparsenas.search.active import ActiveWeights
 from sparsenas.spaces import Genotype, SearchSpace, Support
@@ -87,8 +86,8 @@ class SearchModule(pl.LightningModule):
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
-        self.train_loss, self.train_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
-        self.eval_loss, self.eval_accuracy = MeanMetric(), MulticlassAccuracy(num_classes, average="micro")
+        self.train_loss, self.train_accuracy = mean_loss(), accuracy(num_classes)
+        self.eval_loss, self.eval_accuracy = mean_loss(), accuracy(num_classes)
 
     @property
     def support(self) -> Support:

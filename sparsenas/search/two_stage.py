@@ -7,10 +7,10 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanMetric
 
 from sparsenas.complexity import candidate_costs
 from sparsenas.errors import ConfigError
+from sparsenas.metrics import mean_loss
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
@@ -93,7 +93,7 @@ class TwoStageSearch(SearchModule):
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler
         self.gradient_clip = gradient_clip
-        self.arch_loss = MeanMetric()
+        self.arch_loss = mean_loss()
 
     @property
     def support(self) -> Support:

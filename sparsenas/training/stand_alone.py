@@ -8,10 +8,9 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from sparsenas.errors import ConfigError
+from sparsenas.metrics import accuracy, mean_loss
 from sparsenas.networks import DerivedNet, NormOptions, StemName, seed_drop_path
 from sparsenas.spaces import read_genotype
 
@@ -82,9 +81,9 @@ class StandAloneTraining(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.optimizer, self.scheduler = optimizer, scheduler
         self.seed = seed
-        self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in ("train", "val", "test")})
+        self.losses = torch.nn.ModuleDict({f"{stage}_loss": mean_loss() for stage in ("train", "val", "test")})
         self.accuracies = torch.nn.ModuleDict(
-            {f"{stage}_acc": MulticlassAccuracy(num_classes, average="micro") for stage in ("train", "val", "test")}
+            {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
         )
 
     def forward(self, images: Tensor) -> Tensor:
