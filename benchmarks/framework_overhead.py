@@ -78,7 +78,7 @@ def random_images(options: argparse.Namespace, folder: Path) -> NpzImages:
     images = rng.integers(256, size=(count, options.pixels, options.pixels, 3), dtype=np.uint8)
     labels = np.arange(count) % CLASSES
     np.savez(folder / "images.npz", x_train=images, y_train=labels, x_test=images[:100], y_test=labels[:100])
-    return NpzImages(str(folder / "images.npz"), batch_size=options.batch, arch_fraction=0.5)
+    return NpzImages(str(folder / "images.npz"), batch_size=options.batch, arch_fraction=0.5, val_fraction=0.0)
 
 
 class Turns(pl.Callback):

@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     print(f"training step {watch.bytes['training step'] / 2**20:.0f} MiB")
 
     full = FullGradient()
-    watch = alternate(TwoStageSearch(signal=full, **common), options, rounds=options.repeats * full.every // 2)
+    watch = alternate(TwoStageSearch(signal=full, **common), options, rounds=max(options.repeats, 4) * full.every // 2)
     every = watch.seconds["iteration"]
     dear, cheap = every[full.every - WARM_UP - 1 :: full.every], list(every)
     del cheap[full.every - WARM_UP - 1 :: full.every]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsenas.errors import CheckpointError, ConfigError
-from sparsenas.metrics import accuracy, mean_loss
+from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet
 from sparsenas.search.active import ActiveWeights
 from sparsenas.spaces import Genotype, SearchSpace, Support
@@ -86,8 +86,8 @@ class SearchModule(pl.LightningModule):
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
-        self.train_loss, self.train_accuracy = mean_loss(), accuracy(num_classes)
-        self.eval_loss, self.eval_accuracy = mean_loss(), accuracy(num_classes)
+        self.train_loss, self.train_accuracy = MeanLoss(), accuracy(num_classes)
+        self.eval_loss, self.eval_accuracy = MeanLoss(), accuracy(num_classes)
 
     @property
     def support(self) -> Support:
@@ -201,8 +201,8 @@ class SearchModule(pl.LightningModule):
     def _evaluate(self, batch: ImageBatch, stage: Literal["val", "test"]) -> None:
         images, labels = batch
         logits = self.logits(images)
-        self.eval_loss(torch.nn.functional.cross_entropy(logits, labels), len(labels))
-        self.eval_accuracy(logits, labels)
+        self.eval_loss.update(torch.nn.functional.cross_entropy(logits, labels), len(labels))
+        self.eval_accuracy.update(logits, labels)
         self.log_dict(
             {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
         )

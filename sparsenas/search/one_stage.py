@@ -275,8 +275,8 @@ class OneStageSearch(SearchModule):
         if self._moves_architecture and self.exploration.signal == "loss":
             mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
             loss = loss + self.exploration.charge(self.architecture, support, mean)
-        self.train_loss(loss.detach(), len(labels))
-        self.train_accuracy(logits.detach(), labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_accuracy.update(logits.detach(), labels)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self._loss(auxiliary, labels)
         self._step(loss, support)

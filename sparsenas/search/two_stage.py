@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sparsenas.complexity import candidate_costs
 from sparsenas.errors import ConfigError
-from sparsenas.metrics import mean_loss
+from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
@@ -93,7 +93,7 @@ class TwoStageSearch(SearchModule):
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler
         self.gradient_clip = gradient_clip
-        self.arch_loss = mean_loss()
+        self.arch_loss = MeanLoss()
 
     @property
     def support(self) -> Support:
@@ -167,7 +167,7 @@ class TwoStageSearch(SearchModule):
         step = self.signal.step(
             self.architecture, self.network, images, lambda logits: functional.cross_entropy(logits, labels), self._rng
         )
-        self.arch_loss(step.loss, len(labels))
+        self.arch_loss.update(step.loss, len(labels))
         # every rank saw other images; the mean keeps b, hence the support, the same on all of them
         self.architecture.b.grad = self.trainer.strategy.reduce(step.gradient, reduce_op="mean")
         # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
@@ -179,8 +179,8 @@ class TwoStageSearch(SearchModule):
         logits = self.network(images, support, self._weights_for(support))
         loss = functional.cross_entropy(logits, labels)
         self.step_weights(loss, support, self.gradient_clip)
-        self.train_loss(loss.detach(), len(labels))
-        self.train_accuracy(logits.detach(), labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_accuracy.update(logits.detach(), labels)
 
     def _weights_for(self, support: Support) -> Tensor:
         """Recovered supports enter with their architecture weights, drawn ones with equal weights of norm 1."""

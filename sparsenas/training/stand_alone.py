@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.errors import ConfigError
-from sparsenas.metrics import accuracy, mean_loss
+from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NormOptions, StemName, seed_drop_path
 from sparsenas.spaces import read_genotype
 
@@ -81,7 +81,7 @@ class StandAloneTraining(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.optimizer, self.scheduler = optimizer, scheduler
         self.seed = seed
-        self.losses = torch.nn.ModuleDict({f"{stage}_loss": mean_loss() for stage in ("train", "val", "test")})
+        self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in ("train", "val", "test")})
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
         )
@@ -158,6 +158,6 @@ class StandAloneTraining(pl.LightningModule):
             f"{stage}/loss": self.losses[f"{stage}_loss"],
             f"{stage}/acc": self.accuracies[f"{stage}_acc"],
         }
-        metrics[f"{stage}/loss"](loss, len(labels))
-        metrics[f"{stage}/acc"](logits.detach(), labels)
+        metrics[f"{stage}/loss"].update(loss, len(labels))
+        metrics[f"{stage}/acc"].update(logits.detach(), labels)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage != "train")

@@ -137,9 +137,7 @@ def test_one_iteration_is_one_proximal_gradient_step(make_network, make_architec
     z = torch.randn(architecture.dense_code.shape, generator=generator, dtype=torch.float64)[:, :, None]
     z = z * A.any(1)[:, :, None]  # zero in the padding
     architecture.double()
-    with torch.no_grad():
-        architecture.dense_code.copy_(z[:, :, 0])
-        architecture.b.copy_((A @ z)[:, :, 0])
+    architecture.load_state_dict(architecture.state_dict() | {"dense_code": z[:, :, 0], "b": (A @ z)[:, :, 0]})
     images = batch[0].double()
     signal = FullGradient(spread=0.0)
     gradient = signal.step(architecture, make_network().double(), images, criterion, np.random.default_rng(0)).gradient
