@@ -51,8 +51,7 @@ class ExactSolver(Solver):
         Computed by numpy on the host: for arrays this small its calls cost a fraction of torch's.
         """
         del start  # part of the protocol; a closed form needs none
-        target = problem.check_target(b)
-        host = target.cpu().numpy()
+        host = problem.host_target(b)
         inverse = problem.pseudo_inverse.cpu().numpy()
         energy = _products(host, problem.basis.cpu().numpy())
         energy = np.square(energy, out=energy).sum(1)
@@ -67,7 +66,7 @@ class ExactSolver(Solver):
         code = np.zeros(problem.mask.shape)
         code[blocks[:, None], support] = (host[:, :, None] * inverse[blocks, :, :, best]).sum(1)
         missed = host - np.matmul(problem.dictionary.cpu().numpy(), code[:, :, None])[:, :, 0]
-        return _recovery(target, code, support, residual=_norms(missed) / np.maximum(_norms(host), _TINY))
+        return _recovery(problem, code, support, residual=_norms(missed) / np.maximum(_norms(host), _TINY))
 
 
 def _products(b: Floats, maps: Floats) -> Floats:
@@ -82,11 +81,11 @@ def _norms(rows: Floats) -> Floats:
     return lengths
 
 
-def _recovery(b: Tensor, code: Floats, support: NDArray[np.int64], residual: Floats) -> Recovery:
-    """Recovery with the certificate of a closed form, on the device of ``b``."""
+def _recovery(problem: RecoveryProblem, code: Floats, support: NDArray[np.int64], residual: Floats) -> Recovery:
+    """Recovery with the certificate of a closed form, on the dictionary's device."""
 
     def put(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(b.device)
+        return torch.from_numpy(values).to(problem.dictionary.device)
 
     count = len(code)
     certificate = Certificate(

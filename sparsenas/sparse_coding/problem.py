@@ -151,14 +151,19 @@ class RecoveryProblem:
         Raises:
             RecoveryError: If the shape is wrong or a number is not finite.
         """
+        return torch.from_numpy(self.host_target(b)).to(self.dictionary.device)
+
+    def host_target(self, b: Tensor) -> NDArray[np.float64]:
+        """The same as an array on the host, see :meth:`check_target`."""
         expected = (self.blocks, self.dictionary.shape[1])
         if b.shape != expected:
             raise RecoveryError(f"b has shape {tuple(b.shape)}; the problem has {self.blocks} blocks: {expected}")
-        b = b.detach().to(self.dictionary)
-        if not torch.isfinite(b).all():
-            block = int((~torch.isfinite(b).all(1)).nonzero()[0])
+        target: NDArray[np.float64] = b.detach().cpu().numpy().astype(np.float64)
+        finite = np.isfinite(target)
+        if not finite.all():
+            block = int(finite.all(1).argmin())
             raise RecoveryError(f"b of block {block} is not finite: {b[block].tolist()}; the search has diverged")
-        return b
+        return target
 
 
 def _check_dictionary(dictionary: Tensor, sizes: tuple[int, ...]) -> None:
