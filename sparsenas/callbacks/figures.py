@@ -21,7 +21,7 @@ class CellFigures(RecoveryListener):
     in the checkpoint, so the picture of a resumed search begins at the beginning.
 
     Args:
-        every_n_epochs: Epochs between pictures of the cells; 0 for the end of the fit only.
+        every_n_epochs: Epochs between pictures of the cells, which take half a second each; 0 for the end of the fit only.
         history_every_n_epochs: Epochs between pictures of the support over time; 0 for the end of the fit only.
         every_n_recoveries: Draw the cells also within an epoch, every so many recoveries; 0 for never.
 
@@ -29,7 +29,7 @@ class CellFigures(RecoveryListener):
         ConfigError: If a number is below 0.
     """
 
-    def __init__(self, every_n_epochs: int = 1, history_every_n_epochs: int = 10, every_n_recoveries: int = 0) -> None:
+    def __init__(self, every_n_epochs: int = 5, history_every_n_epochs: int = 10, every_n_recoveries: int = 0) -> None:
         super().__init__()
         given = {
             "every_n_epochs": every_n_epochs,

@@ -9,7 +9,7 @@ from sparsenas.spaces import Genotype
 
 
 def test_cells_text_and_history_are_shown(fit):
-    done = fit(CellFigures(history_every_n_epochs=2))
+    done = fit(CellFigures(every_n_epochs=1, history_every_n_epochs=2))
     events = done.events
     assert {"genotype/cells", "genotype/support_history"} <= set(events.Tags()["images"])
     assert [e.step for e in events.Images("genotype/cells")] == [4, 8]
@@ -20,7 +20,7 @@ def test_cells_text_and_history_are_shown(fit):
 
 
 def test_unchanged_cells_are_drawn_once(fit):
-    callback = CellFigures()
+    callback = CellFigures(every_n_epochs=1)
     done = fit(callback)
     callback._draw_cells(done.trainer, done.search)
     assert len(done.events.Images("genotype/cells")) == 2
