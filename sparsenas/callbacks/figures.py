@@ -21,7 +21,7 @@ class CellFigures(RecoveryListener):
     in the checkpoint, so the picture of a resumed search begins at the beginning.
 
     Args:
-        every_n_epochs: Epochs between pictures of the cells, which take half a second each; 0 for the end of the fit only.
+        every_n_epochs: Epochs between pictures of the cells, of half a second each; 0 for the end of the fit only.
         history_every_n_epochs: Epochs between pictures of the support over time; 0 for the end of the fit only.
         every_n_recoveries: Draw the cells also within an epoch, every so many recoveries; 0 for never.
 
