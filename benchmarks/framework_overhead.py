@@ -4,7 +4,8 @@
 
 A two-stage search on random images, with the callbacks and the logger of the shipped configs. Epochs of the trainer,
 figures and logs at their ends included, and passes of a bare loop over as many batches take turns; the bare loop reads,
-augments and calls the same training step. Validation and checkpoints, which both would have, are left out.
+augments and calls the same training step, without callbacks and loggers. Lightning's wrappers around backward pass and
+optimizer run in both. Validation and checkpoints, which both would have, are left out.
 """
 
 import argparse
@@ -99,14 +100,16 @@ class Turns(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
         """Run the bare loop."""
+        callbacks, trainer.callbacks = trainer.callbacks, []  # type: ignore[attr-defined]  # set there, not declared
         start = now(self.device)
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set there, not declared
+        data = trainer.datamodule  # type: ignore[attr-defined]
         for index, (batch, _, _) in enumerate(iter(data.train_dataloader())):
             if index == trainer.num_training_batches:
                 break
             moved = {name: tuple(part.to(self.device) for part in pair) for name, pair in batch.items()}
             search.training_step(data.on_after_batch_transfer(moved, 0), index)
         self._bare = now(self.device) - start
+        trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

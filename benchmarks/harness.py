@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would report its own start and stop
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch.profiler import ProfilerActivity, profile
 
 from sparsenas.cli.terminal import calm_terminal
@@ -152,7 +153,7 @@ def run(name: str, options: argparse.Namespace, body: Callable[[Report], None]) 
         check_device(options.device)
         torch.set_num_threads(options.threads)
         report = Report(options)
-        with calm_terminal():
+        with calm_terminal(), threadpool_limits(options.threads):
             body(report)
         report.finish()
     except SparseNASError as error:

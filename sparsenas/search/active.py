@@ -23,7 +23,7 @@ class ActiveWeights:
 
     def __init__(self, network: SuperNet, optimizer: Optimizer) -> None:
         self._network, self._optimizer = network, optimizer
-        self._group = {parameter: i for i, group in enumerate(optimizer.param_groups) for parameter in group["params"]}
+        self._group: dict[nn.Parameter, int] = {}
         self._support: Support | None = None
         self._groups: list[list[nn.Parameter]] = []
 
@@ -36,16 +36,20 @@ class ActiveWeights:
     @contextmanager
     def only(self, support: Support) -> Iterator[None]:
         """Inside, the optimizer holds the weights of a support and of what always runs."""
+        held = self._optimizer.param_groups
+        if len(self._groups) != len(held):  # at first, and when a callback has added a group
+            self._group = {parameter: i for i, group in enumerate(held) for parameter in group["params"]}
+            self._support = None
         if support != self._support:
-            self._support, self._groups = support, [[] for _ in self._optimizer.param_groups]
+            self._support, self._groups = support, [[] for _ in held]
             for parameter in self._network.active_parameters(support):
                 if parameter in self._group:
                     self._groups[self._group[parameter]].append(parameter)
-        everything = [group["params"] for group in self._optimizer.param_groups]
-        for group, parameters in zip(self._optimizer.param_groups, self._groups, strict=True):
+        everything = [group["params"] for group in held]
+        for group, parameters in zip(held, self._groups, strict=True):
             group["params"] = parameters
         try:
             yield
         finally:
-            for group, parameters in zip(self._optimizer.param_groups, everything, strict=True):
+            for group, parameters in zip(held, everything, strict=True):
                 group["params"] = parameters

@@ -51,6 +51,10 @@ class CompressedArchitecture(nn.Module):
         self.solver, self.unit_weights = recovery.solver, recovery.unit_weights
         self._problem = recovery.problem(space, generator, costs)
         self._sizes, self._constraints = self._problem.sizes, self._problem.constraints
+        self._choices: list[Support] | None = None
+        if any(self._constraints.forbidden or ()):
+            rows = zip(self._problem.supports.tolist(), self._problem.counts, strict=True)
+            self._choices = [tuple(map(tuple, supports[:count])) for supports, count in rows]
         blocks, m, n = self._problem.dictionary.shape
         std = m**-0.5 if recovery.initial_std is None else recovery.initial_std
         self.b = nn.Parameter(std * torch.randn(blocks, m, generator=generator))
@@ -108,13 +112,9 @@ class CompressedArchitecture(nn.Module):
 
     def draw(self, rng: np.random.Generator) -> Support:
         """A support drawn uniformly from those without forbidden candidates; caps and budgets do not count."""
-        drawn = list(self.space.sample_support(rng))
-        forbidden = self._constraints.forbidden or ()
-        while bad := [i for i, (kept, out) in enumerate(zip(drawn, forbidden, strict=False)) if set(kept) & set(out)]:
-            again = self.space.sample_support(rng)
-            for block in bad:
-                drawn[block] = again[block]
-        return tuple(drawn)
+        if self._choices is None:
+            return self.space.sample_support(rng)
+        return tuple(rows[rng.integers(len(rows))] for rows in self._choices)
 
     @torch.no_grad()
     def solve(self) -> Recovery:

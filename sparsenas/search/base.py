@@ -15,7 +15,7 @@ from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet
 from sparsenas.search.active import ActiveWeights
 from sparsenas.spaces import Genotype, SearchSpace, Support
-from sparsenas.sparse_coding import Certificate, support_churn
+from sparsenas.sparse_coding import Certificate, Recovery, support_churn
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
@@ -207,13 +207,12 @@ class SearchModule(pl.LightningModule):
             {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
         )
 
-    def note_recovery(self, old: Support | None, code: Tensor, certificate: Certificate) -> None:
+    def note_recovery(self, old: Support | None, recovery: Recovery) -> None:
         """Count a recovery and report it to every :class:`RecoveryListener` of the trainer.
 
         Args:
             old: Support before the recovery; ``None`` for the initial one, which does not count.
-            code: Recovered code, shape ``(B, n)``.
-            certificate: How good it is.
+            recovery: What was recovered, on the CPU.
         """
         self.recoveries += old is not None
         self.visited.add(self.support)
@@ -225,8 +224,8 @@ class SearchModule(pl.LightningModule):
             genotype=self.genotype,
             churn=0.0 if old is None else support_churn(old, self.support),
             visited=len(self.visited),
-            code=code.cpu().clone(),
-            certificate=certificate,
+            code=recovery.code,
+            certificate=recovery.certificate,
         )
         self.tell_listeners(report)
 

@@ -76,8 +76,9 @@ class OneStageSearch(SearchModule):
         search_epochs: Longest search phase.
         train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
         warm_start: Whether the training phase goes on from the weights of the search phase. If not, it begins with new
-            random weights, running statistics and optimizer state: weights that served many architectures are no
-            good start, and a short run cannot make up for them.
+            random weights, running statistics and state of every weight's optimizer: weights that served many
+            architectures are no good start, and a short run cannot make up for them. What optimizers or averaging
+            callbacks keep elsewhere stays.
         warmup_epochs: Epochs of uniform draws without steps on ``b`` at the beginning of the search phase.
         reject_params: Discard a recovery whose network would have so many parameters or more, and keep the code before
             it; only accepted ones count for settling. The official code's substitute for a budget, which
@@ -240,7 +241,7 @@ class OneStageSearch(SearchModule):
             self.phases.check(self._epochs)
             self._warn_of_patience()
         if self.batches == 0:
-            self.note_recovery(None, self.architecture.code, self.architecture.certificate)
+            self.note_recovery(None, self.architecture.recovery)
         if self.finished:  # resumed once more; nothing is left to do
             self.trainer.should_stop = True
 
@@ -259,7 +260,7 @@ class OneStageSearch(SearchModule):
     def on_train_epoch_start(self) -> None:
         """Seed this epoch's draws; let the training phase begin."""
         super().on_train_epoch_start()
-        if self.current_epoch == self.search_end and not self.warm_start:
+        if not (self.searching or self.trained_epochs or self.warm_start):
             self._restart()
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
@@ -295,7 +296,7 @@ class OneStageSearch(SearchModule):
         self.log("search/settled", float(sum(epoch is not None for epoch in self.settled_epochs)))
         weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
         weights.step()
-        if self.current_epoch >= self.phases.warmup_epochs:  # torch warns of a schedule whose optimizer has not stepped
+        if self._moves_architecture:  # torch warns of a schedule whose optimizer has not stepped
             arch.step()
         if self.finished:
             self.trainer.should_stop = True
@@ -373,7 +374,7 @@ class OneStageSearch(SearchModule):
             return
         if settled:
             self.print(f"epoch {self.current_epoch + 1}: settled: {self._names(settled)} ({self._count_settled()})")
-        self.note_recovery(old, self.architecture.code, self.architecture.certificate)
+        self.note_recovery(old, self.architecture.recovery)
 
     def _end_search(self) -> None:
         """Freeze what has not settled, and begin the training phase with the next epoch."""

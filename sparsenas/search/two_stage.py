@@ -136,7 +136,7 @@ class TwoStageSearch(SearchModule):
                 "left for the search, which would end with the cell it began with"
             )
         if self.batches == 0:
-            self.note_recovery(None, self.architecture.code, self.architecture.certificate)
+            self.note_recovery(None, self.architecture.recovery)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Architecture step, recovery, weights step, each on its schedule."""
@@ -199,4 +199,4 @@ class TwoStageSearch(SearchModule):
     def _recover(self) -> None:
         old = self.support
         self.architecture.recover()
-        self.note_recovery(old, self.architecture.code, self.architecture.certificate)
+        self.note_recovery(old, self.architecture.recovery)

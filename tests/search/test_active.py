@@ -76,3 +76,17 @@ def test_groups_come_back_after_an_error(make_network, rng):
     ):
         raise RuntimeError("diverged")
     assert len(optimizer.param_groups[0]["params"]) == len(list(network.parameters()))
+
+
+def test_a_group_added_later_is_stepped_too(make_network, batch, rng):
+    network = make_network()
+    optimizer = torch.optim.SGD(network.cells.parameters(), lr=0.1)
+    active, support = ActiveWeights(network, optimizer), network.space.sample_support(rng)
+    before = network.classifier.weight.detach().clone()
+    for late in (False, True):
+        if late:
+            optimizer.add_param_group({"params": network.classifier.parameters()})
+        network(batch[0], support).square().sum().backward()
+        with active.only(support):
+            optimizer.step()
+        assert torch.equal(network.classifier.weight, before) != late

@@ -137,6 +137,13 @@ class TestColdStart:
         assert momenta == 0
         assert changed(new, search.network.state_dict())  # it trains
 
+    def test_what_is_trained_is_not_thrown_away_by_another_fit(self, make, fit, starts, changed):
+        search = make(warm_start=False, settling=NEVER, search_epochs=2)
+        fit(search, epochs=3)
+        trained = copy.deepcopy(search.network.state_dict())
+        fit(search, starts, epochs=6, folder="again")  # its trainer counts epochs from 0 again
+        assert changed(starts.found[0], trained) == set()
+
     def test_architecture_is_that_of_a_warm_start(self, make, fit, changed):
         cold, warm = (make(warm_start=warm, settling=NEVER) for warm in (False, True))
         for search in (cold, warm):
