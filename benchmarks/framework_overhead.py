@@ -25,7 +25,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.callbacks import CellFigures, GenotypeFile, HParamsSummary, SearchProgressBar, StepTimer, SupportMonitor
 from sparsenas.data import NpzImages
-from sparsenas.search import TwoStageSearch
+from sparsenas.search import RecoveredSampling, SupportGradient, TwoStageSearch
 
 CLASSES = 10
 
@@ -48,7 +48,14 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         warnings.simplefilter("ignore")  # of a loader without workers, which has nothing to load
         data = random_images(options, Path(folder))
         search = TwoStageSearch(
-            (3, options.pixels, options.pixels), CLASSES, channels=options.channels, cells=options.cells, stem="small"
+            (3, options.pixels, options.pixels),
+            CLASSES,
+            channels=options.channels,
+            cells=options.cells,
+            stem="small",
+            # drawn supports would give both loops different work
+            sampling=RecoveredSampling(),
+            signal=SupportGradient(),
         )
         watch = Turns(options.device)
         trainer = pl.Trainer(
