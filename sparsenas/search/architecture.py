@@ -12,7 +12,7 @@ from torch.nn import functional
 from sparsenas.complexity import CandidateCosts
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.spaces import SearchSpace, Support
-from sparsenas.sparse_coding import Certificate, Recovery, RecoveryProblem, architecture_weights, refit
+from sparsenas.sparse_coding import Recovery, RecoveryProblem, architecture_weights, refit
 
 
 class CompressedArchitecture(nn.Module):
@@ -63,19 +63,15 @@ class CompressedArchitecture(nn.Module):
         self.register_buffer("dense_code", torch.zeros(blocks, n, dtype=torch.float64))
         self.register_buffer("indices", torch.zeros(blocks, space.inputs_per_node, dtype=torch.int64))
         self.register_buffer("settled", torch.zeros(blocks, dtype=torch.bool))
-        self._support: Support | None = None
-        self._recovery: Recovery | None = None
         self._settled_blocks: tuple[bool, ...] | None = None
-        self.register_load_state_dict_post_hook(_forget_derived_values)  # type: ignore[no-untyped-call]  # torch's own
-        self.certificate: Certificate
+        self.register_load_state_dict_post_hook(_derive_again)  # type: ignore[no-untyped-call]  # torch's own
+        self.recovery: Recovery  # the code last recovered, on the CPU; kept there, so that nothing waits for a device
         self.accept(self.solver.solve(self._problem, self.b.detach(), start=self.dense_code.clone()))
 
     @property
     def support(self) -> Support:
         """Support of the code as plain integers, resolved once per recovery."""
-        if self._support is None:
-            self._support = self.recovery.indices
-        return self._support
+        return self.recovery.indices
 
     @property
     def settled_blocks(self) -> tuple[bool, ...]:
@@ -140,26 +136,13 @@ class CompressedArchitecture(nn.Module):
         self.code.copy_(recovery.code)
         self.dense_code.copy_(recovery.dense_code)
         self.indices.copy_(recovery.support)
-        self._recovery, self._support = recovery, None
-        self.certificate = recovery.certificate
+        self.recovery = recovery
 
     def recover(self) -> Recovery:
         """Solve for the code of the present ``b`` and make its support the active one."""
         recovery = self.solve()
         self.accept(recovery)
         return recovery
-
-    @property
-    def recovery(self) -> Recovery:
-        """The code last recovered, on the CPU; kept there, so that nothing waits for a device."""
-        if self._recovery is None:
-            code, dense_code, indices = (
-                self.code.cpu().clone(),
-                self.dense_code.cpu().clone(),
-                self.indices.cpu().clone(),
-            )
-            self._recovery = Recovery(code, indices, self.certificate, dense_code)
-        return self._recovery
 
     def settle(self, blocks: Tensor) -> None:
         """Declare the codes of some blocks final.
@@ -195,7 +178,11 @@ class CompressedArchitecture(nn.Module):
         self._problem = RecoveryProblem(self.dictionary.cpu(), self._sizes, self.space.inputs_per_node, constraints)
 
 
-def _forget_derived_values(architecture: CompressedArchitecture, _: Any) -> None:
-    """A loaded state brings its own dictionary, support and settled blocks."""
-    architecture._support = architecture._settled_blocks = architecture._recovery = None
+def _derive_again(architecture: CompressedArchitecture, _: Any) -> None:
+    """A loaded state brings its own dictionary, code and settled blocks; the certificate stays the last one."""
+    code, indices, dense_code = (
+        buffer.cpu().clone() for buffer in (architecture.code, architecture.indices, architecture.dense_code)
+    )
+    architecture.recovery = Recovery(code, indices, architecture.recovery.certificate, dense_code)
+    architecture._settled_blocks = None
     architecture._pose_problem()

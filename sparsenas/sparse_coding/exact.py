@@ -12,6 +12,7 @@ from sparsenas.sparse_coding.problem import RecoveryProblem
 from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 #: Smallest divisor; what is divided by it is 0.
 _TINY = np.finfo(np.float64).tiny
@@ -51,22 +52,22 @@ class ExactSolver(Solver):
         Computed by numpy on the host: for arrays this small its calls cost a fraction of torch's.
         """
         del start  # part of the protocol; a closed form needs none
-        host = problem.host_target(b)
-        inverse = problem.pseudo_inverse.cpu().numpy()
-        energy = _products(host, problem.basis.cpu().numpy())
+        target, host = problem.host_target(b), problem.host
+        energy = _products(target, host.basis)
         energy = np.square(energy, out=energy).sum(1)
         if problem.constraints.joint or self.nonnegative:
-            energy /= np.maximum(np.square(host).sum(1, keepdims=True), _TINY)
+            energy /= np.maximum(np.square(target).sum(1, keepdims=True), _TINY)
         if self.nonnegative:
-            positive = (_products(host, inverse) > 0).all(1) & problem.feasible.cpu().numpy()
+            positive = (_products(target, host.pseudo_inverse) > 0).all(1) & host.feasible
             energy[positive] += problem.blocks + 1  # more than all relative energies together
         best = problem.select(energy)
-        blocks = np.arange(problem.blocks)
-        support = problem.supports.cpu().numpy()[blocks, best]
-        code = np.zeros(problem.mask.shape)
-        code[blocks[:, None], support] = (host[:, :, None] * inverse[blocks, :, :, best]).sum(1)
-        missed = host - np.matmul(problem.dictionary.cpu().numpy(), code[:, :, None])[:, :, 0]
-        return _recovery(problem, code, support, residual=_norms(missed) / np.maximum(_norms(host), _TINY))
+        support = host.supports[host.blocks, best]
+        weights = np.matmul(target[:, None, :], host.pseudo_inverse[host.blocks, :, :, best])[:, 0, :]
+        code = np.zeros((len(target), host.dictionary.shape[2]))
+        code[host.blocks[:, None], support] = weights
+        missed = target - np.matmul(host.dictionary, code[:, :, None])[:, :, 0]
+        residual = _norms(missed) / np.maximum(_norms(target), _TINY)
+        return _recovery(problem, code, support, residual, (weights != 0.0).sum(1))
 
 
 def _products(b: Floats, maps: Floats) -> Floats:
@@ -77,24 +78,19 @@ def _products(b: Floats, maps: Floats) -> Floats:
 
 def _norms(rows: Floats) -> Floats:
     """Length of every row; ``np.linalg.norm`` takes five times as long for the same."""
-    lengths: Floats = np.sqrt(np.square(rows).sum(1))
+    lengths: Floats = np.sqrt(np.einsum("bm,bm->b", rows, rows))
     return lengths
 
 
-def _recovery(problem: RecoveryProblem, code: Floats, support: NDArray[np.int64], residual: Floats) -> Recovery:
+def _recovery(
+    problem: RecoveryProblem, code: Floats, support: Integers, residual: Floats, nonzeros: Integers
+) -> Recovery:
     """Recovery with the certificate of a closed form, on the dictionary's device."""
 
     def put(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(problem.dictionary.device)
 
-    count = len(code)
-    certificate = Certificate(
-        residual=put(residual),
-        optimality=put(np.zeros(count)),
-        kind="exact",
-        nonzeros=put(np.count_nonzero(code, axis=1)),
-        l1_share=put(np.ones(count)),
-        iterations=put(np.zeros(count, dtype=np.int64)),
-    )
+    optimality, l1_share, iterations = problem.closed_form
+    certificate = Certificate(put(residual), optimality, "exact", put(nonzeros), l1_share, iterations)
     dense = put(code)
     return Recovery(dense, put(support), certificate, dense)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,26 @@ from sparsenas.sparse_coding.conflicts import check_joint
 from sparsenas.sparse_coding.constraints import Constraints
 from sparsenas.sparse_coding.enumeration import feasible_supports, subspaces
 from sparsenas.sparse_coding.selection import JointRules, JointSelector
+
+
+class HostArrays(NamedTuple):
+    """What a closed form reads of a problem, as arrays on the host; see the properties of the same names.
+
+    Attributes:
+        dictionary: Shape ``(B, m, n_max)``.
+        supports: Shape ``(B, P, s)``.
+        feasible: Shape ``(B, P)``.
+        basis: Shape ``(B, m, k, P)``.
+        pseudo_inverse: Shape ``(B, m, s, P)``.
+        blocks: Numbers of the blocks, for indexing, shape ``(B,)``.
+    """
+
+    dictionary: NDArray[np.float64]
+    supports: NDArray[np.int64]
+    feasible: NDArray[np.bool_]
+    basis: NDArray[np.float64]
+    pseudo_inverse: NDArray[np.float64]
+    blocks: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +138,19 @@ class RecoveryProblem:
     def pseudo_inverse(self) -> Tensor:
         """Transposed pseudo-inverse of the columns of every support, shape ``(B, m, s, P)``, laid out as the basis."""
         return self._subspaces[1]
+
+    @cached_property
+    def host(self) -> HostArrays:
+        """The same on the host, where the closed form is computed; copied there once."""
+        tensors = (self.dictionary, self.supports, self.feasible, self.basis, self.pseudo_inverse)
+        dictionary, supports, feasible, basis, inverse = (tensor.cpu().numpy() for tensor in tensors)
+        return HostArrays(dictionary, supports, feasible, basis, inverse, np.arange(self.blocks))
+
+    @cached_property
+    def closed_form(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the certificates of all closed forms share: optimality, L1 share and iterations, shapes ``(B,)``."""
+        zeros = self.dictionary.new_zeros(self.blocks)
+        return zeros, torch.ones_like(zeros), zeros.long()
 
     @cached_property
     def _joint_rules(self) -> JointRules:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -53,7 +54,7 @@ class Recovery:
     certificate: Certificate
     dense_code: Tensor
 
-    @property
+    @cached_property
     def indices(self) -> tuple[tuple[int, ...], ...]:
         """Support as integers on the host, one ascending tuple per block."""
         return tuple(tuple(row) for row in self.support.tolist())

@@ -62,7 +62,7 @@ def test_support_follows_the_recovery(make_architecture):
     assert architecture.support == before
     recovery = architecture.recover()
     assert architecture.support == recovery.indices != before
-    assert architecture.certificate is recovery.certificate
+    assert architecture.recovery.certificate is recovery.certificate
 
 
 def test_same_generator_same_architecture(make_architecture):
