@@ -16,16 +16,17 @@ from sparsenas.spaces import Genotype
 class GenotypeFile(pl.Callback):
     """Write the genotype to the run's folder and beside each checkpoint.
 
-    * ``<run>/genotype.json`` and ``genotype.png`` are always the present genotype of the search; at the end, the
-      result. The run's folder is the logger's, or the trainer's ``default_root_dir`` where there is no logger.
-    * ``<stem>.genotype.json`` and ``<stem>.genotype.png`` beside ``<stem>.ckpt`` are the genotype in that checkpoint.
-      They are written when the next batch begins, since Lightning saves checkpoints after all other callbacks, and go
-      away with their checkpoint.
+    * ``<run>/genotype.json`` is always the present genotype of the search; at the end, the result. The run's folder is
+      the logger's, or the trainer's ``default_root_dir`` where there is no logger.
+    * ``<stem>.genotype.json`` beside ``<stem>.ckpt`` is the genotype in that checkpoint. It is written when the next
+      batch begins, since Lightning saves checkpoints after all other callbacks, and goes away with its checkpoint.
+    * When the run ends, also by an error, each of them gets its picture, ``genotype.png`` and
+      ``<stem>.genotype.png``. Not earlier: a picture takes a third of a second, and most genotypes do not last.
 
     Every file appears whole or not at all. A ``fast_dev_run`` writes nothing.
 
     Args:
-        figures: Whether to write the ``.png`` files; drawing takes about a third of a second per new genotype.
+        figures: Whether to write the ``.png`` files.
     """
 
     def __init__(self, figures: bool = True) -> None:
@@ -35,7 +36,7 @@ class GenotypeFile(pl.Callback):
         self._written: Genotype | None = None
         self._saved: Genotype | None = None  # in a checkpoint whose name is not known yet
         self._checkpoints: dict[Path, int] = {}  # their times of writing, in nanoseconds
-        self._picture: tuple[Genotype, bytes] | None = None
+        self._undrawn: dict[Path, Genotype] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the run's folder; asked on every rank, because Lightning broadcasts the answer."""
@@ -44,6 +45,7 @@ class GenotypeFile(pl.Callback):
         writes = stage == "fit" and trainer.is_global_zero and not dry
         self._folder = Path(folder) if writes and isinstance(pl_module, SearchModule) else None
         self._written = self._saved = None
+        self._undrawn = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the genotype the search starts from; checkpoints of a resumed run keep their files."""
@@ -76,14 +78,16 @@ class GenotypeFile(pl.Callback):
         self._write(pl_module)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write beside the checkpoints saved last."""
+        """Write beside the checkpoints saved last, and draw."""
         self._write_beside_checkpoints(trainer)
+        self._draw()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Keep what was found so far."""
         with suppress(ConfigError):  # a full disk must not hide the error that ended the run
             self._write(pl_module)
             self._write_beside_checkpoints(trainer)
+            self._draw()
 
     def _write(self, pl_module: pl.LightningModule) -> None:
         if self._folder is None or not isinstance(pl_module, SearchModule) or pl_module.genotype == self._written:
@@ -112,10 +116,20 @@ class GenotypeFile(pl.Callback):
     def _write_files(self, stem: Path, genotype: Genotype) -> None:
         # not with_suffix: the names of checkpoints hold dots, as in "epoch=3-acc=0.97"
         write_atomically(stem.with_name(f"{stem.name}.json"), genotype.to_json().encode())
+        picture = stem.with_name(f"{stem.name}.png")
+        picture.unlink(missing_ok=True)  # it shows another genotype
         if self.figures:
-            if self._picture is None or self._picture[0] != genotype:
-                self._picture = genotype, figure_bytes(draw_genotype(genotype))
-            write_atomically(stem.with_name(f"{stem.name}.png"), self._picture[1])
+            self._undrawn[picture] = genotype
+
+    def _draw(self) -> None:
+        """Draw every genotype once, for all files that still hold it."""
+        pictures: dict[Genotype, bytes] = {}
+        for path, genotype in self._undrawn.items():
+            if path.with_suffix(".json").exists():
+                if genotype not in pictures:
+                    pictures[genotype] = figure_bytes(draw_genotype(genotype))
+                write_atomically(path, pictures[genotype])
+        self._undrawn = {}
 
 
 def _checkpoints(trainer: pl.Trainer) -> dict[Path, int]:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from sparsenas.callbacks import GenotypeFile
@@ -82,10 +83,25 @@ def test_a_failed_run_keeps_what_it_found(fit, tmp_path, search_class, genotype_
     search = Failing()
     saving = ModelCheckpoint(str(tmp_path / "saved"), save_last=True)
     with pytest.raises(RuntimeError, match="the machine broke"):
-        fit(GenotypeFile(figures=False), saving, search=search, logger=False, enable_checkpointing=True)
+        fit(GenotypeFile(), saving, search=search, logger=False, enable_checkpointing=True)
     assert search.recoveries == 3
     assert Genotype.load(tmp_path / "genotype.json") == search.genotype
     assert Genotype.load(tmp_path / "saved" / "last.genotype.json") == genotype_in(tmp_path / "saved" / "last.ckpt")
+    assert (tmp_path / "genotype.png").is_file()
+    assert (tmp_path / "saved" / "last.genotype.png").is_file()
+
+
+def test_nothing_is_drawn_before_the_end_and_no_picture_of_another_genotype_stays(fit, tmp_path):
+    seen = []
+
+    class Watch(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            seen.append(sorted(path.name for path in tmp_path.rglob("*.png")))
+
+    (tmp_path / "genotype.png").write_bytes(b"of an earlier run")
+    fit(GenotypeFile(), Watch(), epochs=2, logger=False)
+    assert seen == [[], []]
+    assert (tmp_path / "genotype.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_unwritable_folder_is_named(fit, tmp_path):
