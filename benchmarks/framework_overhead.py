@@ -2,13 +2,15 @@
 
     python benchmarks/framework_overhead.py [--json FILE]
 
-A two-stage search on random images, with the callbacks and the logger of the shipped configs. Epochs of the trainer,
-figures and logs at their ends included, and passes of a bare loop over as many batches take turns; the bare loop reads,
+A two-stage search on random images, with signal, sampling, callbacks and logger of the shipped configs. Epochs of the
+trainer, figures and logs at their ends included, and passes of a bare loop over the same batches take turns. The bare
+loop begins at the state and the random numbers that the epoch began with, so it draws the same supports; it reads,
 augments and calls the same training step, without callbacks and loggers. Lightning's wrappers around backward pass and
 optimizer run in both. Validation and checkpoints, which both would have, are left out.
 """
 
 import argparse
+import copy
 import io
 import sys
 import tempfile
@@ -16,6 +18,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,7 +28,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.callbacks import CellFigures, GenotypeFile, HParamsSummary, SearchProgressBar, StepTimer, SupportMonitor
 from sparsenas.data import NpzImages
-from sparsenas.search import RecoveredSampling, SupportGradient, TwoStageSearch
+from sparsenas.search import TwoStageSearch
 
 CLASSES = 10
 
@@ -53,9 +56,6 @@ def measure(options: argparse.Namespace, report: Report) -> None:
             channels=options.channels,
             cells=options.cells,
             stem="small",
-            # drawn supports would give both loops different work
-            sampling=RecoveredSampling(),
-            signal=SupportGradient(),
         )
         watch = Turns(options.device)
         trainer = pl.Trainer(
@@ -96,26 +96,34 @@ class Turns(pl.Callback):
         self.device = device
         self.seconds: Samples = {"Lightning": [], "bare loop": []}
         self._start = self._bare = 0.0
+        self._state: dict[str, Any] = {}
+        self._batches = 0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, search: TwoStageSearch) -> None:
         """Take the time of the epoch before, all callbacks included; the first one warms up."""
-        start = now(self.device)
+        end = now(self.device)
         if trainer.current_epoch > 1:
-            self.seconds["Lightning"].append(start - self._start - self._bare)
+            self.seconds["Lightning"].append(end - self._start - self._bare)
             self.seconds["bare loop"].append(self._bare)
-        self._start = start
+        self._state, self._batches = copy.deepcopy(search.state_dict()), search.batches
+        self._start = now(self.device)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
-        """Run the bare loop."""
-        callbacks, trainer.callbacks = trainer.callbacks, []  # type: ignore[attr-defined]  # set there, not declared
+    def on_train_epoch_end(self, trainer: pl.Trainer, search: TwoStageSearch) -> None:
+        """Run the bare loop from where the epoch began."""
         start = now(self.device)
+        callbacks, trainer.callbacks = trainer.callbacks, []  # type: ignore[attr-defined]  # set there, not declared
+        search.load_state_dict(self._state)
+        search.batches = self._batches
+        search.on_train_epoch_start()
+        restored = now(self.device)
         data = trainer.datamodule  # type: ignore[attr-defined]
         for index, (batch, _, _) in enumerate(iter(data.train_dataloader())):
             if index == trainer.num_training_batches:
                 break
             moved = {name: tuple(part.to(self.device) for part in pair) for name, pair in batch.items()}
             search.training_step(data.on_after_batch_transfer(moved, 0), index)
-        self._bare = now(self.device) - start
+        self._bare = now(self.device) - restored
+        self._start += restored - start  # neither loop's
         trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
 
