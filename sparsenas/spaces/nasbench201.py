@@ -96,8 +96,8 @@ class NasBench201Space(SearchSpace):
     def flops(self, genotype: Genotype) -> int:
         """FLOPs of the same network on one 32x32 image, as the field's tables count them.
 
-        Multiply-adds of convolutions and classifier, 2 per element of a batch-norm, 1 per element into a ReLU, 9 per
-        element out of a 3x3 pool.
+        Multiply-adds of convolutions and classifier, 2 per element of a batch-norm, 1 per element into a ReLU, and the
+        window per element out of a pool, where the global pool of 8x8 pixels counts as one of 9x9.
 
         Raises:
             GenotypeError: If the genotype is not of this space.

@@ -18,7 +18,7 @@ class NasBenchMacroSpace(SearchSpace):
     Layer ``i`` leads from node ``i`` to node ``i + 1``. Strides and widths belong to the network, not to the genotype.
     Where a layer halves the resolution, ``identity`` is a 1x1 convolution.
 
-    Source: Su et al., Prioritized Architecture Sampling with Monto-Carlo Tree Search (CVPR 2021), section 5.
+    Source: Su et al., Prioritized Architecture Sampling with Monto-Carlo Tree Search (CVPR 2021).
     """
 
     name = "nasbench_macro"

@@ -17,7 +17,7 @@ class WeightSharing64Space(SearchSpace):
 
     A cell is written as three digits 1 to 4, one per edge in that order.
 
-    Source: Zhang et al., Deeper Insights into Weight Sharing in Neural Architecture Search (2020), section 3.
+    Source: Zhang et al., Deeper Insights into Weight Sharing in Neural Architecture Search (2020).
     """
 
     name = "weight_sharing64"

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sparsenas import spaces
 from sparsenas.errors import GenotypeError
-from sparsenas.spaces import DartsSpace, Genotype, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
+from sparsenas.spaces import (
+    DartsSpace,
+    Genotype,
+    NasBench201Space,
+    NasBenchMacroSpace,
+    SearchSpace,
+    WeightSharing64Space,
+)
 
 SPACES = [
     DartsSpace(),
@@ -55,6 +63,12 @@ def number_of_neighbours(space):
         k, edges = n // edges_of(block), edges_of(block)
         total += s * ((k - 1) + (edges - s) * k) if space.distinct_edges else s * (n - s)
     return total
+
+
+def test_every_space_has_a_row():
+    public = (getattr(spaces, name) for name in spaces.__all__)
+    classes = {thing for thing in public if isinstance(thing, type) and issubclass(thing, SearchSpace)}
+    assert {type(space) for space in SPACES} == classes - {SearchSpace}
 
 
 @every_space
