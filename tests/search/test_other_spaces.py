@@ -1,8 +1,11 @@
 """Searches over the spaces of benchmarks: a cell as one block, a chain of blocks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 
 from sparsenas.callbacks import CellFigures, GenotypeFile, SupportMonitor
 from sparsenas.complexity import candidate_costs, count_parameters
@@ -16,7 +19,7 @@ from sparsenas.search import (
     SupportGradient,
     TwoStageSearch,
 )
-from sparsenas.spaces import NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
+from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
 from sparsenas.sparse_coding import ExactSolver
 
 NB201, WS64, MACRO = NasBench201Space(), WeightSharing64Space(), NasBenchMacroSpace()
@@ -40,11 +43,13 @@ def test_two_stage(name, signal, fit, listener, tmp_path):
     space, sizes, m = ROWS[name]
     search = two_stage(space, sizes, m, signal=signal)
     start = search.architecture.b.detach().clone()
-    fit(search, listener, GenotypeFile(), CellFigures(every_n_epochs=1), SupportMonitor(), batches=4, epochs=1)
+    callbacks = (listener, GenotypeFile(), CellFigures(every_n_epochs=1), SupportMonitor())
+    trainer = fit(search, *callbacks, batches=4, epochs=1, logger=CSVLogger(str(tmp_path)), log_every_n_steps=1)
     assert len(listener.reports) == 3
     assert not torch.equal(start, search.architecture.b)
     space.validate(search.genotype)
-    assert (tmp_path / "genotype.json").is_file()
+    assert Genotype.load(Path(trainer.log_dir, "genotype.json")) == search.genotype
+    assert "residual/normal" in Path(trainer.log_dir, "metrics.csv").read_text()
     derived = search.network.derive(search.genotype)
     assert derived(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
