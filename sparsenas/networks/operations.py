@@ -147,9 +147,7 @@ def layer_operation(primitive: str, in_channels: int, out_channels: int, stride:
     if primitive == "identity":
         if same:
             return Operation(nn.Identity(), norms.layer(out_channels) if norms.append == "pools_and_skips" else None)
-        picked: list[nn.Module] = [EverySecondPixel()] if stride == 2 else []
-        conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        return Operation(nn.Sequential(*picked, conv), norms.layer(out_channels))
+        return Operation(nn.Sequential(*_pointwise(in_channels, out_channels, stride)), norms.layer(out_channels))
     expansion, kernel = {"mb3_k3": (3, 3), "mb6_k5": (6, 5)}[primitive]
     wide = expansion * in_channels
     body = [
@@ -162,11 +160,15 @@ def layer_operation(primitive: str, in_channels: int, out_channels: int, stride:
         nn.Conv2d(wide, out_channels, 1, bias=False),
     ]
     norm = norms.layer(out_channels)
-    return (
-        Operation(Residual(nn.Sequential(*body, norm), nn.Identity()), None)
-        if same
-        else Operation(nn.Sequential(*body), norm)
-    )
+    if same:
+        return Operation(Residual(nn.Sequential(*body, norm), nn.Identity()), None)
+    return Operation(nn.Sequential(*body), norm)
+
+
+def _pointwise(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+    """1x1 convolution of stride 1 or 2."""
+    picked: list[nn.Module] = [EverySecondPixel()] if stride == 2 else []
+    return [*picked, nn.Conv2d(in_channels, out_channels, 1, bias=False)]
 
 
 def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
@@ -209,11 +211,10 @@ def _zero(channels: int, stride: int, norms: NormOptions) -> Operation:
 
 def _convolution(kernel: int, channels: int, stride: int, norms: NormOptions) -> Operation:
     if kernel == 1:
-        picked: list[nn.Module] = [EverySecondPixel()] if stride == 2 else []
-        body = nn.Sequential(nn.ReLU(), *picked, nn.Conv2d(channels, channels, 1, bias=False))
+        convolution = _pointwise(channels, channels, stride)
     else:
-        body = nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, kernel, stride, padding=kernel // 2, bias=False))
-    return Operation(body, norms.layer(channels))
+        convolution = [nn.Conv2d(channels, channels, kernel, stride, padding=kernel // 2, bias=False)]
+    return Operation(nn.Sequential(nn.ReLU(), *convolution), norms.layer(channels))
 
 
 #: The primitives that need no import path: those of Liu et al., DARTS (ICLR 2019), then what Dong and Yang,
