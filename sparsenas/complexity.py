@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -96,7 +97,7 @@ def candidate_costs(network: SuperNet) -> CandidateCosts:
         network: Super-net.
     """
     blocks = network.space.blocks
-    support = tuple(tuple(range(network.space.inputs_per_node)) for _ in blocks)
+    support = network.space.sample_support(np.random.default_rng(0))  # any: the base is the same with each
     wirings = network.wirings(support)
     states: list[list[Tensor]] = []
     total = _multiply_adds(

@@ -20,6 +20,7 @@ from sparsenas.cli.resume import differences
 from sparsenas.cli.shipped import find_config, resolve_configs, shipped_configs
 from sparsenas.data import Digits
 from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.networks import skeleton_of
 
 #: The smallest training that goes through everything: two epochs of two batches of a tiny network.
 TINY = shlex.split(
@@ -240,6 +241,22 @@ def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert (run / "config.yaml").is_file()
     options = shlex.split(rows["next"])[3:]
     assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
+
+
+def test_the_next_command_fits_a_cell_of_another_space(capsys):
+    other = ["--model.space", "NasBench201Space", "--model.stem", "cifar", "--model.recovery.compressed_size", "12"]
+    assert main([*TINY_SEARCH, *other]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
+    assert rows["next"].endswith("genotype.json --model.stem cifar --model.auxiliary_weight 0")
+    options = shlex.split(rows["next"])[3:]
+    assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
+
+
+def test_what_a_training_config_must_give_up_for_a_chain():
+    assert [str(word) for word in outcome._adapted(skeleton_of("nasbench_macro"))] == shlex.split(
+        "--model.stem cifar --model.auxiliary_weight 0 --model.drop_path 0 --model.cells 8"
+    )
+    assert not list(outcome._adapted(skeleton_of("darts")))
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ SMALL = {
     "search_two_stage_digits": "",
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_two_stage_nasbench201": "images16 --data.batch_size 4",
     "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "train_digits": "",
     "train_cifar10_16px": "images16 --data.batch_size 4",

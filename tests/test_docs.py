@@ -34,6 +34,7 @@ SNIPPETS = {
     ("export.md", "python"): 3,
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
+    ("spaces.md", "python"): 2,
 }
 #: Shown, not run.
 PROSE = {"math", "text"}
@@ -259,3 +260,24 @@ def test_own_primitive_is_searched_and_derived(primitive_page):
 def test_config_names_the_same_primitives(primitive_page):
     (config,) = code_blocks("bring_your_primitive.md", "yaml")
     assert tuple(re.findall(r"[\w:]+", config.split("primitives: [")[1])) == primitive_page[1].primitives
+
+
+def test_spaces_as_the_page_shows_them(capsys):
+    use, _ = code_blocks("spaces.md")
+    scope = {}
+    exec(compile(use, "spaces.md", "exec"), scope)
+    text, parameters = capsys.readouterr().out.split()
+    assert scope["space"].from_string(text) == scope["genotype"]
+    assert sum(p.numel() for p in scope["published"].parameters()) == int(parameters)
+    assert scope["logits"].shape == (4, 10)
+
+
+def test_own_space_is_searched_and_derived():
+    scope = {}
+    exec(compile(code_blocks("spaces.md")[1], "spaces.md", "exec"), scope)
+    space, rng = scope["PoolingReductions"](), np.random.default_rng(0)
+    network = SuperNet(space, (1, 8, 8), 5, channels=4, cells=3, stem="small")
+    support, images = space.sample_support(rng), torch.randn(2, 1, 8, 8)
+    assert torch.equal(network(images, support), network.derive(space.genotype(support))(images))
+    assert space.size == (4 * 12) ** 2
+    assert space.mutate(space.genotype(support), rng) in space.neighbours(space.genotype(support))

@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 
 from sparsenas.drawing import draw_genotype, draw_support_history, figure_bytes, primitive_style, save_figure
 from sparsenas.drawing.layout import cell_layout
 from sparsenas.errors import ConfigError
-from sparsenas.spaces import DARTS_PRIMITIVES, PUBLISHED, Candidate, DartsSpace, Genotype
+from sparsenas.spaces import (
+    DARTS_PRIMITIVES,
+    PUBLISHED,
+    Candidate,
+    DartsSpace,
+    Genotype,
+    NasBench201Space,
+    NasBenchMacroSpace,
+    WeightSharing64Space,
+)
 
 SAME_EDGE = Genotype.build(
     "darts",
@@ -28,6 +37,9 @@ GENOTYPES = {
     **PUBLISHED,
     "same_edge": SAME_EDGE,
     **{f"{nodes}_nodes": DartsSpace(nodes=nodes).sample(np.random.default_rng(nodes)) for nodes in (1, 2, 5, 8)},
+    "nasbench201": NasBench201Space().sample(np.random.default_rng(0)),
+    "weight_sharing64": WeightSharing64Space().from_string("124"),
+    "nasbench_macro": NasBenchMacroSpace().from_string("22212202"),
 }
 
 
@@ -81,6 +93,35 @@ def test_layout_keeps_columns_apart_and_edges_forward(genotype):
             assert all(b.column == a.column + 1 for a, b in pairwise(chain))
         computed = {c.target for c in candidates}
         assert {chain[0].node for chain in layout.chains if chain[-1].kind == "output"} == computed
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "text"),
+    [("darts_v2", 8, "concatenation"), ("weight_sharing64", 2, "concatenation"),
+     ("nasbench201", 1, "output"), ("nasbench_macro", 1, "output")],
+)  # fmt: skip
+def test_the_output_is_that_of_the_network(name, lines, text):
+    genotype = GENOTYPES[name]
+    figure = draw_genotype(genotype)
+    assert figure.legends[0].get_texts()[-1].get_text() == text
+    grey = to_hex(figure.legends[0].get_lines()[-1].get_color())
+    curves = [
+        p for p in figure.axes[0].get_children() if isinstance(p, PathPatch) and to_hex(p.get_edgecolor()) == grey
+    ]
+    assert len(curves) == lines
+
+
+@pytest.mark.parametrize("space", [NasBench201Space(), NasBenchMacroSpace()], ids=lambda space: space.name)
+def test_history_of_a_space_with_one_input(space):
+    rng = np.random.default_rng(0)
+    history = [space.sample_support(rng) for _ in range(6)]
+    axes = draw_support_history(space.blocks, history).axes[0]
+    kept = {block.candidates[i] for s in history for block, row in zip(space.blocks, s, strict=True) for i in row}
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(labels) == len(kept)
+    assert labels[0].startswith("cₖ₋₁→1")
+    notes = [text.get_text() for text in axes.texts]
+    assert notes == [f"node {node}" for node in sorted({candidate.target for candidate in kept})]
 
 
 def test_all_primitives_stand_in_the_legend_with_their_full_name():

@@ -70,7 +70,7 @@ def _block_scalars(blocks: Sequence[Block], report: RecoveryReport) -> dict[str,
         "code_norm": report.code.norm(dim=1),
     }
     return {
-        f"{name}/{block.cell}_node{block.node}": value
+        f"{name}/{block.cell}" + ("" if block.node is None else f"_node{block.node}"): value
         for name, values in columns.items()
         for block, value in zip(blocks, values.tolist(), strict=True)
     }

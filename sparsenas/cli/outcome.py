@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.complexity import describe
+from sparsenas.networks import Skeleton
 from sparsenas.search import OneStageSearch, SearchModule
 from sparsenas.training import StandAloneTraining
 
@@ -65,7 +66,7 @@ def _next(
         else:
             yield resumption(trainer, checkpoint)
     elif isinstance(model, SearchModule) and genotype.is_file():
-        yield command("fit", *_training_of(genotype, config))
+        yield command("fit", *_training_of(genotype, config), *_adapted(model.network.skeleton))
     elif isinstance(model, StandAloneTraining) and checkpoint is not None:
         yield command("test", "--config", written, "--ckpt_path", checkpoint)
         yield command("export", checkpoint, "--to", folder / "export")
@@ -94,6 +95,18 @@ def _training_of(genotype: Path, config: Mapping[str, Any]) -> list[object]:
         if (data.get("init_args") or {}).get(source):
             options += [f"--data.{source}", str(data["init_args"][source])]
     return options
+
+
+def _adapted(skeleton: Skeleton) -> Iterator[object]:
+    """Options of the training configs, which are made for DARTS cells, that other networks do not take."""
+    if not skeleton.has_stems:
+        yield from ("--model.stem", "cifar")
+    if not skeleton.has_auxiliary:
+        yield from ("--model.auxiliary_weight", 0)
+    if skeleton.single_path:
+        yield from ("--model.drop_path", 0)
+    if skeleton.layers is not None:
+        yield from ("--model.cells", skeleton.layers)
 
 
 def _training_configs() -> dict[str, str]:

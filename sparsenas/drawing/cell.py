@@ -23,6 +23,7 @@ from sparsenas.drawing.style import (
     primitive_style,
     tint,
 )
+from sparsenas.networks import SKELETONS
 from sparsenas.spaces.genotype import Genotype
 
 # All lengths are inches: the figure's axes are in inches too, so that text and boxes fit each other at any size.
@@ -42,8 +43,9 @@ _TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
     """Draw all cells of a genotype side by side.
 
-    Inputs are on the left (``c_{k-2}``, ``c_{k-1}`` where there are two), the concatenation ``c_k`` of all computed
-    nodes is on the right. Each kept candidate is a box on its own line, also where two lie on the same edge.
+    Inputs are on the left (``c_{k-2}``, ``c_{k-1}`` where there are two). The output ``c_k`` is on the right: the last
+    node where networks of the genotype's space have it so, else the concatenation of all computed nodes. Each kept
+    candidate is a box on its own line, also where two lie on the same edge.
 
     Args:
         genotype: Any genotype; primitives need not be known to this package.
@@ -52,7 +54,9 @@ def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
     Returns:
         A figure that belongs to no window and no pyplot state.
     """
-    layouts = [(cell, cell_layout(candidates)) for cell, candidates in genotype.cells]
+    skeleton = SKELETONS.get(genotype.space)
+    concatenates = skeleton is None or skeleton.concatenates
+    layouts = [(cell, cell_layout(candidates, concatenates)) for cell, candidates in genotype.cells]
     primitives = legend_order(c.primitive for _, candidates in genotype.cells for c in candidates)
     box = max(_text_width(primitive_style(name).short) for name in primitives) + 0.16
     pictures = [_CellPicture(cell, layout, box) for cell, layout in layouts]
@@ -73,7 +77,7 @@ def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
         axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=11, color=INK)
     styles = map(primitive_style, primitives)
     samples = [line_sample(style.colour, style.name, style.dashes) for style in styles]
-    add_legend(figure, [*samples, line_sample(STRUCTURE, "concatenation")])
+    add_legend(figure, [*samples, line_sample(STRUCTURE, "concatenation" if concatenates else "output")])
     return figure
 
 

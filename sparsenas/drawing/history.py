@@ -29,9 +29,8 @@ _TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 
 @dataclass(frozen=True)
 class _Row:
-    """One candidate: where it stands and how much of the time it was kept, shape ``(T,)``."""
+    """One candidate, and how much of the time it was kept, shape ``(T,)``."""
 
-    block: int
     candidate: Candidate
     kept: npt.NDArray[np.float64]
 
@@ -66,6 +65,7 @@ def draw_support_history(
     if epochs is not None and len(epochs) != len(history):
         raise ConfigError(f"support history: {len(epochs)} epochs for {len(history)} recoveries; give one for each")
     cells = list(dict.fromkeys(block.cell for block in blocks))
+    num_inputs = min(candidate.target for block in blocks for candidate in block.candidates)
     panels = {cell: _rows(cell, blocks, history) for cell in cells}
     shown = {cell: _longest_kept(rows, max_rows) for cell, rows in panels.items()}
     most = max(len(rows) for rows in shown.values())
@@ -81,7 +81,7 @@ def draw_support_history(
         axes = figure.add_axes((left / width, (height - _TOP - tall) / height, _PANEL / width, tall / height))
         axes.set_title(_TITLES.get(cell, f"{cell} cell"), loc="left", size=11, weight="bold", color=INK)
         last = {c for b, kept in zip(blocks, history[-1], strict=True) if b.cell == cell for c in _named(b, kept)}
-        _draw_panel(axes, rows, last, min(b.node for b in blocks), size=8.0 if row == 0.2 else 7.0)
+        _draw_panel(axes, rows, last, num_inputs, size=8.0 if row == 0.2 else 7.0)
         _label_time(axes, len(history), epochs)
         if hidden := len(panels[cell]) - len(rows):
             note = f"{hidden} more candidates, kept more briefly, are not shown"
@@ -103,7 +103,7 @@ def _rows(cell: str, blocks: Sequence[Block], history: Sequence[Support]) -> lis
             kept = np.zeros((len(block), len(history)))
             for time, support in enumerate(history):
                 kept[list(support[number]), time] = 1.0
-            rows += [_Row(number, block.candidates[i], kept[i]) for i in np.flatnonzero(kept.any(axis=1))]
+            rows += [_Row(block.candidates[i], kept[i]) for i in np.flatnonzero(kept.any(axis=1))]
     return rows
 
 
@@ -127,13 +127,14 @@ def _draw_panel(axes: Axes, rows: list[_Row], last: set[Candidate], num_inputs: 
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     for row, label in zip(rows, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if row.candidate in last else "normal")
-    borders = [y for y in range(1, len(rows)) if rows[y].block != rows[y - 1].block]
+    nodes = [row.candidate.target for row in rows]
+    borders = [y for y in range(1, len(rows)) if nodes[y] != nodes[y - 1]]
     axes.hlines(range(1, len(rows)), 0, len(rows[0].kept), color="white", linewidth=0.8)
     axes.hlines(borders, 0, len(rows[0].kept), color=STRUCTURE, linewidth=1.4)
-    for block in dict.fromkeys(r.block for r in rows):
-        members = [i for i, r in enumerate(rows) if r.block == block]
+    for node in dict.fromkeys(nodes):
+        members = [i for i, target in enumerate(nodes) if target == node]
         axes.annotate(
-            f"node {rows[members[0]].candidate.target}",
+            f"node {node}",
             (1, sum(members) / len(members) + 0.5),
             xycoords=axes.get_yaxis_transform(),
             xytext=(6, 0),

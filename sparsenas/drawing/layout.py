@@ -58,18 +58,18 @@ class Layout:
     num_inputs: int = 0
 
 
-def cell_layout(candidates: Sequence[Candidate]) -> Layout:
+def cell_layout(candidates: Sequence[Candidate], concatenates: bool = True) -> Layout:
     """Place one cell.
 
-    Nodes below the lowest target are the inputs of the cell; the output concatenates all others.
+    Nodes below the lowest target are the inputs of the cell; the output concatenates all others, or is the last one.
     """
-    layout = _build(candidates)
+    layout = _build(candidates, concatenates)
     _order(layout)
     _straighten(layout)
     return layout
 
 
-def _build(candidates: Sequence[Candidate]) -> Layout:
+def _build(candidates: Sequence[Candidate], concatenates: bool) -> Layout:
     num_inputs = min(c.target for c in candidates)
     num_nodes = max(c.target for c in candidates) + 1
     depth = dict.fromkeys(range(num_inputs), 0)
@@ -89,7 +89,7 @@ def _build(candidates: Sequence[Candidate]) -> Layout:
         lanes = [put(Vertex("lane", column)) for column in range(source.column + 1, target.column - 1)]
         box = put(Vertex("candidate", target.column - 1, candidate=candidate))
         layout.chains.append([source, *lanes, box, target])
-    for node in range(num_inputs, num_nodes):
+    for node in range(num_inputs if concatenates else num_nodes - 1, num_nodes):
         lanes = [put(Vertex("lane", column)) for column in range(nodes[node].column + 1, last)]
         layout.chains.append([nodes[node], *lanes, output])
     for vertex in (*nodes.values(), output):

@@ -68,6 +68,10 @@ _KNOWN = dict(
         _known("max_pool_3x3", "max 3*3", "#009e73", 2),
         _known("avg_pool_3x3", "avg 3*3", "#cc79a7", 4),
         _known("skip_connect", "skip", "#4d4d4d", 6),
+        # of NAS-Bench-201, whose cells have none of the convolutions above
+        _known("nor_conv_3x3", "conv 3*3", "#0072b2", 1),
+        _known("nor_conv_1x1", "conv 1*1", "#d55e00", 2),
+        _known("none", "none", "#8a9099", 4),
     )
 )
 

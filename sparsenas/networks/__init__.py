@@ -14,14 +14,17 @@ from sparsenas.networks.normalisation import (
     recalibrate_batchnorm,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
+from sparsenas.networks.skeletons import SKELETONS, Skeleton, skeleton_of
 
 __all__ = [
     "PRIMITIVES",
+    "SKELETONS",
     "CellNetwork",
     "DerivedNet",
     "NormOptions",
     "Operation",
     "ScaledBatchNorm",
+    "Skeleton",
     "StemName",
     "SuperNet",
     "batch_statistics",
@@ -33,4 +36,5 @@ __all__ = [
     "make_operation",
     "recalibrate_batchnorm",
     "seed_drop_path",
+    "skeleton_of",
 ]

@@ -1,6 +1,6 @@
 """A cell: the graph that is repeated. It holds any set of candidates and runs those it is told to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsenas.networks.normalisation import NormOptions
-from sparsenas.networks.operations import Operation, make_operation, reduce_norm, relu_conv_norm
+from sparsenas.networks.operations import Operation
 from sparsenas.spaces import Candidate
 
 
@@ -66,38 +65,34 @@ def seed_drop_path(seed: int, epoch: int, rank: int) -> None:
 
 
 class Cell(nn.Module):
-    """A cell with two inputs; its output is the concatenation of its computed nodes.
+    """A cell: its inputs, each through a module of its own, and operations between nodes.
 
     Args:
-        candidates: Candidates the cell holds operations for.
-        in_channels: Channels of the two inputs, the older one first.
-        channels: Channels of every node.
-        reduction: Whether edges from the inputs have stride 2.
-        input_reduced: Whether the newer input has half the resolution of the older one.
-        norms: Batch-norm options.
+        preprocess: One module per input, the oldest input first.
+        operations: Operations by candidate, all of which give ``channels``; in the order in which they were made.
+        channels: Channels of every computed node.
+        concatenates: Whether the output is the concatenation of all computed nodes; else it is the last one.
+
+    Attributes:
+        num_inputs: Input nodes; they are numbered first.
+        out_channels: Channels of the output.
     """
 
     def __init__(
         self,
-        candidates: Sequence[Candidate],
-        in_channels: tuple[int, int],
+        preprocess: Sequence[nn.Module],
+        operations: Mapping[Candidate, Operation],
         channels: int,
-        reduction: bool,
-        input_reduced: bool,
-        norms: NormOptions,
+        concatenates: bool,
     ) -> None:
         super().__init__()
-        older, newer = in_channels
-        match_older = reduce_norm if input_reduced else relu_conv_norm
-        self.preprocess0 = match_older(older, channels, norms)
-        self.preprocess1 = relu_conv_norm(newer, channels, norms)
-        self.operations = nn.ModuleDict(
-            {
-                candidate_key(c): make_operation(c.primitive, channels, 2 if reduction and c.source < 2 else 1, norms)
-                for c in candidates
-            }
-        )
-        self.out_channels = channels * len({c.target for c in candidates})
+        self.num_inputs = len(preprocess)
+        self._preprocess = tuple(f"preprocess{i}" for i in range(self.num_inputs))
+        for name, module in zip(self._preprocess, preprocess, strict=True):
+            self.add_module(name, module)
+        self.operations = nn.ModuleDict({candidate_key(c): operation for c, operation in operations.items()})
+        self.concatenates = concatenates
+        self.out_channels = channels * (len({c.target for c in operations}) if concatenates else 1)
 
     def operation(self, candidate: Candidate) -> Operation:
         """The operation that the cell holds for a candidate."""
@@ -105,9 +100,9 @@ class Cell(nn.Module):
         assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
         return operation
 
-    def forward(self, older: Tensor, newer: Tensor, wiring: Wiring, drop_path_probability: float = 0.0) -> list[Tensor]:
-        """States of all nodes, the two preprocessed inputs first."""
-        states = [self.preprocess0(older), self.preprocess1(newer)]
+    def forward(self, inputs: Sequence[Tensor], wiring: Wiring, drop_path_probability: float = 0.0) -> list[Tensor]:
+        """States of all nodes, the preprocessed inputs first."""
+        states: list[Tensor] = [getattr(self, name)(x) for name, x in zip(self._preprocess, inputs, strict=True)]
         for terms in wiring:
             total: Tensor | None = None
             for source, key, scale in terms:
@@ -119,3 +114,7 @@ class Cell(nn.Module):
             assert total is not None  # a node without terms has no place in a wiring
             states.append(total)
         return states
+
+    def output(self, states: list[Tensor]) -> Tensor:
+        """Output of the cell, given the states of its nodes."""
+        return torch.cat(states[self.num_inputs :], dim=1) if self.concatenates else states[-1]

@@ -41,8 +41,9 @@ def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
                 for index, weight in zip(kept, row, strict=True):
                     candidate = block.candidates[index]
                     norm = _carrier(cell.operation(candidate), candidate)
-                    norm.weight.mul_(weight)
-                    norm.bias.mul_(weight)
+                    if norm is not None:
+                        norm.weight.mul_(weight)
+                        norm.bias.mul_(weight)
     return derived
 
 
@@ -58,8 +59,10 @@ def check_foldable(network: SuperNet) -> None:
                 _carrier(operation, candidate)
 
 
-def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm:
-    """The batch-norm that takes up the weight of an operation."""
+def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm | None:
+    """The batch-norm that takes up the weight of an operation; ``None`` where there is nothing to multiply."""
+    if operation.is_zero:
+        return None
     if operation.norm is None or not operation.norm.affine:
         raise ConfigError(
             f"{candidate} does not end in a batch-norm with gamma and beta, which could take up its architecture "

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sparsenas.networks.network import DerivedNet
-from sparsenas.networks.operations import FactorizedReduce, Operation
+from sparsenas.networks.operations import FactorizedReduce, Operation, Residual
 
 
 def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
@@ -16,7 +16,7 @@ def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
         = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W x
         + \Bigl(\beta - \frac{\gamma \mu}{\sqrt{\sigma^2 + \epsilon}}\Bigr)
 
-    Stem, cell inputs, separable and dilated convolutions and reducing skips lose their batch-norms. Those appended to
+    Stem, cell inputs, convolutions, reducing skips and residual blocks lose their batch-norms. Those appended to
     pools and identity skips stay, as do those without running statistics and those behind a module of your own that
     is no convolution. The auxiliary classifier, which only training runs, is left as it is.
 
@@ -30,22 +30,32 @@ def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
         of ``torch.nn.utils.fusion``.
     """
     fused = copy.deepcopy(network).eval()
-    fused.stem.first = _fuse_chain(fused.stem.first)
-    if isinstance(fused.stem.second, nn.Sequential):
-        fused.stem.second = _fuse_chain(fused.stem.second)
+    if fused.neck is not None:
+        fused.neck = _fuse_chain(fused.neck)
+    _fuse_children(fused.stem)
     for _, cell in fused.typed_cells():
-        cell.preprocess0 = _fuse_chain(cell.preprocess0)
-        cell.preprocess1 = _fuse_chain(cell.preprocess1)
+        _fuse_children(cell)
         for operation in cell.operations.values():
             assert isinstance(operation, Operation)
             _fuse_operation(operation)
     return fused
 
 
+def _fuse_children(module: nn.Module) -> None:
+    """Fold the batch-norms of a stem or of a cell's inputs."""
+    for name, child in module.named_children():
+        if type(child) is nn.Sequential:
+            setattr(module, name, _fuse_chain(child))
+        elif type(child) is Residual:
+            child.main = _fuse_chain(child.main)
+
+
 def _fuse_operation(operation: Operation) -> None:
     """Fold the last batch-norm into the body, and those inside the body into what is before them."""
     body, norm = operation.body, operation.norm
-    if type(body) is nn.Sequential:  # a subclass may run its parts in another order
+    if type(body) is Residual:
+        body.main = _fuse_chain(body.main)
+    elif type(body) is nn.Sequential:  # a subclass may run its parts in another order
         fused = _fuse_chain(body if norm is None else nn.Sequential(*body, norm))
         if norm is not None and fused[-1] is norm:
             fused = fused[:-1]

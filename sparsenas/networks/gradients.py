@@ -41,20 +41,20 @@ def candidate_gradients(
     with frozen_statistics(network):
         logits, _ = network.run(images, network.wirings(support, weights), trace=traces)
         loss = criterion(logits)
-        nodes = [node for states in traces for node in states[2:]]
+        nodes = [node for states in traces for node in states[network.skeleton.num_inputs :]]
         # a support may leave the output of a cell unused: the gradient there is zero
         gradients = iter(torch.autograd.grad(loss, nodes, allow_unused=True, materialize_grads=True))
         totals = [torch.zeros(len(block), device=images.device) for block in network.space.blocks]
         with torch.no_grad():
             for (cell_type, cell), states in zip(network.typed_cells(), traces, strict=True):
+                by_node = {node: next(gradients) for node in range(cell.num_inputs, len(states))}
                 for block, total in zip(network.space.blocks, totals, strict=True):
                     if block.cell == cell_type:
-                        total += _inner_products(cell, block, states, next(gradients))
+                        total += _inner_products(cell, block, states, by_node)
     return loss.detach(), totals
 
 
-def _inner_products(cell: Cell, block: Block, states: list[Tensor], gradient: Tensor) -> Tensor:
-    """Inner product of the node's gradient with the output of every candidate of its block, shape ``(n,)``."""
-    return torch.stack(
-        [torch.sum(gradient * cell.operation(c)(states[c.source]), dtype=torch.float32) for c in block.candidates]
-    )
+def _inner_products(cell: Cell, block: Block, states: list[Tensor], by_node: dict[int, Tensor]) -> Tensor:
+    """Inner product of every candidate's output with the gradient of its target node, shape ``(n,)``."""
+    products = (by_node[c.target] * cell.operation(c)(states[c.source]) for c in block.candidates)
+    return torch.stack([torch.sum(product, dtype=torch.float32) for product in products])

@@ -28,6 +28,7 @@ class Stem(nn.Module):
 
     def __init__(self, name: StemName, image_channels: int, channels: int) -> None:
         super().__init__()
+        self.out_channels: tuple[int, ...]
         self.second: nn.Module | None = None
         if name == "imagenet":
             half = channels // 2
@@ -59,6 +60,34 @@ class Stem(nn.Module):
         """The older and the newer input of the first cell."""
         first: Tensor = self.first(images)
         return (first, first) if self.second is None else (first, self.second(first))
+
+
+class PlainStem(nn.Module):
+    """Images to the one input of the first cell, at full resolution.
+
+    Args:
+        image_channels: Channels of the images.
+        channels: Channels of the output.
+        depth: How many 3x3 convolutions, each with a batch-norm.
+        relu: Whether a ReLU ends the stem.
+
+    Attributes:
+        out_channels: Channels of the output.
+        downscale: Factor by which it is smaller than the image, 1.
+    """
+
+    def __init__(self, image_channels: int, channels: int, depth: int = 1, relu: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in (image_channels, *[channels] * (depth - 1)):
+            layers += [nn.Conv2d(width, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
+        self.first = nn.Sequential(*layers, *([nn.ReLU()] if relu else []))
+        self.out_channels: tuple[int, ...] = (channels,)
+        self.downscale = 1
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """The input of the first cell."""
+        return (self.first(images),)
 
 
 class AuxiliaryHead(nn.Module):

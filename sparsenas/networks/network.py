@@ -7,30 +7,27 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.errors import ConfigError
 from sparsenas.networks.cell import Cell, Wiring, wire
-from sparsenas.networks.heads import AuxiliaryHead, Stem, StemName
+from sparsenas.networks.heads import AuxiliaryHead, StemName
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
+from sparsenas.networks.skeletons import Skeleton, skeleton_of
 from sparsenas.spaces import Candidate, Genotype, SearchSpace, Support
-
-
-def reduction_positions(cells: int) -> frozenset[int]:
-    """Positions of the reduction cells: after one and after two thirds of the depth, as in DARTS."""
-    return frozenset({cells // 3, 2 * cells // 3})
 
 
 class CellNetwork(nn.Module):
     """Stem, cells, global average pooling, linear classifier.
 
     Args:
-        candidates: Candidates that every cell of a type holds; keys ``"normal"`` and ``"reduce"``.
+        skeleton: How the parts are built and joined.
+        candidates: Candidates that every cell of a type holds, by cell type.
         image_shape: ``(C, H, W)`` of the images.
         num_classes: Number of classes.
-        channels: Channels of the first cell's nodes; doubled at every reduction.
-        cells: Number of cells; those at a third and at two thirds of the depth reduce the resolution.
-        stem: Kind of stem.
-        auxiliary: Whether to build the auxiliary classifier after the second reduction.
+        channels: Width; the skeleton says of what.
+        cells: Number of cells; the skeleton says what may be.
+        stem: Kind of stem, where the skeleton has several; else the default.
+        auxiliary: Whether to build the auxiliary classifier after the second reduction, where the skeleton has one.
         norms: Batch-norm options of the cells. Stem and auxiliary head always learn and track.
 
     Raises:
@@ -39,6 +36,7 @@ class CellNetwork(nn.Module):
 
     def __init__(
         self,
+        skeleton: Skeleton,
         candidates: Mapping[str, Sequence[Candidate]],
         image_shape: tuple[int, int, int],
         num_classes: int,
@@ -55,25 +53,23 @@ class CellNetwork(nn.Module):
                 f"channels={channels}, cells={cells}, num_classes={num_classes}: "
                 "need at least 2 channels, 1 cell, 2 classes"
             )
-        self.stem = Stem(stem, image_channels, channels)
-        reductions = reduction_positions(cells)
-        _check_resolution(height, width, self.stem.downscale * 2 ** len(reductions), stem, len(reductions))
+        _check_parts(skeleton, stem, auxiliary)
+        self.skeleton = skeleton
+        self.cell_types = skeleton.types(cells)
+        self.stem = skeleton.stem(stem, image_channels, channels)
+        _check_resolution(height, width, self.stem.downscale, skeleton.reductions(cells), stem)
 
-        self.cell_types = tuple("reduce" if i in reductions else "normal" for i in range(cells))
         self.auxiliary_position = 2 * cells // 3
         self.auxiliary: AuxiliaryHead | None = None
         self.cells = nn.ModuleList()
-        older, newer = self.stem.out_channels
-        input_reduced = self.stem.second is not None
-        for position, cell_type in enumerate(self.cell_types):
-            reduction = cell_type == "reduce"
-            channels = channels * 2 if reduction else channels
-            cell = Cell(candidates[cell_type], (older, newer), channels, reduction, input_reduced, norms)
+        last = channels
+        for position, cell in enumerate(skeleton.cells(candidates, cells, self.stem, channels, norms)):
             self.cells.append(cell)
-            older, newer, input_reduced = newer, cell.out_channels, reduction
+            last = cell.out_channels
             if auxiliary and position == self.auxiliary_position:
-                self.auxiliary = AuxiliaryHead(newer, num_classes)
-        self.classifier = nn.Linear(newer, num_classes)
+                self.auxiliary = AuxiliaryHead(last, num_classes)
+        self.neck, last = skeleton.neck(last, channels, norms)
+        self.classifier = nn.Linear(last, num_classes)
 
     def run(
         self,
@@ -93,16 +89,16 @@ class CellNetwork(nn.Module):
         Returns:
             Logits ``(B, classes)`` and, in training with an auxiliary head, its logits.
         """
-        older, newer = self.stem(images)
+        trail: tuple[Tensor, ...] = self.stem(images)  # outputs of the cells before, as many as a cell has inputs
         auxiliary_logits = None
-        for position, (cell_type, cell) in enumerate(zip(self.cell_types, self.cells, strict=True)):
-            states = cell(older, newer, wirings[cell_type], drop_path_probability)
-            older, newer = newer, torch.cat(states[2:], dim=1)
+        for position, (cell_type, cell) in enumerate(self.typed_cells()):
+            states = cell(trail, wirings[cell_type], drop_path_probability)
+            trail = (*trail[1:], cell.output(states))
             if trace is not None:
                 trace.append(states)
             if self.auxiliary is not None and self.training and position == self.auxiliary_position:
-                auxiliary_logits = self.auxiliary(newer)
-        return self.classify(newer), auxiliary_logits
+                auxiliary_logits = self.auxiliary(trail[-1])
+        return self.classify(trail[-1]), auxiliary_logits
 
     def typed_cells(self) -> Iterator[tuple[str, Cell]]:
         """All cells in order, each with its type."""
@@ -112,6 +108,8 @@ class CellNetwork(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of the last cell's output."""
+        if self.neck is not None:
+            features = self.neck(features)
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
 
@@ -158,7 +156,9 @@ class SuperNet(CellNetwork):
             cell: tuple(c for block in space.blocks if block.cell == cell for c in block.candidates)
             for cell in space.cell_types
         }
-        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
+        super().__init__(
+            skeleton_of(space.name), held, image_shape, num_classes, channels, cells, stem, auxiliary, norms
+        )
         self.space = space
         self.norms = norms
 
@@ -237,7 +237,7 @@ class DerivedNet(CellNetwork):
     """Holds and runs one genotype.
 
     Args:
-        genotype: Architecture; needs the cells ``normal`` and ``reduce``.
+        genotype: Architecture; the name of its space decides how its network is built.
         image_shape: ``(C, H, W)`` of the images.
         num_classes: Number of classes.
         channels: Channels of the first cell's nodes.
@@ -252,7 +252,7 @@ class DerivedNet(CellNetwork):
 
     Raises:
         ConfigError: If a size is impossible, or a primitive is unknown.
-        GenotypeError: If a cell is missing or a node has no input.
+        GenotypeError: If a cell is missing, a node has no input, or a candidate is not of the space.
     """
 
     def __init__(
@@ -266,10 +266,10 @@ class DerivedNet(CellNetwork):
         auxiliary: bool = False,
         norms: NormOptions = NormOptions(),  # noqa: B008 - frozen
     ) -> None:
-        held = {cell: genotype.cell(cell) for cell in ("normal", "reduce")}
-        for cell, candidates in held.items():
-            _check_nodes(cell, candidates)
-        super().__init__(held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
+        skeleton = skeleton_of(genotype.space)
+        skeleton.check(genotype)
+        held = {cell: genotype.cell(cell) for cell in skeleton.cell_types}
+        super().__init__(skeleton, held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
         self.genotype = genotype
         self.size = NetworkSize(
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
@@ -287,19 +287,24 @@ class DerivedNet(CellNetwork):
         return self.run(images, self._wirings, self.drop_path if self.training else 0.0)
 
 
-def _check_resolution(height: int, width: int, factor: int, stem: str, reductions: int) -> None:
+def _check_parts(skeleton: Skeleton, stem: str, auxiliary: bool) -> None:
+    """Raise if a part is asked for that the skeleton has not."""
+    if not skeleton.has_stems and stem != "cifar":
+        raise ConfigError(
+            f"stem is {stem!r}, but networks of this space have a stem of their own; leave it at its default, 'cifar'"
+        )
+    if auxiliary and not skeleton.has_auxiliary:
+        raise ConfigError(
+            "networks of this space have no auxiliary classifier: set auxiliary_weight 0 (in Python: auxiliary=False)"
+        )
+
+
+def _check_resolution(height: int, width: int, downscale: int, reductions: int, stem: str) -> None:
     """Raise unless the last cell still sees 2x2 pixels: 3x3 primitives on one pixel are 1x1 convolutions."""
+    factor = downscale * 2**reductions
     if min(height, width) < 2 * factor:
         raise ConfigError(
             f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
             f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}"
             + (", or the stem 'small' or 'cifar'" if stem == "imagenet" else "")
-        )
-
-
-def _check_nodes(cell: str, candidates: Sequence[Candidate]) -> None:
-    targets = sorted({c.target for c in candidates})
-    if targets != list(range(2, 2 + len(targets))):
-        raise GenotypeError(
-            f"genotype: the {cell} cell computes nodes {targets}; computed nodes are numbered 2, 3, ... without gaps"
         )

@@ -31,6 +31,11 @@ class Operation(nn.Module):
         """Whether the operation returns its input; drop-path leaves such edges alone, as DARTS does."""
         return self.norm is None and isinstance(self.body, nn.Identity)
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether the operation gives zeros, with any weight."""
+        return self.norm is None and isinstance(self.body, Zero)
+
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Apply the operation; ``scale`` is a 0-d tensor that multiplies the output."""
         y: Tensor = self.body(x)
@@ -67,6 +72,40 @@ class FactorizedReduce(nn.Module):
         return torch.cat([self.even(x[:, :, ::2, ::2]), self.odd(padded[:, :, 1::2, 1::2])], dim=1)
 
 
+class Zero(nn.Module):
+    """Zeros of the size of an operation's output, connected to the input so that gradients are zero and not missing."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C, ceil(H / stride), ceil(W / stride))``."""
+        return x[:, :, :: self.stride, :: self.stride] * 0.0
+
+
+class EverySecondPixel(nn.Module):
+    """What a 1x1 convolution of stride 2 sees; kept apart from it for the reason given at :class:`FactorizedReduce`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C, ceil(H / 2), ceil(W / 2))``."""
+        return x[:, :, ::2, ::2]
+
+
+class Residual(nn.Module):
+    """``main(x) + shortcut(x)``."""
+
+    def __init__(self, main: nn.Sequential, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.main = main
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to what both branches map it to."""
+        y: Tensor = self.main(x) + self.shortcut(x)
+        return y
+
+
 def relu_conv_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
     """1x1 convolution that matches channel counts at a cell's input."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norms.layer(out_channels))
@@ -75,6 +114,61 @@ def relu_conv_norm(in_channels: int, out_channels: int, norms: NormOptions) -> n
 def reduce_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
     """Factorised reduction that matches the resolution at a cell's input."""
     return nn.Sequential(FactorizedReduce(in_channels, out_channels), norms.layer(out_channels))
+
+
+def residual_reduction(in_channels: int, out_channels: int, norms: NormOptions) -> Residual:
+    """Pre-activated residual block of two 3x3 convolutions that halves the resolution.
+
+    Source: between the stages of NAS-Bench-201 (Dong and Yang, ICLR 2020).
+
+    Differs: odd sizes round up on the shortcut too, as they do in convolutions; even sizes are the benchmark's.
+    """
+    main = nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+        norms.layer(out_channels),
+        nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        norms.layer(out_channels),
+    )
+    pool = nn.AvgPool2d(2, ceil_mode=True)
+    return Residual(main, nn.Sequential(pool, nn.Conv2d(in_channels, out_channels, 1, bias=False)))
+
+
+def layer_operation(primitive: str, in_channels: int, out_channels: int, stride: int, norms: NormOptions) -> Operation:
+    """Operation of a layer of NAS-Bench-Macro: ``identity``, ``mb3_k3`` or ``mb6_k5``.
+
+    An identity that changes resolution or width is a 1x1 convolution with batch-norm. The inverted residual blocks add
+    their input where they change neither; the sum is then what a weight multiplies.
+
+    Source: Su et al. (CVPR 2021); MobileNetV2 blocks with ReLU, without a width rounded to multiples of 8.
+    """
+    same = stride == 1 and in_channels == out_channels
+    if primitive == "identity":
+        if same:
+            return Operation(nn.Identity(), norms.layer(out_channels) if norms.append == "pools_and_skips" else None)
+        return Operation(nn.Sequential(*_pointwise(in_channels, out_channels, stride)), norms.layer(out_channels))
+    expansion, kernel = {"mb3_k3": (3, 3), "mb6_k5": (6, 5)}[primitive]
+    wide = expansion * in_channels
+    body = [
+        nn.Conv2d(in_channels, wide, 1, bias=False),
+        norms.layer(wide),
+        nn.ReLU(),
+        nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False),
+        norms.layer(wide),
+        nn.ReLU(),
+        nn.Conv2d(wide, out_channels, 1, bias=False),
+    ]
+    norm = norms.layer(out_channels)
+    if same:
+        return Operation(Residual(nn.Sequential(*body, norm), nn.Identity()), None)
+    return Operation(nn.Sequential(*body), norm)
+
+
+def _pointwise(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+    """1x1 convolution of stride 1 or 2."""
+    picked: list[nn.Module] = [EverySecondPixel()] if stride == 2 else []
+    return [*picked, nn.Conv2d(in_channels, out_channels, 1, bias=False)]
 
 
 def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
@@ -111,7 +205,20 @@ def _skip(channels: int, stride: int, norms: NormOptions) -> Operation:
     return Operation(nn.Identity(), norms.layer(channels) if norms.append == "pools_and_skips" else None)
 
 
-#: The primitives that need no import path. All are those of Liu et al., DARTS (ICLR 2019).
+def _zero(channels: int, stride: int, norms: NormOptions) -> Operation:
+    return Operation(Zero(stride), None)
+
+
+def _convolution(kernel: int, channels: int, stride: int, norms: NormOptions) -> Operation:
+    if kernel == 1:
+        convolution = _pointwise(channels, channels, stride)
+    else:
+        convolution = [nn.Conv2d(channels, channels, kernel, stride, padding=kernel // 2, bias=False)]
+    return Operation(nn.Sequential(nn.ReLU(), *convolution), norms.layer(channels))
+
+
+#: The primitives that need no import path: those of Liu et al., DARTS (ICLR 2019), then what Dong and Yang,
+#: NAS-Bench-201 (ICLR 2020) add; their pool and skip are those of DARTS.
 PRIMITIVES: dict[str, OperationFactory] = {
     "max_pool_3x3": partial(_pool, "max"),
     "avg_pool_3x3": partial(_pool, "avg"),
@@ -120,6 +227,9 @@ PRIMITIVES: dict[str, OperationFactory] = {
     "sep_conv_5x5": partial(_separable, 5),
     "dil_conv_3x3": partial(_dilated, 3),
     "dil_conv_5x5": partial(_dilated, 5),
+    "none": _zero,
+    "nor_conv_1x1": partial(_convolution, 1),
+    "nor_conv_3x3": partial(_convolution, 3),
 }
 
 

@@ -98,7 +98,7 @@ class SparseRecovery:
     def _constraints(self, space: SearchSpace, costs: CandidateCosts | None) -> Constraints:
         _check_primitives("recovery.forbidden", self.forbidden, "the space", space.blocks)
         return Constraints(
-            groups=tuple(tuple(c.source for c in block.candidates) for block in space.blocks),
+            groups=tuple(tuple(block.edges.index(c.edge) for c in block.candidates) for block in space.blocks),
             max_per_group=1 if space.distinct_edges else None,
             forbidden=tuple(_members(block, self.forbidden) for block in space.blocks) if self.forbidden else None,
             caps=self._caps(space),

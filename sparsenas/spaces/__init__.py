@@ -3,17 +3,26 @@
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
 from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
+from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
 from sparsenas.spaces.published import PUBLISHED, read_genotype
 from sparsenas.spaces.topology import Block, Candidate, Support
+from sparsenas.spaces.weight_sharing64 import WEIGHT_SHARING64_PRIMITIVES, WeightSharing64Space
 
 __all__ = [
     "DARTS_PRIMITIVES",
+    "NASBENCH201_PRIMITIVES",
+    "NASBENCH_MACRO_PRIMITIVES",
     "PUBLISHED",
+    "WEIGHT_SHARING64_PRIMITIVES",
     "Block",
     "Candidate",
     "DartsSpace",
     "Genotype",
+    "NasBench201Space",
+    "NasBenchMacroSpace",
     "SearchSpace",
     "Support",
+    "WeightSharing64Space",
     "read_genotype",
 ]

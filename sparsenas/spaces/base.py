@@ -1,23 +1,26 @@
-"""What every search space offers."""
+"""What every search space offers. A space is its blocks; everything else follows from them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import combinations
+from math import comb
 
 import numpy as np
 
+from sparsenas.errors import GenotypeError
 from sparsenas.spaces.genotype import Genotype
-from sparsenas.spaces.topology import Block, Support
+from sparsenas.spaces.topology import Block, Candidate, Support
 
 
 class SearchSpace(ABC):
-    """The set of genotypes a searcher may find.
+    """The set of genotypes a searcher may find: of every block, ``inputs_per_node`` candidates are kept.
 
     Attributes:
-        name: Name written into every genotype.
+        name: Name written into every genotype; networks are built by it.
         cell_types: Cell types, in order.
         num_inputs: Input nodes of a cell; they are numbered first.
-        inputs_per_node: Support size ``s`` of every block.
-        distinct_edges: Whether a node's kept candidates must lie on different edges.
+        inputs_per_node: Support size ``s`` of every block, which is one node in most spaces.
+        distinct_edges: Whether a block's kept candidates must lie on different edges.
     """
 
     name: str
@@ -29,36 +32,115 @@ class SearchSpace(ABC):
     @property
     @abstractmethod
     def blocks(self) -> tuple[Block, ...]:
-        """One block per (cell type, node), cell types outermost."""
+        """All blocks, cell types outermost; the nodes of a cell ascend."""
 
-    @abstractmethod
+    @property
+    def size(self) -> int:
+        """Number of genotypes; isomorphic ones are counted apart. Not ``len``, which ends at ``sys.maxsize``."""
+        s, total = self.inputs_per_node, 1
+        for block in self.blocks:
+            edges, k = len(block.edges), block.primitives_per_edge
+            total *= comb(edges, s) * k**s if self.distinct_edges else comb(len(block), s)
+        return total
+
     def validate(self, genotype: Genotype) -> None:
-        """Check membership.
+        """Check that the genotype belongs to this space.
 
         Raises:
-            GenotypeError: Saying which candidate, node or cell is not of this space.
+            GenotypeError: Saying which candidate, node or cell does not.
         """
+        self.support(genotype)
 
-    @abstractmethod
     def genotype(self, support: Support) -> Genotype:
-        """Genotype of a support."""
+        """Genotype of a support (kept indices per block, in the order of :attr:`blocks`)."""
+        cells: dict[str, list[Candidate]] = {cell: [] for cell in self.cell_types}
+        for block, kept in zip(self.blocks, support, strict=True):
+            cells[block.cell].extend(block.candidates[index] for index in kept)
+        return Genotype.build(self.name, cells)
 
-    @abstractmethod
     def support(self, genotype: Genotype) -> Support:
-        """Support of a genotype, the inverse of :meth:`genotype`."""
+        """Support of a genotype, the inverse of :meth:`genotype`.
 
-    @abstractmethod
+        Raises:
+            GenotypeError: If the genotype is not of this space.
+        """
+        self._check_members(genotype)
+        support = []
+        for block in self.blocks:
+            members = set(genotype.cell(block.cell))
+            kept = tuple(index for index, candidate in enumerate(block.candidates) if candidate in members)
+            edges = {block.candidates[index].edge for index in kept}
+            if len(kept) != self.inputs_per_node:
+                raise GenotypeError(f"{block} keeps {len(kept)} candidates; expected {self.inputs_per_node}")
+            if self.distinct_edges and len(edges) < len(kept):
+                raise GenotypeError(f"{block} keeps two candidates on one edge; this space asks for distinct edges")
+            support.append(kept)
+        return tuple(support)
+
     def sample_support(self, rng: np.random.Generator) -> Support:
         """A support drawn uniformly from the space."""
+        s = self.inputs_per_node
+        support = []
+        for block in self.blocks:
+            if self.distinct_edges:
+                k = block.primitives_per_edge
+                edges = rng.choice(len(block.edges), size=s, replace=False)
+                kept = edges * k + rng.integers(k, size=s)
+            else:
+                kept = rng.choice(len(block), size=s, replace=False)
+            support.append(tuple(sorted(int(index) for index in kept)))
+        return tuple(support)
 
-    @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genotype:
         """A genotype drawn uniformly from the space."""
+        return self.genotype(self.sample_support(rng))
 
-    @abstractmethod
     def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
-        """All genotypes that differ in exactly one kept candidate, each once."""
+        """All genotypes of the space that differ in exactly one kept candidate, each once."""
+        support = self.support(genotype)
+        for position, block in enumerate(self.blocks):
+            for changed in self._changed(block, support[position]):
+                yield self.genotype((*support[:position], changed, *support[position + 1 :]))
 
-    @abstractmethod
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-        """A neighbour drawn uniformly."""
+        """A neighbour drawn uniformly.
+
+        Raises:
+            GenotypeError: If the genotype has no neighbour (a space of one genotype).
+        """
+        support = self.support(genotype)
+        options = [
+            (position, changed)
+            for position, block in enumerate(self.blocks)
+            for changed in self._changed(block, support[position])
+        ]
+        if not options:
+            raise GenotypeError("the space holds a single genotype; nothing can be mutated")
+        position, changed = options[int(rng.integers(len(options)))]
+        return self.genotype((*support[:position], changed, *support[position + 1 :]))
+
+    def _check_members(self, genotype: Genotype) -> None:
+        """Raise unless name, cell types and every candidate are those of this space."""
+        if genotype.space != self.name or set(genotype.cell_types) != set(self.cell_types):
+            raise GenotypeError(
+                f"genotype is of space {genotype.space!r} with cells {', '.join(genotype.cell_types)}; "
+                f"expected {self.name!r} with {', '.join(self.cell_types)}"
+            )
+        known = {(block.cell, candidate) for block in self.blocks for candidate in block.candidates}
+        for cell, candidates in genotype.cells:
+            for candidate in candidates:
+                if (cell, candidate) not in known:
+                    nodes = [c.target for _, c in known]
+                    primitives = dict.fromkeys(c.primitive for block in self.blocks for c in block.candidates)
+                    raise GenotypeError(
+                        f"{cell} cell: {candidate} is not in the space (nodes {min(nodes)} to {max(nodes)}, "
+                        f"primitives {', '.join(primitives)})"
+                    )
+
+    def _changed(self, block: Block, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """Supports of one block that share all but one candidate with ``kept``."""
+        for rest in combinations(kept, len(kept) - 1):
+            taken = {block.candidates[index].edge for index in rest} if self.distinct_edges else set()
+            for index, candidate in enumerate(block.candidates):
+                if index not in kept and candidate.edge not in taken:
+                    yield tuple(sorted((*rest, index)))

@@ -1,16 +1,11 @@
 """The DARTS cell space: two cell types, every node fed by two earlier ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import combinations
-from math import comb
 
-import numpy as np
-
-from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.errors import ConfigError
 from sparsenas.spaces.base import SearchSpace
-from sparsenas.spaces.genotype import Genotype
-from sparsenas.spaces.topology import Block, Candidate, Support, dense_block
+from sparsenas.spaces.topology import Block, dense_block
 
 #: The seven primitives in the order of the official ISTA-NAS code; there is no "none".
 DARTS_PRIMITIVES = (
@@ -72,107 +67,3 @@ class DartsSpace(SearchSpace):
             for cell in self.cell_types
             for node in range(self.num_inputs, self.num_inputs + self.nodes)
         )
-
-    @property
-    def size(self) -> int:
-        """Number of genotypes; isomorphic ones are counted apart. Not ``len``, which ends at ``sys.maxsize``."""
-        total = 1
-        for block in self.blocks:
-            s, k = self.inputs_per_node, len(self.primitives)
-            total *= comb(block.node, s) * k**s if self.distinct_edges else comb(len(block), s)
-        return total
-
-    def validate(self, genotype: Genotype) -> None:
-        """Check that the genotype belongs to this space.
-
-        Raises:
-            GenotypeError: Saying which candidate, node or cell does not.
-        """
-        self.support(genotype)
-
-    def genotype(self, support: Support) -> Genotype:
-        """Genotype of a support (kept indices per block, in the order of :attr:`blocks`)."""
-        cells: dict[str, list[Candidate]] = {cell: [] for cell in self.cell_types}
-        for block, kept in zip(self.blocks, support, strict=True):
-            cells[block.cell].extend(block.candidates[index] for index in kept)
-        return Genotype.build(self.name, cells)
-
-    def support(self, genotype: Genotype) -> Support:
-        """Support of a genotype.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
-        if genotype.space != self.name or set(genotype.cell_types) != set(self.cell_types):
-            raise GenotypeError(
-                f"genotype is of space {genotype.space!r} with cells {', '.join(genotype.cell_types)}; "
-                f"expected {self.name!r} with {', '.join(self.cell_types)}"
-            )
-        known = {(block.cell, candidate) for block in self.blocks for candidate in block.candidates}
-        for cell, candidates in genotype.cells:
-            for candidate in candidates:
-                if (cell, candidate) not in known:
-                    raise GenotypeError(
-                        f"{cell} cell: {candidate} is not in the space (nodes 2 to {self.nodes + 1}, "
-                        f"primitives {', '.join(self.primitives)})"
-                    )
-        support = []
-        for block in self.blocks:
-            members = set(genotype.cell(block.cell))
-            kept = tuple(index for index, candidate in enumerate(block.candidates) if candidate in members)
-            edges = {block.candidates[index].edge for index in kept}
-            if len(kept) != self.inputs_per_node:
-                raise GenotypeError(f"{block} keeps {len(kept)} candidates; expected {self.inputs_per_node}")
-            if self.distinct_edges and len(edges) < len(kept):
-                raise GenotypeError(f"{block} keeps two candidates on one edge; this space asks for distinct edges")
-            support.append(kept)
-        return tuple(support)
-
-    def sample_support(self, rng: np.random.Generator) -> Support:
-        """A support drawn uniformly from the space."""
-        s, k = self.inputs_per_node, len(self.primitives)
-        support = []
-        for block in self.blocks:
-            if self.distinct_edges:
-                edges = rng.choice(block.node, size=s, replace=False)
-                kept = edges * k + rng.integers(k, size=s)
-            else:
-                kept = rng.choice(len(block), size=s, replace=False)
-            support.append(tuple(sorted(int(index) for index in kept)))
-        return tuple(support)
-
-    def sample(self, rng: np.random.Generator) -> Genotype:
-        """A genotype drawn uniformly from the space."""
-        return self.genotype(self.sample_support(rng))
-
-    def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
-        """All genotypes of the space that differ in exactly one kept candidate, each once."""
-        support = self.support(genotype)
-        for position, block in enumerate(self.blocks):
-            for changed in self._changed(block, support[position]):
-                yield self.genotype((*support[:position], changed, *support[position + 1 :]))
-
-    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-        """A neighbour drawn uniformly.
-
-        Raises:
-            GenotypeError: If the genotype has no neighbour (a space of one genotype).
-        """
-        support = self.support(genotype)
-        options = [
-            (position, changed)
-            for position, block in enumerate(self.blocks)
-            for changed in self._changed(block, support[position])
-        ]
-        if not options:
-            raise GenotypeError("the space holds a single genotype; nothing can be mutated")
-        position, changed = options[int(rng.integers(len(options)))]
-        return self.genotype((*support[:position], changed, *support[position + 1 :]))
-
-    def _changed(self, block: Block, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """Supports of one block that share all but one candidate with ``kept``."""
-        for rest in combinations(kept, len(kept) - 1):
-            taken = {block.candidates[index].edge for index in rest} if self.distinct_edges else set()
-            for index, candidate in enumerate(block.candidates):
-                if index not in kept and candidate.edge not in taken:
-                    yield tuple(sorted((*rest, index)))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sparsenas.errors import GenotypeError
 from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.nasbench201 import NasBench201Space
 
 #: Two-stage ISTA-NAS, searched on CIFAR-10 (Yang et al., NeurIPS 2020); 3.32M parameters at C=36, 20 cells.
 ISTA_NAS_TWO_STAGE = Genotype.from_printed(
@@ -47,7 +48,9 @@ PUBLISHED = {
 
 
 def read_genotype(text: str) -> Genotype:
-    """A genotype from what a user may write: a published name, a file, JSON text, or the printed form.
+    """A genotype from what a user may write: a published name, a file, or a text.
+
+    Texts are JSON, the printed form of DARTS, and the string of a NAS-Bench-201 cell.
 
     Raises:
         GenotypeError: If it is none of these.
@@ -56,6 +59,8 @@ def read_genotype(text: str) -> Genotype:
         return PUBLISHED[text]
     if text.lstrip().startswith("{"):
         return Genotype.from_json(text, "genotype")
+    if text.startswith("|"):
+        return NasBench201Space().from_string(text)
     if text.lstrip().startswith("Genotype("):
         return Genotype.from_printed(text, "genotype")
     if text.isidentifier() and not Path(text).exists():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 #: Kept candidate indices per block, in block order; indices ascend within a block.
@@ -30,16 +31,20 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """All candidates that may enter one node: one sparse-coding problem.
+    """Candidates from which a support of one size is kept: one sparse-coding problem.
+
+    In most spaces these are all candidates that may enter one node; where a rule binds the nodes of a cell together, as
+    "one candidate on every edge" does, they are those of a whole cell.
 
     Attributes:
         cell: Cell type, e.g. ``"normal"``.
-        node: Target node of every candidate.
-        candidates: In the order of the code ``z``: index = edge * number of primitives + primitive.
+        node: Target node of every candidate; ``None`` for the block of a whole cell.
+        candidates: The same primitives on every edge, in the order of the code ``z``: index = edge * number of
+            primitives + primitive.
     """
 
     cell: str
-    node: int
+    node: int | None
     candidates: tuple[Candidate, ...]
 
     def __len__(self) -> int:
@@ -48,9 +53,25 @@ class Block:
 
     def __str__(self) -> str:
         """Text for messages."""
-        return f"{self.cell} cell, node {self.node}"
+        return f"{self.cell} cell" if self.node is None else f"{self.cell} cell, node {self.node}"
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """The edges as ``(source, target)``, in order."""
+        return tuple(dict.fromkeys(candidate.edge for candidate in self.candidates))
+
+    @property
+    def primitives_per_edge(self) -> int:
+        """How many candidates there are on each edge."""
+        return len(self.candidates) // len(self.edges)
 
 
 def dense_block(cell: str, node: int, sources: Iterable[int], primitives: Sequence[str]) -> Block:
     """The block with every primitive on every edge from ``sources`` to ``node``, sources outermost."""
     return Block(cell, node, tuple(Candidate(node, source, name) for source in sources for name in primitives))
+
+
+def complete_block(cell: str, nodes: int, primitives: Sequence[str]) -> Block:
+    """The block of a whole cell: every primitive on every edge between ``nodes`` nodes, targets outermost."""
+    edges = ((source, target) for target in range(1, nodes) for source in range(target))
+    return Block(cell, None, tuple(Candidate(target, source, name) for source, target in edges for name in primitives))

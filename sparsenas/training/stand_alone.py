@@ -75,6 +75,10 @@ class StandAloneTraining(pl.LightningModule):
         network = DerivedNet(
             self.genotype, image_shape, num_classes, channels, cells, stem, auxiliary_weight > 0, norms
         )
+        if drop_path > 0 and network.skeleton.single_path:
+            raise ConfigError(
+                f"drop_path is {drop_path}, but every layer of this network is the only way through it: set drop_path 0"
+            )
         self.network = network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.drop_path = drop_path

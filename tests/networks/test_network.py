@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from sparsenas.errors import ConfigError, GenotypeError
-from sparsenas.networks import DerivedNet, NormOptions, SuperNet
+from sparsenas.networks import DerivedNet, NormOptions, SuperNet, make_operation
 from sparsenas.networks.cell import Cell, drop_path, wire
-from sparsenas.networks.network import reduction_positions
+from sparsenas.networks.skeletons import reduction_positions
 from sparsenas.spaces import PUBLISHED, Candidate, DartsSpace, Genotype
 
 CIFAR = {"image_shape": (3, 32, 32), "num_classes": 10, "channels": 36, "cells": 20}
@@ -171,10 +171,11 @@ def test_drop_path_zeroes_whole_samples_and_keeps_the_mean():
 )
 def test_drop_path_spares_bare_identities(name, reduction, append, dropped):
     candidates = [Candidate(2, 0, name), Candidate(2, 1, name)]
-    cell = Cell(candidates, (4, 4), 4, reduction, False, NormOptions(append=append))
+    operations = {c: make_operation(name, 4, 2 if reduction else 1, NormOptions(append=append)) for c in candidates}
+    cell = Cell([nn.Identity(), nn.Identity()], operations, 4, concatenates=True)
     x = torch.randn(64, 4, 4, 4)
-    without = cell(x, x, wire(candidates))[2]
-    with_drops = cell(x, x, wire(candidates), 0.5)[2]
+    without = cell((x, x), wire(candidates))[2]
+    with_drops = cell((x, x), wire(candidates), 0.5)[2]
     assert torch.equal(without, with_drops) is not dropped
 
 

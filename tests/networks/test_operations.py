@@ -13,7 +13,7 @@ from torch.nn import functional
 from sparsenas.errors import ConfigError
 from sparsenas.networks import PRIMITIVES, NormOptions, Operation, make_operation
 from sparsenas.networks.operations import FactorizedReduce
-from sparsenas.spaces import DARTS_PRIMITIVES
+from sparsenas.spaces import DARTS_PRIMITIVES, NASBENCH201_PRIMITIVES, WEIGHT_SHARING64_PRIMITIVES
 
 NORMS = [
     NormOptions(),
@@ -22,8 +22,8 @@ NORMS = [
 ]
 
 
-def test_the_space_and_the_networks_know_the_same_primitives():
-    assert set(DARTS_PRIMITIVES) == set(PRIMITIVES)
+def test_the_spaces_and_the_networks_know_the_same_primitives():
+    assert {*DARTS_PRIMITIVES, *NASBENCH201_PRIMITIVES, *WEIGHT_SHARING64_PRIMITIVES} == set(PRIMITIVES)
 
 
 @pytest.mark.parametrize("norms", NORMS, ids=lambda norms: norms.append)
@@ -59,7 +59,9 @@ def test_appended_norms_and_identities():
     }
     bare = {key for key, operation in rows.items() if operation.norm is None}
     pools = {"max_pool_3x3", "avg_pool_3x3"}
-    assert bare == {("none", "skip_connect"), ("pools", "skip_connect")} | {("none", pool) for pool in pools}
+    zeros = {(append, "none") for append in ("none", "pools", "pools_and_skips")}
+    assert bare == zeros | {("none", "skip_connect"), ("pools", "skip_connect")} | {("none", pool) for pool in pools}
+    assert {key for key, operation in rows.items() if operation.is_zero} == zeros
     assert {key for key, operation in rows.items() if operation.is_identity} == {
         ("none", "skip_connect"), ("pools", "skip_connect"),
     }  # fmt: skip

@@ -65,7 +65,7 @@ def test_weights_belong_to_the_candidates_in_the_order_of_the_support():
     cell = network.cells[0]
     older, newer = torch.randn(2, 3, 4, 8, 8)
     wiring = network.wirings(((0, 1), (0, 1)), torch.tensor([[2.0, -3.0], [5.0, 7.0]]))["normal"]
-    first, second, node = cell(older, newer, wiring)
+    first, second, node = cell((older, newer), wiring)
     torch.testing.assert_close(node, 2 * first - 3 * second)
 
 

@@ -12,7 +12,7 @@ from sparsenas.cli import main
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.networks import NormOptions
-from sparsenas.spaces import PUBLISHED, read_genotype
+from sparsenas.spaces import PUBLISHED, NasBench201Space, NasBenchMacroSpace, read_genotype
 from sparsenas.training import StandAloneTraining, WarmupDecay
 
 #: Callbacks of a run that keeps the checkpoint of every epoch, and averages weights.
@@ -248,3 +248,19 @@ class TestErrors:
         norms = [m for m in training.network.cells.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert all(m.weight is None for m in norms)
         assert "norms" not in training.hparams
+
+
+def test_the_only_way_through_a_network_is_not_dropped():
+    sizes = {"genotype": NasBenchMacroSpace().from_string("22212202").to_json(), "channels": 6, "cells": 8}
+    with pytest.raises(ConfigError, match=r"drop_path is 0\.2, but every layer of this network is the only way"):
+        StandAloneTraining((1, 16, 16), 10, auxiliary_weight=0.0, **sizes)
+    training = StandAloneTraining((1, 16, 16), 10, auxiliary_weight=0.0, drop_path=0.0, **sizes)
+    assert training(torch.randn(2, 1, 16, 16)).shape == (2, 10)
+
+
+def test_a_cell_of_nasbench201_by_its_string():
+    text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+    training = StandAloneTraining((1, 8, 8), 10, text, channels=4, cells=3, auxiliary_weight=0.0)
+    assert read_genotype(training.hparams["genotype"]) == NasBench201Space().from_string(text)
+    with pytest.raises(ConfigError, match="no auxiliary classifier: set auxiliary_weight 0"):
+        StandAloneTraining((1, 8, 8), 10, text, channels=4, cells=3)

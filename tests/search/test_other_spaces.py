@@ -1,0 +1,151 @@
+"""Searches over the spaces of benchmarks: a cell as one block, a chain of blocks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning.loggers import CSVLogger
+
+from sparsenas.callbacks import CellFigures, GenotypeFile, SupportMonitor
+from sparsenas.complexity import candidate_costs, count_parameters
+from sparsenas.errors import ConfigError, RecoveryError
+from sparsenas.networks import fold
+from sparsenas.search import (
+    CompressedArchitecture,
+    FullGradient,
+    OneStageSearch,
+    SparseRecovery,
+    SupportGradient,
+    TwoStageSearch,
+)
+from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
+from sparsenas.sparse_coding import ExactSolver
+
+NB201, WS64, MACRO = NasBench201Space(), WeightSharing64Space(), NasBenchMacroSpace()
+#: Space, sizes of a tiny network, compressed size.
+ROWS = {
+    "nasbench201": (NB201, {"channels": 4, "cells": 2}, 12),
+    "weight_sharing64": (WS64, {"channels": 4, "cells": 2}, 6),
+    "nasbench_macro": (MACRO, {"channels": 6, "cells": 8}, 3),
+}
+
+
+def two_stage(space, sizes, m, side=8, **options):
+    torch.manual_seed(0)
+    recovery = SparseRecovery(compressed_size=m, every_n_steps=2, **options.pop("recovery", {}))
+    return TwoStageSearch((1, side, side), 10, space, recovery=recovery, **sizes, **options)
+
+
+@pytest.mark.parametrize("signal", [FullGradient(every=1), SupportGradient()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
+def test_two_stage(name, signal, fit, listener, tmp_path):
+    space, sizes, m = ROWS[name]
+    search = two_stage(space, sizes, m, signal=signal)
+    start = search.architecture.b.detach().clone()
+    callbacks = (listener, GenotypeFile(), CellFigures(every_n_epochs=1), SupportMonitor())
+    trainer = fit(search, *callbacks, batches=4, epochs=1, logger=CSVLogger(str(tmp_path)), log_every_n_steps=1)
+    assert len(listener.reports) == 3
+    assert not torch.equal(start, search.architecture.b)
+    space.validate(search.genotype)
+    assert Genotype.load(Path(trainer.log_dir, "genotype.json")) == search.genotype
+    assert "residual/normal" in Path(trainer.log_dir, "metrics.csv").read_text()
+    derived = search.network.derive(search.genotype)
+    assert derived(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_chain_is_searched_on_images_of_16_pixels():
+    space, sizes, m = ROWS["nasbench_macro"]
+    with pytest.raises(ConfigError, match="images of at least 16x16"):
+        two_stage(space, sizes, m)
+    search = two_stage(space, sizes, m, side=16)
+    images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 3])
+    for signal in (FullGradient(), SupportGradient()):
+        step = signal.step(
+            search.architecture,
+            search.network,
+            images,
+            lambda logits: torch.nn.functional.cross_entropy(logits, labels),
+            np.random.default_rng(0),
+        )
+        assert step.gradient.shape == search.architecture.b.shape == (8, m)
+        assert torch.isfinite(step.gradient).all()
+        assert step.gradient.abs().sum() > 0
+    space.validate(search.genotype)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_edge_keeps_one_candidate_whatever_b(name):
+    space, _, m = ROWS[name]
+    architecture = CompressedArchitecture(space, SparseRecovery(compressed_size=m), torch.Generator().manual_seed(0))
+    for seed in range(5):
+        with torch.no_grad():
+            architecture.b.copy_(torch.randn(architecture.b.shape, generator=torch.Generator().manual_seed(seed)))
+        architecture.recover()
+        space.validate(space.genotype(architecture.support))
+
+
+def test_the_compressed_size_must_tell_codes_apart():
+    with pytest.raises(RecoveryError, match="codes with 6 non-zeros cannot be told apart below 12"):
+        two_stage(NB201, ROWS["nasbench201"][1], 8)
+
+
+def test_forbidden_primitives_and_budgets_of_a_whole_cell():
+    space, sizes, m = ROWS["nasbench201"]
+    free = two_stage(space, sizes, m)
+    costs = candidate_costs(free.network)
+    limit = costs.base_parameters + 2 * max(costs.parameters[0])
+    rules = {
+        "forbidden": ("none",),
+        "max_per_cell": {"normal": {"skip_connect": 1}},
+        "max_params": float(limit),
+    }
+    search = two_stage(space, sizes, m, recovery=rules)
+    primitives = [c.primitive for c in search.genotype.cell("normal")]
+    assert "none" not in primitives
+    assert primitives.count("skip_connect") <= 1
+    assert count_parameters(search.network.derive(search.genotype)) <= limit
+    rng = np.random.default_rng(0)
+    drawn = [space.genotype(search.architecture.draw(rng)) for _ in range(50)]
+    assert not any(c.primitive == "none" for genotype in drawn for c in genotype.cell("normal"))
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
+def test_one_stage(name, fit_one_stage):
+    space, sizes, m = ROWS[name]
+    torch.manual_seed(0)
+    recovery = SparseRecovery(ExactSolver(nonnegative=True), compressed_size=m, every_n_steps=2)
+    search = OneStageSearch(
+        (1, 8, 8), 10, space, recovery=recovery, auxiliary_weight=0.0, search_epochs=1, drop_path=0.0, **sizes
+    )
+    fit_one_stage(search, epochs=2)
+    network = search.deployable()
+    images = torch.randn(3, 1, 8, 8)
+    torch.testing.assert_close(network(images), search.eval()(images), rtol=1e-4, atol=1e-4)
+    assert network.genotype == search.genotype
+
+
+def test_one_stage_folds_edges_that_are_nothing():
+    space, sizes, m = ROWS["nasbench201"]
+    search = OneStageSearch(
+        (1, 8, 8), 10, space, recovery=SparseRecovery(compressed_size=m), auxiliary_weight=0.0, search_epochs=1, **sizes
+    )
+    text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|skip_connect~2|"
+    support, weights = space.support(space.from_string(text)), torch.randn(1, 6)
+    images = torch.randn(2, 1, 8, 8)
+    network = search.network.eval()
+    torch.testing.assert_close(fold(network, support, weights)(images), network(images, support, weights))
+
+
+def test_a_chain_has_nothing_to_fold_into():
+    with pytest.raises(ConfigError, match="mb3_k3 on edge 1->2 does not end in a batch-norm"):
+        OneStageSearch(
+            (1, 16, 16),
+            10,
+            MACRO,
+            channels=6,
+            cells=8,
+            auxiliary_weight=0.0,
+            search_epochs=1,
+            recovery=SparseRecovery(compressed_size=3),
+        )
