@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from sparsenas.errors import RankingError
 from sparsenas.ranking.correlation import percentile
-from sparsenas.ranking.vectors import Floats, check_same_items, vector
+from sparsenas.ranking.vectors import Floats, pair, vector
 from sparsenas.spaces import Genotype
 
 
@@ -39,8 +39,7 @@ def largest_within_cap(costs: ArrayLike, truth: ArrayLike, cap: float = np.inf) 
     Raises:
         RankingError: If shapes disagree, a value is not finite, or nothing is feasible.
     """
-    cost, exact = vector(costs, "costs"), vector(truth, "truth")
-    check_same_items(cost, exact)
+    cost, exact = pair(costs, truth, names=("costs", "truth"))
     feasible = cost <= cap
     if not feasible.any():
         raise RankingError(f"no item costs at most {cap:g}; the cheapest costs {cost.min():g}")

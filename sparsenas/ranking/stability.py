@@ -66,7 +66,7 @@ def truth_taus(snapshots: ArrayLike, truth: ArrayLike) -> Floats:
     Source: Zhang et al., Deeper Insights into Weight Sharing (2020).
     """
     rankings, exact = matrix(snapshots, "snapshots"), vector(truth, "truth", at_least=2)
-    check_same_items(rankings, exact)
+    check_same_items(rankings, exact, ("snapshots", "truth"))
     return np.array([kendall_tau(ranking, exact) for ranking in rankings])
 
 

@@ -162,7 +162,7 @@ def ndcg(
 
     Source: Jarvelin and Kekalainen, Cumulated gain-based evaluation (2002); exponential gain of Burges et al. (2005).
     """
-    checked, relevant = pair(scores, relevances, at_least=2)
+    checked, relevant = pair(scores, relevances, at_least=2, names=("scores", "relevances"))
     k = len(checked) if k is None else k
     check_top(k, checked)
     if not 0 <= relevant.min() <= relevant.max() <= LARGEST_RELEVANCE or relevant.max() == 0:

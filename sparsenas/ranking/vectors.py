@@ -33,26 +33,28 @@ def matrix(values: ArrayLike, name: str) -> Floats:
     return _checked(values, name, 2, 2)
 
 
-def pair(scores: ArrayLike, truth: ArrayLike, at_least: int = 1) -> tuple[Floats, Floats]:
-    """Scores and truth of the same items.
+def pair(
+    scores: ArrayLike, truth: ArrayLike, at_least: int = 1, names: tuple[str, str] = ("scores", "truth")
+) -> tuple[Floats, Floats]:
+    """Scores and truth, or what else ``names`` says, of the same items.
 
     Raises:
         RankingError: If one is no finite vector, or their lengths differ.
     """
-    checked = vector(scores, "scores", at_least), vector(truth, "truth", at_least)
-    check_same_items(*checked)
+    checked = vector(scores, names[0], at_least), vector(truth, names[1], at_least)
+    check_same_items(*checked, names)
     return checked
 
 
-def check_same_items(scores: Floats, truth: Floats) -> None:
+def check_same_items(first: Floats, second: Floats, names: tuple[str, str]) -> None:
     """Check that the last axes agree.
 
     Raises:
         RankingError: Naming both lengths.
     """
-    if scores.shape[-1] != len(truth):
+    if first.shape[-1] != len(second):
         raise RankingError(
-            f"scores has {scores.shape[-1]} items but truth has {len(truth)}; give both for the same items"
+            f"{names[0]} has {first.shape[-1]} items but {names[1]} has {len(second)}; give both for the same items"
         )
 
 

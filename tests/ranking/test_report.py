@@ -25,7 +25,7 @@ def test_largest_within_a_cap():
     assert percentile == pytest.approx((100 + 200 / 3) / 2)
     with pytest.raises(RankingError, match=r"no item costs at most 0.5; the cheapest costs 1"):
         largest_within_cap(costs, truth, cap=0.5)
-    with pytest.raises(RankingError, match="scores has 3 items but truth has 4"):
+    with pytest.raises(RankingError, match="costs has 3 items but truth has 4"):
         largest_within_cap(costs[:3], truth)
 
 

@@ -114,7 +114,8 @@ def test_tops_that_do_not_exist(figure):
         ([-1, 2], 1, "between -1 and 2"),
         ([1, 2000], 1, "between 1 and 2000"),
         ([1, 2], 3, "n is 3"),
-        ([1], None, "relevances: shape|truth: shape"),
+        ([1], None, r"relevances: shape is \(1,\)"),
+        ([1, 2, 3], None, "scores has 2 items but relevances has 3"),
     ],
 )
 def test_relevances_that_have_no_ndcg(relevances, k, message):
