@@ -27,3 +27,11 @@ class CheckpointError(SparseNASError):
 
 class ExportError(SparseNASError):
     """An export does not compute what its checkpoint's network does, or a folder holds no intact export."""
+
+
+class RankingError(SparseNASError):
+    """Scores or accuracies from which a ranking figure cannot be computed."""
+
+
+class TableError(SparseNASError):
+    """A benchmark table is missing, damaged, or does not hold what is asked for."""

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import sys
@@ -16,13 +17,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sparsenas import data, networks, search, spaces, sparse_coding, training
+from sparsenas import data, networks, ranking, search, spaces, sparse_coding, tables, training
 from sparsenas.cli import main
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-ROOMS = (data, networks, search, sparse_coding, spaces, training)
+ROOMS = (data, networks, ranking, search, sparse_coding, spaces, tables, training)
 PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
 SNIPPETS = {
@@ -35,6 +36,8 @@ SNIPPETS = {
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
     ("spaces.md", "python"): 2,
+    ("ranking.md", "python"): 1,
+    ("tables.md", "python"): 1,
 }
 #: Shown, not run.
 PROSE = {"math", "text"}
@@ -255,6 +258,21 @@ def test_own_primitive_is_searched_and_derived(primitive_page):
     assert torch.equal(network(images, support), network.derive(genotype)(images))
     assert {candidate.primitive for candidate in genotype.cell("normal")} == {"my_primitives:mbconv_3x3"}
     assert space.sample(np.random.default_rng(0)).space == "darts"
+
+
+@pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA is not set: no real tables")
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [
+        ("ranking.md", ["| non-pool edges | 0.791 |", "| last snapshot | ", "| mean snapshot | 0.658 |"]),
+        ("tables.md", [" 91.6067", "Cost(parameters="]),
+    ],
+)
+def test_tables_are_asked_as_the_pages_show(page, printed, capsys):
+    (code,) = code_blocks(page)
+    exec(compile(code, page, "exec"), {})
+    text = capsys.readouterr().out
+    assert [part for part in printed if part not in text] == []
 
 
 def test_config_names_the_same_primitives(primitive_page):

@@ -21,6 +21,8 @@ ALLOWED = {
         "networks": "errors spaces",
         "schedules": "errors",
         "metrics": "",
+        "ranking": "errors spaces",
+        "tables": "errors spaces",
         "images": "errors",
         "data": "errors images",
         "drawing": "errors files spaces networks",
@@ -34,7 +36,9 @@ ALLOWED = {
     }.items()
 }
 #: Rooms of pure functions and plain data, which know no trainer.
-WITHOUT_LIGHTNING = {"errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images"}
+WITHOUT_LIGHTNING = {
+    *("errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images", "ranking", "tables"),
+}
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
 RUNS_TEXT = {"eval", "exec"}
 

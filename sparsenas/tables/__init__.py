@@ -1,0 +1,19 @@
+"""Published benchmark tables behind one protocol: accuracy, cost and latency of a genotype."""
+
+from sparsenas.tables.base import BenchmarkTable, Best, Cost, Training, WrittenSpace
+from sparsenas.tables.nasbench201 import NasBench201Table
+from sparsenas.tables.nasbench_macro import NasBenchMacroTable
+from sparsenas.tables.nats_bench import NatsBenchTable
+from sparsenas.tables.weight_sharing64 import WeightSharing64Table
+
+__all__ = [
+    "BenchmarkTable",
+    "Best",
+    "Cost",
+    "NasBench201Table",
+    "NasBenchMacroTable",
+    "NatsBenchTable",
+    "Training",
+    "WeightSharing64Table",
+    "WrittenSpace",
+]

@@ -1,0 +1,111 @@
+"""Files of benchmark tables: where they are, and columns of gzipped CSV."""
+
+import csv
+import gzip
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsenas.errors import TableError
+
+#: Folder of tables, if no path is given.
+VARIABLE = "SPARSENAS_DATA"
+
+Floats = NDArray[np.float64]
+
+
+def table_path(path: str | Path | None, name: str) -> Path:
+    """Where a table is.
+
+    Args:
+        path: Given by the user, ``~`` and environment variables are replaced; None looks for ``name`` in the folder
+            that the environment variable ``SPARSENAS_DATA`` names.
+        name: File or folder name of the table.
+
+    Raises:
+        TableError: If it is not there; the message says how to name it.
+    """
+    if path is None:
+        if VARIABLE not in os.environ:
+            raise TableError(f"{name}: set {VARIABLE} to the folder that holds it, or give its path")
+        path = Path(os.environ[VARIABLE]) / name
+    found = Path(os.path.expandvars(path)).expanduser()
+    if not found.exists():
+        raise TableError(f"{found} is not there; set {VARIABLE} to the folder that holds {name}, or give its path")
+    return found
+
+
+def read_columns(
+    path: Path, rows: int, texts: Sequence[str], numbers: Sequence[str] | None = None
+) -> tuple[list[tuple[str, ...]], dict[str, Floats]]:
+    """Columns of a gzipped CSV file with a header.
+
+    Args:
+        path: The file.
+        rows: Number of rows it must have.
+        texts: Names of the columns that are wanted as text.
+        numbers: Names of the columns that are wanted as finite numbers; by default all others.
+
+    Returns:
+        The text columns, and shape ``(rows,)`` per name of a number column.
+
+    Raises:
+        TableError: If the file cannot be read, has other columns or rows, or an entry is not a finite number.
+    """
+    header, *lines = _lines(path)
+    numbers = [name for name in header if name not in texts] if numbers is None else numbers
+    missing = [name for name in (*texts, *numbers) if name not in header]
+    if missing:
+        raise TableError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}: is it another table?")
+    if len(lines) != rows:
+        raise TableError(f"{path}: {len(lines)} rows; the benchmark has {rows:,}: is the file complete?")
+    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+    return [columns[name] for name in texts], {name: _numbers(path, name, columns[name]) for name in numbers}
+
+
+def check_order(path: Path, index: Sequence[str]) -> None:
+    """Check that row ``i`` is network ``i`` of the benchmark.
+
+    Raises:
+        TableError: Naming the first line that is not.
+    """
+    for row, entry in enumerate(index):
+        if entry != str(row):
+            raise TableError(f"{path}, line {row + 2}: number is {entry!r}; rows must be numbered from 0 in order")
+
+
+def _lines(path: Path) -> list[list[str]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path}: not a readable .csv.gz file ({error}); copy it again") from error
+    if not lines:
+        raise TableError(f"{path}: the file is empty; copy it again")
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(lines[0]):
+            raise TableError(f"{path}, line {number}: {len(line)} entries, but the header names {len(lines[0])}")
+    return lines
+
+
+def _numbers(path: Path, name: str, entries: Sequence[str]) -> Floats:
+    try:
+        values = np.array(entries, dtype=np.float64)
+        wrong = ~np.isfinite(values)
+    except ValueError:
+        wrong = np.array([not _is_number(entry) for entry in entries])
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise TableError(f"{path}, line {row + 2}: {name} is {entries[row]!r}; it must be a number")
+    return values
+
+
+def _is_number(entry: str) -> bool:
+    try:
+        return bool(np.isfinite(float(entry)))
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""NAS-Bench-201: accuracies on three data sets, and latencies on 27 devices."""
+
+from functools import cached_property
+from pathlib import Path
+
+from sparsenas.spaces import NasBench201Space
+from sparsenas.tables.base import BenchmarkTable, Cost, Training
+from sparsenas.tables.files import Floats, check_order, read_columns, table_path
+
+#: Accuracies offered, and the columns they are in. Left out are a second column of single seeds, proxies, and the
+#: shared accuracies of a GDAS super-net, whose author replaced them by corrected ones.
+NASBENCH201_COLUMNS = {
+    Training("cifar10", "test", 200): "c10_test200",
+    Training("cifar10", "test", 12): "c10_test12",
+    Training("cifar10-valid", "valid", 200): "c10_val200",
+    Training("cifar10-valid", "test", 200): "c10valid_test200",
+    Training("cifar10-valid", "valid", 12): "c10_val12",
+    Training("cifar100", "valid", 200): "c100_val200_1seed",
+    Training("cifar100", "test", 200): "c100_test200",
+    Training("cifar100", "valid", 12): "c100_val12",
+    Training("cifar100", "test", 12): "c100_test12",
+    Training("ImageNet16-120", "valid", 200): "in16_val200_1seed",
+    Training("ImageNet16-120", "test", 200): "in16_test200",
+    Training("ImageNet16-120", "valid", 12): "in16_val12",
+    Training("ImageNet16-120", "test", 12): "in16_test12",
+}
+
+#: Number of networks.
+NASBENCH201_SIZE = 15_625
+
+
+class NasBench201Table(BenchmarkTable):
+    """All 15,625 cells of NAS-Bench-201, with latencies of HELP and HW-NAS-Bench.
+
+    Data sets are named as in the benchmark: ``cifar10-valid`` was trained on half of CIFAR-10's training images, its
+    ``valid`` accuracy is on the other half; ``cifar10`` was trained on all of them, and has no validation accuracy.
+    After 200 epochs, test accuracies and those of ``cifar10-valid`` are means over one to three seeds, validation
+    accuracies of ``cifar100`` and ``ImageNet16-120`` are one run; so is everything after 12 epochs. To which of
+    ``cifar10`` and ``cifar10-valid`` the latter belong is inferred from their values. Costs are those of the CIFAR-10
+    network, FLOPs rounded to hundreds.
+
+    Latencies are measured times of a whole network; devices ending in ``_1``, ``_32``, ``_256`` name the batch size. On
+    raspi4 and pixel3 most of the 341 cells whose input does not reach the output take less than a millisecond: leave
+    those cells out of relative errors.
+
+    Args:
+        path: ``nasbench201.csv.gz``; by default in the folder ``SPARSENAS_DATA``.
+        latency_path: ``nasbench201_latency_ms.csv.gz``; by default beside ``path``. Read when first asked for.
+
+    Raises:
+        TableError: If the file is missing, damaged, or of another benchmark.
+
+    Source: Dong and Yang, NAS-Bench-201 (ICLR 2020); Lee et al., HELP (NeurIPS 2021).
+    """
+
+    def __init__(self, path: str | Path | None = None, latency_path: str | Path | None = None) -> None:
+        self.path = table_path(path, "nasbench201.csv.gz")
+        self._latency_path = latency_path or self.path.with_name("nasbench201_latency_ms.csv.gz")
+        (index, texts), self._columns = read_columns(
+            self.path,
+            NASBENCH201_SIZE,
+            ("index", "arch"),
+            ("params_m", "flops_c10_m", *NASBENCH201_COLUMNS.values()),
+        )
+        check_order(self.path, index)
+        super().__init__(str(self.path), NasBench201Space(), texts, tuple(NASBENCH201_COLUMNS))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the 27 devices.
+
+        Raises:
+            TableError: If the file of latencies is missing or damaged.
+        """
+        return tuple(self._latencies)
+
+    @cached_property
+    def _latencies(self) -> dict[str, Floats]:
+        """Milliseconds of all cells, by device."""
+        path = table_path(self._latency_path, "nasbench201_latency_ms.csv.gz")
+        (index,), columns = read_columns(path, NASBENCH201_SIZE, ("index",))
+        check_order(path, index)
+        return columns
+
+    def _accuracy(self, row: int, training: Training) -> float:
+        return float(self._columns[NASBENCH201_COLUMNS[training]][row])
+
+    def _cost(self, row: int) -> Cost:
+        parameters, flops = self._columns["params_m"][row], self._columns["flops_c10_m"][row]
+        return Cost(round(1e6 * parameters), round(1e6 * flops))
+
+    def _latency(self, row: int, device: str) -> float:
+        return float(self._latencies[device][row])
