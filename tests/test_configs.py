@@ -24,6 +24,12 @@ SMALL = {
     "search_one_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_one_stage_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 8 --model.cells 3 "
     "--trainer.devices 1 --trainer.strategy auto --trainer.precision 32-true",
+    "search_darts_first_order": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_darts_second_order": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_gdas": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_pc_darts": "images32 --data.batch_size 4 --model.channels 8 --model.cells 3",
+    "search_random_weight_sharing": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3 "
+    "--model.selection.init_args.count 3",
     "search_two_stage_digits": "",
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",

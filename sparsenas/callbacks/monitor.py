@@ -41,7 +41,8 @@ class SupportMonitor(RecoveryListener):
         """Log the report, if it is its turn."""
         if report.count % self.every_n_recoveries:
             return
-        scalars = _summary(report) | _primitive_counts(search.space.blocks, report)
+        scalars = {"search/churn": report.churn, "search/visited": float(report.visited)}
+        scalars |= _summary(report) | _primitive_counts(search.space.blocks, report)
         if self.per_block:
             scalars |= _block_scalars(search.space.blocks, report)
         for logger in trainer.loggers:  # they write on rank zero only
@@ -50,9 +51,9 @@ class SupportMonitor(RecoveryListener):
 
 def _summary(report: RecoveryReport) -> dict[str, float]:
     certificate = report.certificate
+    if certificate is None:
+        return {}
     return {
-        "search/churn": report.churn,
-        "search/visited": float(report.visited),
         "search/residual": _mean(certificate.residual),
         "search/l1_share": _mean(certificate.l1_share),
         "search/nonzeros": _mean(certificate.nonzeros),
@@ -62,12 +63,14 @@ def _summary(report: RecoveryReport) -> dict[str, float]:
 
 
 def _block_scalars(blocks: Sequence[Block], report: RecoveryReport) -> dict[str, float]:
-    certificate = report.certificate
+    certificate, code = report.certificate, report.code
+    if certificate is None or code is None:
+        return {}
     columns = {
         "residual": certificate.residual,
         "l1_share": certificate.l1_share,
         "nonzeros": certificate.nonzeros,
-        "code_norm": report.code.norm(dim=1),
+        "code_norm": code.norm(dim=1),
     }
     return {
         f"{name}/{block.cell}" + ("" if block.node is None else f"_node{block.node}"): value

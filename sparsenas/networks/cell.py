@@ -1,12 +1,14 @@
 """A cell: the graph that is repeated. It holds any set of candidates and runs those it is told to."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsenas.networks.operations import Operation
 from sparsenas.spaces import Candidate
@@ -72,6 +74,10 @@ class Cell(nn.Module):
         operations: Operations by candidate, all of which give ``channels``; in the order in which they were made.
         channels: Channels of every computed node.
         concatenates: Whether the output is the concatenation of all computed nodes; else it is the last one.
+        partial: Operations work on the first of so many parts of the channels. The others pass every edge unchanged
+            (max-pooled where its operations halve the resolution), weighted by the sum of the weights on the edge, and
+            the parts are shuffled into each other at the node: the partial channel connections of Xu et al., PC-DARTS
+            (ICLR 2020), section 3.2.
 
     Attributes:
         num_inputs: Input nodes; they are numbered first.
@@ -84,6 +90,7 @@ class Cell(nn.Module):
         operations: Mapping[Candidate, Operation],
         channels: int,
         concatenates: bool,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         self.num_inputs = len(preprocess)
@@ -92,6 +99,7 @@ class Cell(nn.Module):
             self.add_module(name, module)
         self.operations = nn.ModuleDict({candidate_key(c): operation for c, operation in operations.items()})
         self.concatenates = concatenates
+        self.partial = partial
         self.out_channels = channels * (len({c.target for c in operations}) if concatenates else 1)
 
     def operation(self, candidate: Candidate) -> Operation:
@@ -104,6 +112,9 @@ class Cell(nn.Module):
         """States of all nodes, the preprocessed inputs first."""
         states: list[Tensor] = [getattr(self, name)(x) for name, x in zip(self._preprocess, inputs, strict=True)]
         for terms in wiring:
+            if self.partial > 1:
+                states.append(self._partial_node(states, terms))
+                continue
             total: Tensor | None = None
             for source, key, scale in terms:
                 operation = self.operations[key]
@@ -115,6 +126,26 @@ class Cell(nn.Module):
             states.append(total)
         return states
 
+    def _partial_node(self, states: Sequence[Tensor], terms: Iterable[Term]) -> Tensor:
+        """State of a node of which every edge mixes a part of the channels."""
+        mixed: list[Tensor] = []
+        passed: list[Tensor] = []
+        for source, edge in groupby(terms, key=lambda term: term.source):
+            width = states[source].shape[1] // self.partial
+            part, rest = states[source].split([width, (self.partial - 1) * width], dim=1)
+            weight: Tensor | float = 0.0
+            for _, key, scale in edge:
+                mixed.append(self.operations[key](part, scale))
+                weight = weight + (1.0 if scale is None else scale)
+            if mixed[-1].shape[2:] != rest.shape[2:]:
+                rest = functional.max_pool2d(rest, 2, ceil_mode=True)
+            passed.append(weight * rest)
+        return functional.channel_shuffle(torch.cat([_sum(mixed), _sum(passed)], dim=1), self.partial)
+
     def output(self, states: list[Tensor]) -> Tensor:
         """Output of the cell, given the states of its nodes."""
         return torch.cat(states[self.num_inputs :], dim=1) if self.concatenates else states[-1]
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)

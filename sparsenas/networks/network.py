@@ -29,6 +29,7 @@ class CellNetwork(nn.Module):
         stem: Kind of stem, where the skeleton has several; else the default.
         auxiliary: Whether to build the auxiliary classifier after the second reduction, where the skeleton has one.
         norms: Batch-norm options of the cells. Stem and auxiliary head always learn and track.
+        partial: Operations of the cells work on one in so many channels, see :class:`~sparsenas.networks.cell.Cell`.
 
     Raises:
         ConfigError: If a size is impossible; the message says what the sizes allow.
@@ -45,6 +46,7 @@ class CellNetwork(nn.Module):
         stem: StemName,
         auxiliary: bool,
         norms: NormOptions,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         image_channels, height, width = image_shape
@@ -54,6 +56,7 @@ class CellNetwork(nn.Module):
                 "need at least 2 channels, 1 cell, 2 classes"
             )
         _check_parts(skeleton, stem, auxiliary)
+        _check_partial(skeleton, channels, partial)
         self.skeleton = skeleton
         self.cell_types = skeleton.types(cells)
         self.stem = skeleton.stem(stem, image_channels, channels)
@@ -63,7 +66,7 @@ class CellNetwork(nn.Module):
         self.auxiliary: AuxiliaryHead | None = None
         self.cells = nn.ModuleList()
         last = channels
-        for position, cell in enumerate(skeleton.cells(candidates, cells, self.stem, channels, norms)):
+        for position, cell in enumerate(skeleton.cells(candidates, cells, self.stem, channels, norms, partial)):
             self.cells.append(cell)
             last = cell.out_channels
             if auxiliary and position == self.auxiliary_position:
@@ -136,6 +139,7 @@ class SuperNet(CellNetwork):
         stem: Kind of stem.
         norms: Batch-norm options; the default learns no gamma and beta and uses batch statistics throughout.
         auxiliary: Whether to build the auxiliary classifier.
+        partial: Operations of the cells work on one in so many channels; no network can be derived then.
     """
 
     def __init__(
@@ -148,6 +152,7 @@ class SuperNet(CellNetwork):
         stem: StemName = "cifar",
         norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
         auxiliary: bool = False,
+        partial: int = 1,
     ) -> None:
         self.size = NetworkSize(
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
@@ -157,19 +162,20 @@ class SuperNet(CellNetwork):
             for cell in space.cell_types
         }
         super().__init__(
-            skeleton_of(space.name), held, image_shape, num_classes, channels, cells, stem, auxiliary, norms
+            skeleton_of(space.name), held, image_shape, num_classes, channels, cells, stem, auxiliary, norms, partial
         )
         self.space = space
         self.norms = norms
+        self.partial = partial
 
-    def wirings(self, support: Support, weights: Tensor | None = None) -> dict[str, Wiring]:
+    def wirings(self, support: Support, weights: Tensor | Sequence[Tensor] | None = None) -> dict[str, Wiring]:
         """Wiring per cell type.
 
         Args:
-            support: Kept candidate indices per block.
-            weights: Architecture weights, shape ``(blocks, s)``, in the order of ``support``; ``None`` for none.
+            support: Candidate indices per block: any number of them, not only those that a genotype keeps.
+            weights: Architecture weights, one row per block in the order of ``support``; ``None`` for none.
         """
-        rows = None if weights is None else [row.unbind() for row in weights.unbind()]
+        rows = None if weights is None else [row.unbind() for row in weights]
         wirings = {}
         for cell in self.space.cell_types:
             candidates: list[Candidate] = []
@@ -212,7 +218,7 @@ class SuperNet(CellNetwork):
         of_operations = {parameter for rows in self._by_candidate for row in rows for parameter in row}
         return [parameter for parameter in self.parameters() if parameter not in of_operations]
 
-    def forward(self, images: Tensor, support: Support, weights: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, support: Support, weights: Tensor | Sequence[Tensor] | None = None) -> Tensor:
         """Logits ``(B, classes)`` of the sub-network given by ``support`` and ``weights``."""
         return self.run(images, self.wirings(support, weights))[0]
 
@@ -224,8 +230,13 @@ class SuperNet(CellNetwork):
 
         Raises:
             GenotypeError: If the genotype is not of this super-net's space.
+            ConfigError: If operations work on a part of the channels: a derived net needs weights for all.
         """
         self.space.validate(genotype)
+        if self.partial > 1:
+            raise ConfigError(
+                f"the super-net mixes one in {self.partial} channels; a network of all channels has to be trained anew"
+            )
         with torch.random.fork_rng(devices=[]):
             net = DerivedNet(genotype, norms=self.norms, **self.size)
         own = self.state_dict()
@@ -285,6 +296,15 @@ class DerivedNet(CellNetwork):
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits and, in training mode with an auxiliary head, its logits."""
         return self.run(images, self._wirings, self.drop_path if self.training else 0.0)
+
+
+def _check_partial(skeleton: Skeleton, channels: int, partial: int) -> None:
+    """Raise if the channels cannot be divided so."""
+    if partial < 1 or channels % partial or (partial > 1 and not skeleton.has_partial):
+        raise ConfigError(
+            f"partial_channels is {partial}, channels {channels}: use a divisor of the channels, or 1 for all of them, "
+            "which is the only choice outside the spaces darts and nasbench201"
+        )
 
 
 def _check_parts(skeleton: Skeleton, stem: str, auxiliary: bool) -> None:

@@ -47,6 +47,7 @@ class Skeleton(ABC):
         concatenates: Whether a cell's output is the concatenation of its computed nodes; else it is the last node.
         has_stems: Whether there are several kinds of stem to choose from.
         has_auxiliary: Whether an auxiliary classifier can be built.
+        has_partial: Whether operations can work on a part of the channels.
         single_path: Whether every operation is the only way through the network, so that none may be dropped.
         layers: The only number of cells there can be; ``None`` where any will do.
     """
@@ -56,6 +57,7 @@ class Skeleton(ABC):
     concatenates: bool
     has_stems: bool = False
     has_auxiliary: bool = False
+    has_partial: bool = False
     single_path: bool = False
     layers: int | None = None
 
@@ -85,9 +87,9 @@ class Skeleton(ABC):
 
     @abstractmethod
     def cells(
-        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions
+        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
-        """The cells, one by one."""
+        """The cells, one by one; their operations work on one in ``partial`` channels, see :class:`Cell`."""
 
     def neck(self, in_channels: int, channels: int, norms: NormOptions) -> tuple[nn.Sequential | None, int]:
         """What stands between the last cell and the pooling, if anything, and the channels behind it."""
@@ -107,6 +109,7 @@ class DartsSkeleton(Skeleton):
     concatenates = True
     has_stems = True
     has_auxiliary = True
+    has_partial = True
 
     def check(self, genotype: Genotype) -> None:
         """Check that both cells are there, and that their nodes are numbered without gaps."""
@@ -133,7 +136,7 @@ class DartsSkeleton(Skeleton):
         return Stem(name, image_channels, channels)
 
     def cells(
-        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions
+        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
         """See :class:`Skeleton`."""
         older, newer = stem.out_channels
@@ -144,10 +147,10 @@ class DartsSkeleton(Skeleton):
             match_older = reduce_norm if input_reduced else relu_conv_norm
             preprocess = [match_older(older, channels, norms), relu_conv_norm(newer, channels, norms)]
             operations = {
-                c: make_operation(c.primitive, channels, 2 if reduction and c.source < 2 else 1, norms)
+                c: make_operation(c.primitive, channels // partial, 2 if reduction and c.source < 2 else 1, norms)
                 for c in held[cell_type]
             }
-            cell = Cell(preprocess, operations, channels, self.concatenates)
+            cell = Cell(preprocess, operations, channels, self.concatenates, partial)
             yield cell
             older, newer, input_reduced = newer, cell.out_channels, reduction
 
@@ -175,6 +178,7 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
 
     space = NasBench201Space()
     concatenates = False
+    has_partial = True
 
     def reductions(self, cells: int) -> int:
         """See :class:`Skeleton`."""
@@ -185,7 +189,7 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
         return PlainStem(image_channels, channels)
 
     def cells(
-        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions
+        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
         """See :class:`Skeleton`; a block that reduces is the preprocessing of the cell behind it."""
         reductions = reduction_positions(cells) - {0}
@@ -193,8 +197,8 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
             preprocess: nn.Module = nn.Identity()
             if position in reductions:
                 preprocess, channels = residual_reduction(channels, 2 * channels, norms), 2 * channels
-            operations = {c: make_operation(c.primitive, channels, 1, norms) for c in held["normal"]}
-            yield Cell([preprocess], operations, channels, self.concatenates)
+            operations = {c: make_operation(c.primitive, channels // partial, 1, norms) for c in held["normal"]}
+            yield Cell([preprocess], operations, channels, self.concatenates, partial)
 
     def neck(self, in_channels: int, channels: int, norms: NormOptions) -> tuple[nn.Sequential, int]:
         """See :class:`Skeleton`."""
@@ -219,7 +223,7 @@ class WeightSharing64Skeleton(_BenchmarkSkeleton):
         return PlainStem(image_channels, 3 * channels, depth=2)
 
     def cells(
-        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions
+        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
         """See :class:`Skeleton`."""
         (newer,) = stem.out_channels
@@ -265,7 +269,7 @@ class NasBenchMacroSkeleton(_BenchmarkSkeleton):
         return PlainStem(image_channels, channels, relu=True)
 
     def cells(
-        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions
+        self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
         """See :class:`Skeleton`."""
         widths = [channels * 2 ** sum(layer < node for layer in self.halving) for node in range(cells + 1)]

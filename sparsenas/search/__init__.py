@@ -3,30 +3,54 @@
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
 from sparsenas.search.one_stage import OneStageSearch
+from sparsenas.search.operation_stop import OperationStop
+from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
+from sparsenas.search.random_search import RandomSearch
 from sparsenas.search.recovery import SparseRecovery
+from sparsenas.search.relaxation import EdgeNormalizedRelaxation, GumbelRelaxation, Relaxation, SoftmaxRelaxation
+from sparsenas.search.relaxed import RelaxedSearch
+from sparsenas.search.rules import SupportRules
 from sparsenas.search.sampling import MixtureSampling, NearbySampling, RecoveredSampling, Sampling, UniformSampling
+from sparsenas.search.selection import BestOf, RegularizedEvolution, Selection
 from sparsenas.search.settling import AbsoluteChange, SettlingRule, StableSupport
 from sparsenas.search.signals import FullGradient, Signal, SignalStep, SupportGradient
+from sparsenas.search.single_path import SinglePathSearch
 from sparsenas.search.two_stage import TwoStageSearch
 
 __all__ = [
     "AbsoluteChange",
+    "BestOf",
     "CompressedArchitecture",
+    "EdgeNormalizedRelaxation",
+    "FairPaths",
     "FullGradient",
+    "GumbelRelaxation",
     "MixtureSampling",
     "NearbySampling",
     "OneStageSearch",
+    "OperationStop",
+    "PathSampling",
+    "RandomSearch",
     "RecoveredSampling",
     "RecoveryListener",
     "RecoveryReport",
+    "RegularizedEvolution",
+    "Relaxation",
+    "RelaxedSearch",
     "Sampling",
     "SearchModule",
+    "Selection",
     "SettlingRule",
     "Signal",
     "SignalStep",
+    "SinglePathSearch",
+    "SoftmaxRelaxation",
     "SparseRecovery",
     "StableSupport",
     "SupportGradient",
+    "SupportRules",
     "TwoStageSearch",
+    "UniformPaths",
     "UniformSampling",
+    "UniquePaths",
 ]

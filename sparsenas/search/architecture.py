@@ -12,7 +12,7 @@ from torch.nn import functional
 from sparsenas.complexity import CandidateCosts
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.spaces import SearchSpace, Support
-from sparsenas.sparse_coding import Recovery, RecoveryProblem, architecture_weights, refit
+from sparsenas.sparse_coding import Constraints, Recovery, RecoveryProblem, architecture_weights, refit
 
 
 class CompressedArchitecture(nn.Module):
@@ -111,6 +111,12 @@ class CompressedArchitecture(nn.Module):
         if self._choices is None:
             return self.space.sample_support(rng)
         return tuple(rows[rng.integers(len(rows))] for rows in self._choices)
+
+    @torch.no_grad()
+    def support_under(self, constraints: Constraints) -> Support:
+        """Support of the code of the present ``b`` under other constraints, for all blocks, settled or not."""
+        problem = RecoveryProblem(self.dictionary.cpu(), self._sizes, self.space.inputs_per_node, constraints)
+        return self.solver.solve(problem, self.b.detach().cpu(), start=self.recovery.dense_code).indices
 
     @torch.no_grad()
     def solve(self) -> Recovery:

@@ -1,21 +1,23 @@
 """What every searcher on a super-net shares: metrics, evaluation, checkpoints, and reports to callbacks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
-from sparsenas.networks import SuperNet
+from sparsenas.networks import SuperNet, frozen_statistics
 from sparsenas.search.active import ActiveWeights
+from sparsenas.search.operation_stop import OperationStop, StoppedOperations
 from sparsenas.spaces import Genotype, SearchSpace, Support
-from sparsenas.sparse_coding import Certificate, Recovery, support_churn
+from sparsenas.sparse_coding import Certificate, Constraints, Recovery, support_churn
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
@@ -26,7 +28,7 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 @dataclass(frozen=True)
 class RecoveryReport:
-    """What a recovery found.
+    """What a recovery, or another way of deciding on an architecture, found.
 
     Attributes:
         count: Recoveries so far; the initial one is 0.
@@ -36,8 +38,8 @@ class RecoveryReport:
         genotype: The same as a genotype.
         churn: Share of kept candidates replaced since the last recovery, in [0, 1].
         visited: Distinct architectures recovered so far.
-        code: Code, shape ``(B, n)``, on the CPU.
-        certificate: How good the code is.
+        code: Code, shape ``(B, n)``, on the CPU; ``None`` from a searcher that has none.
+        certificate: How good the code is; ``None`` with it.
     """
 
     count: int
@@ -47,8 +49,8 @@ class RecoveryReport:
     genotype: Genotype
     churn: float
     visited: int
-    code: Tensor
-    certificate: Certificate
+    code: Tensor | None
+    certificate: Certificate | None
 
 
 class RecoveryListener(pl.Callback):
@@ -66,6 +68,7 @@ class SearchModule(pl.LightningModule):
         network: Super-net over the space.
         num_classes: Number of classes.
         seed: Seeds all sampled supports.
+        operation_stop: When the weights of an operation rest; ``None`` for never.
 
     Attributes:
         batches: Training batches so far.
@@ -73,7 +76,14 @@ class SearchModule(pl.LightningModule):
         visited: Architectures recovered so far.
     """
 
-    def __init__(self, space: SearchSpace, network: SuperNet, num_classes: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        network: SuperNet,
+        num_classes: int,
+        seed: int = 0,
+        operation_stop: OperationStop | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.seed = seed
@@ -83,6 +93,7 @@ class SearchModule(pl.LightningModule):
         self.space = space
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
+        self.stopped = None if operation_stop is None else StoppedOperations(network, operation_stop)
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
@@ -98,6 +109,18 @@ class SearchModule(pl.LightningModule):
     def genotype(self) -> Genotype:
         """Architecture found so far."""
         return self.space.genotype(self.support)
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """What the search would find if it ended now.
+
+        Args:
+            constraints: Rules that the architecture must keep, instead of the search's own: one search can answer for
+                several budgets.
+
+        Raises:
+            RecoveryError: If no support satisfies them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define decide")
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far, with shared weights."""
@@ -142,27 +165,73 @@ class SearchModule(pl.LightningModule):
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
         self._rng = np.random.default_rng((self.seed, self.current_epoch))
 
-    def step_weights(self, loss: Tensor, support: Support, clip: float, withheld: Iterable[nn.Parameter] = ()) -> None:
+    def check_warmup(self, epochs: int) -> None:
+        """Check that a warm-up of so many epochs leaves some for the search.
+
+        Raises:
+            ConfigError: If it does not.
+        """
+        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        if epochs >= (self.trainer.max_epochs or 0) and not dry:
+            raise ConfigError(
+                f"warmup_epochs is {epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is left for the "
+                "search, which would end with the cell it began with"
+            )
+
+    def search_progress(self, warmup_epochs: int, batch_idx: int) -> float:
+        """Share of the epochs after the warm-up that is done, in [0, 1]."""
+        epochs = max((self.trainer.max_epochs or 1) - warmup_epochs, 1)
+        done = self.current_epoch - warmup_epochs + batch_idx / self.trainer.num_training_batches
+        return min(max(done / epochs, 0.0), 1.0)
+
+    def step_weights(
+        self,
+        loss: Tensor | Iterable[Tensor],
+        support: Support,
+        clip: float,
+        withheld: Iterable[nn.Parameter] = (),
+        held_out: Callable[[], Tensor] | None = None,
+    ) -> None:
         """Backward pass, and a step of the weights that ran; all others, momentum included, stay as they are.
 
         Args:
-            loss: Of the batch, 0-d.
-            support: What ran.
+            loss: Of the batch, 0-d; or several, taken one by one, whose gradients add up to one step.
+            support: What ran, in all losses together.
             clip: Largest norm of the gradient; 0 for no clipping.
             withheld: Weights that ran and do not move. Not by ``requires_grad``: processes agree on the gradients of
                 what required one when they started.
+            held_out: Loss of the same support on the architecture batch, for operation-level early stopping.
         """
-        optimizer = self.optimizers()[0]  # type: ignore[index]  # a list, as there are two
+        optimizers = self.optimizers()
+        optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
         if self._active is None:
             self._active = ActiveWeights(self.network, optimizer.optimizer)
         self._active.zero_grad()
-        self.manual_backward(loss)
+        for part in [loss] if isinstance(loss, Tensor) else loss:
+            self.manual_backward(part)
+        if self.stopped is not None and held_out is not None:
+            if self.batches % self.stopped.rule.every == 0:
+                with frozen_statistics(self.network):
+                    self.stopped.compare(support, held_out())
+            withheld = [*withheld, *self.stopped.weights()]
         for parameter in withheld:
             parameter.grad = None
         with self._active.only(support):
             if clip > 0:
                 self.clip_gradients(optimizer.optimizer, clip, "norm")
             optimizer.step()
+
+    def restart_weights(self, fresh: Callable[[], SuperNet], seed: int) -> None:
+        """Give the network the weights of a new one, and its optimizer an empty memory.
+
+        Args:
+            fresh: Builds a super-net like the search's.
+            seed: What the weights depend on, and they alone: a resumed run repeats them.
+        """
+        with isolate_rng():
+            torch.manual_seed(seed)
+            self.network.load_state_dict(fresh().state_dict())
+        self.trainer.optimizers[0].state.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters and the visited architectures go beside the tensors."""
@@ -207,12 +276,12 @@ class SearchModule(pl.LightningModule):
             {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
         )
 
-    def note_recovery(self, old: Support | None, recovery: Recovery) -> None:
+    def note_recovery(self, old: Support | None, recovery: Recovery | None = None) -> None:
         """Count a recovery and report it to every :class:`RecoveryListener` of the trainer.
 
         Args:
             old: Support before the recovery; ``None`` for the initial one, which does not count.
-            recovery: What was recovered, on the CPU.
+            recovery: What was recovered, on the CPU; ``None`` if the support does not come from a code.
         """
         self.recoveries += old is not None
         self.visited.add(self.support)
@@ -224,8 +293,8 @@ class SearchModule(pl.LightningModule):
             genotype=self.genotype,
             churn=0.0 if old is None else support_churn(old, self.support),
             visited=len(self.visited),
-            code=recovery.code,
-            certificate=recovery.certificate,
+            code=recovery.code if recovery else None,
+            certificate=recovery.certificate if recovery else None,
         )
         self.tell_listeners(report)
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -35,7 +34,7 @@ from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, Sampling
 from sparsenas.search.settling import Settler, SettlingRule, StableSupport
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
-from sparsenas.sparse_coding import ExactSolver
+from sparsenas.sparse_coding import Constraints, ExactSolver
 
 #: Every operation learns gamma and beta, keeps statistics, and ends in a batch-norm that can take up its weight.
 NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
@@ -195,6 +194,10 @@ class OneStageSearch(SearchModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of the architecture found so far."""
         return self.logits(images)
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`SearchModule.decide`: the recovered support."""
+        return self.support if constraints is None else self.architecture.support_under(constraints)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far.
@@ -393,10 +396,7 @@ class OneStageSearch(SearchModule):
 
     def _restart(self) -> None:
         """Give the network the weights of a new one; they depend on the seed only, so a resumed run repeats them."""
-        with isolate_rng():
-            torch.manual_seed(self.seed + 1)  # apart from the first ones, if those came from the same seed
-            self.network.load_state_dict(self._build().state_dict())
-        self.trainer.optimizers[0].state.clear()
+        self.restart_weights(self._build, self.seed + 1)  # apart from the first ones, if those came from the same seed
         self.print(f"epoch {self.current_epoch + 1}: training starts from new weights")
 
     @property

@@ -6,7 +6,6 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from sparsenas.complexity import candidate_costs
 from sparsenas.errors import ConfigError
@@ -14,10 +13,13 @@ from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
+from sparsenas.search.operation_stop import OperationStop
+from sparsenas.search.optimizers import make_optimizers, step_schedules
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
 from sparsenas.search.signals import FullGradient, Signal
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
 
 
 class TwoStageSearch(SearchModule):
@@ -45,6 +47,7 @@ class TwoStageSearch(SearchModule):
         arch_scheduler: Makes its learning-rate schedule, stepped once per epoch with architecture steps; a decay lets
             the support settle.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
+        operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
         seed: Seeds the dictionary, ``b`` and all sampled supports.
 
     Raises:
@@ -76,6 +79,7 @@ class TwoStageSearch(SearchModule):
         arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.5),
         arch_scheduler: LRSchedulerCallable | None = None,
         gradient_clip: float = 5.0,
+        operation_stop: OperationStop | None = None,
         seed: int = 0,
     ) -> None:
         if warmup_epochs < 0 or gradient_clip < 0 or seed < 0:
@@ -83,7 +87,7 @@ class TwoStageSearch(SearchModule):
                 f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
             )
         network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms)
-        super().__init__(space, network, num_classes, seed)
+        super().__init__(space, network, num_classes, seed, operation_stop)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         costs = candidate_costs(network) if recovery.needs_costs else None
@@ -100,6 +104,10 @@ class TwoStageSearch(SearchModule):
         """Support of the code last recovered."""
         return self.architecture.support
 
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`SearchModule.decide`: the recovered support."""
+        return self.support if constraints is None else self.architecture.support_under(constraints)
+
     def logits(self, images: Tensor) -> Tensor:
         """Logits at the recovered support and weights."""
         logits: Tensor = self.network(images, self.support, self.architecture.weights())
@@ -111,16 +119,10 @@ class TwoStageSearch(SearchModule):
         Raises:
             ConfigError: If a schedule does not go by epoch.
         """
-        weights = self.weight_optimizer(self.network.parameters())
-        arch = self.arch_optimizer([self.architecture.b])
-        made = ((self.weight_scheduler, weights), (self.arch_scheduler, arch))
-        schedulers = [make(optimizer) for make, optimizer in made if make is not None]
-        if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
-            raise ConfigError(
-                "a scheduler is ReduceLROnPlateau, which waits for a metric; the schedules of a search go by epoch: "
-                "use e.g. WarmupDecay"
-            )
-        return [weights, arch], schedulers
+        return make_optimizers(
+            (self.network.parameters(), self.weight_optimizer, self.weight_scheduler),
+            ([self.architecture.b], self.arch_optimizer, self.arch_scheduler),
+        )
 
     def on_train_start(self) -> None:
         """Report the recovery the search starts from; a resumed search has reported its own before.
@@ -129,12 +131,7 @@ class TwoStageSearch(SearchModule):
             ConfigError: If the run ends before the search begins.
         """
         super().on_train_start()
-        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        if self.warmup_epochs >= (self.trainer.max_epochs or 0) and not dry:
-            raise ConfigError(
-                f"warmup_epochs is {self.warmup_epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is "
-                "left for the search, which would end with the cell it began with"
-            )
+        self.check_warmup(self.warmup_epochs)
         if self.batches == 0:
             self.note_recovery(None, self.architecture.recovery)
 
@@ -147,7 +144,7 @@ class TwoStageSearch(SearchModule):
                 self._architecture_step(arch_batch)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
                 self._recover()
-        self._weights_step(weights_batch, self._draw(batch_idx))
+        self._weights_step(weights_batch, arch_batch, self._draw(batch_idx))
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedules, and recover if the schedule is by epoch."""
@@ -155,10 +152,7 @@ class TwoStageSearch(SearchModule):
         stepped = self.arch_loss.update_called  # neither in warm-up nor in an epoch shorter than the signal's schedule
         if stepped:
             self.log("arch/loss", self.arch_loss)
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler: LRScheduler = config.scheduler
-            if stepped or scheduler.optimizer is not self.trainer.optimizers[1]:
-                scheduler.step()
+        step_schedules(self.trainer, stepped)
         if self.recovery.every_n_steps is None and self.current_epoch >= self.warmup_epochs:
             self._recover()
 
@@ -174,11 +168,17 @@ class TwoStageSearch(SearchModule):
         self.trainer.optimizers[1].step()
         self.architecture.b.grad = None
 
-    def _weights_step(self, batch: ImageBatch, support: Support) -> None:
+    def _weights_step(self, batch: ImageBatch, arch_batch: ImageBatch, support: Support) -> None:
         images, labels = batch
-        logits = self.network(images, support, self._weights_for(support))
+        weights = self._weights_for(support)
+        logits = self.network(images, support, weights)
         loss = functional.cross_entropy(logits, labels)
-        self.step_weights(loss, support, self.gradient_clip)
+
+        def held_out() -> Tensor:
+            images, labels = arch_batch
+            return functional.cross_entropy(self.network(images, support, weights), labels)
+
+        self.step_weights(loss, support, self.gradient_clip, held_out=held_out)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_accuracy.update(logits.detach(), labels)
 
@@ -192,9 +192,8 @@ class TwoStageSearch(SearchModule):
     def _draw(self, batch_idx: int) -> Support:
         if self.current_epoch < self.warmup_epochs:
             return UniformSampling().draw(self.architecture, 0.0, self._rng)
-        epochs = max((self.trainer.max_epochs or 1) - self.warmup_epochs, 1)
-        done = self.current_epoch - self.warmup_epochs + batch_idx / self.trainer.num_training_batches
-        return self.sampling.draw(self.architecture, min(done / epochs, 1.0), self._rng)
+        progress = self.search_progress(self.warmup_epochs, batch_idx)
+        return self.sampling.draw(self.architecture, progress, self._rng)
 
     def _recover(self) -> None:
         old = self.support

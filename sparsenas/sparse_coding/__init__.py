@@ -15,7 +15,7 @@ from sparsenas.sparse_coding.functions import architecture_weights, refit, suppo
 from sparsenas.sparse_coding.lars import LarsSolver
 from sparsenas.sparse_coding.problem import RecoveryProblem
 from sparsenas.sparse_coding.proximal import FistaSolver, IstaSolver
-from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver
+from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver, truncate
 
 __all__ = [
     "Budget",
@@ -37,6 +37,7 @@ __all__ = [
     "mutual_coherence",
     "refit",
     "support_churn",
+    "truncate",
     "uniform_dictionary",
     "welch_bound",
 ]

@@ -43,6 +43,10 @@ class Budget:
     name: str = "budget"
     fixed: float = 0.0
 
+    def spent(self, support: Sequence[Sequence[int]]) -> float:
+        """Summed costs of the kept candidates, without the fixed part."""
+        return sum(self.costs[block][index] for block in self.blocks for index in support[block])
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -90,6 +94,15 @@ class Constraints:
     def groups_of(self, block: int, size: int) -> tuple[int, ...]:
         """Group of each candidate of a block; one group for all where no limit per group is set."""
         return self.groups[block] if self.grouped and self.groups is not None else (0,) * size
+
+    def allows(self, support: Sequence[Sequence[int]]) -> bool:
+        """Whether a support, kept indices per block, meets all rules but those per group."""
+        if any(set(kept) & set(banned) for kept, banned in zip(support, self.forbidden or (), strict=False)):
+            return False
+        for cap in self.caps:
+            if sum(index in cap.members[block] for block in cap.blocks for index in support[block]) > cap.at_most:
+                return False
+        return all(budget.fixed + budget.spent(support) <= budget.at_most * (1 + 1e-9) for budget in self.budgets)
 
     def check(self, sizes: Sequence[int], sparsity: int) -> None:
         """Check the rules against the blocks, and that each block alone has a feasible support.

@@ -1,0 +1,56 @@
+"""Images on which a search compares architectures, and the best of those compared."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.errors import ConfigError
+from sparsenas.search.base import ImageBatch
+from sparsenas.spaces import Support
+from sparsenas.sparse_coding import Constraints
+
+
+class HeldOut:
+    """The last batches that were shown to it.
+
+    They stay batches: where batch-norms use batch statistics, an evaluation depends on which images come together.
+
+    Args:
+        batches: How many are kept.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+        self._kept: list[ImageBatch] = []
+
+    def keep(self, batch: ImageBatch) -> None:
+        """Keep a batch, and drop the oldest if there are too many."""
+        self._kept = [*self._kept, batch][-self.batches :]
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._kept = []
+
+    @torch.no_grad()
+    def evaluate(self, network: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+        """Mean loss and accuracy of a network over all kept images."""
+        logits = torch.cat([network(images) for images, _ in self._kept])
+        labels = torch.cat([labels for _, labels in self._kept])
+        loss = functional.cross_entropy(logits.float(), labels)
+        return float(loss), float((logits.argmax(1) == labels).float().mean())
+
+
+def best_measured(measured: Mapping[Support, float], constraints: Constraints) -> Support:
+    """The architecture of largest score among those that the constraints allow.
+
+    Raises:
+        ConfigError: If nothing was measured, or nothing that the constraints allow.
+    """
+    allowed = [support for support in measured if constraints.allows(support)]
+    if not allowed:
+        raise ConfigError(
+            f"none of the {len(measured)} measured architectures meets the rules; measure more, or relax them"
+        )
+    return max(allowed, key=measured.__getitem__)

@@ -1,0 +1,189 @@
+"""Random search: train drawn architectures alone, one after another, and keep the best."""
+
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from sparsenas.complexity import candidate_costs
+from sparsenas.errors import ConfigError
+from sparsenas.networks import NormOptions, StemName, SuperNet
+from sparsenas.schedules import Decay
+from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.held_out import HeldOut, best_measured
+from sparsenas.search.optimizers import step_schedules
+from sparsenas.search.rules import SupportRules
+from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
+
+#: Draws that the rules may refuse in a row.
+PATIENCE = 10_000
+
+
+class RandomSearch(SearchModule):
+    """Draw an architecture, train it from new weights for a few epochs, measure it, go on with the next.
+
+    The honest opponent of every searcher: the same data, the same budget, no shared weights. Architectures are measured
+    on the architecture batches of their last epoch.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space.
+        channels: Channels of the network's first cell.
+        cells: Cells of the network.
+        stem: Kind of stem.
+        norms: Batch-norm options of the cells.
+        epochs_each: Epochs of each training; ``trainer.max_epochs`` is a multiple of it.
+        criterion: By what architectures are compared.
+        measure_batches: Architecture batches they are measured on, at most.
+        rules: What is not drawn.
+        weight_optimizer: Makes the optimizer of the weights.
+        decay: Course of its learning rate over each training.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
+        seed: Seeds architectures and weights.
+
+    Attributes:
+        measured: Score of every architecture that was measured.
+
+    Raises:
+        ConfigError: If options contradict each other, the images are too small, or the rules refuse every draw.
+
+    Source: Li and Talwalkar, Random Search and Reproducibility for NAS (UAI 2019), section 3.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = DartsSpace(),  # noqa: B008 - immutable
+        channels: int = 16,
+        cells: int = 8,
+        stem: StemName = "cifar",
+        norms: NormOptions = NormOptions(track=False),  # noqa: B008 - frozen
+        epochs_each: int = 2,
+        criterion: Literal["loss", "accuracy"] = "loss",
+        measure_batches: int = 64,
+        rules: SupportRules = SupportRules(),  # noqa: B008 - frozen
+        weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=3e-4),
+        decay: Decay = Decay(),  # noqa: B008 - frozen
+        gradient_clip: float = 5.0,
+        seed: int = 0,
+    ) -> None:
+        if epochs_each < 1 or measure_batches < 1 or gradient_clip < 0 or seed < 0:
+            raise ConfigError(
+                f"epochs_each is {epochs_each}, measure_batches is {measure_batches}, gradient_clip is "
+                f"{gradient_clip}, seed is {seed}; the first two are at least 1, the others not below 0"
+            )
+        build = partial(SuperNet, space, image_shape, num_classes, channels, cells, stem, norms)
+        network = build()
+        super().__init__(space, network, num_classes, seed)
+        self.save_hyperparameters()
+        self.keep_plain_hyperparameters()
+        self._build = build
+        self._constraints = rules.constraints(space, candidate_costs(network) if rules.needs_costs else None)
+        self.epochs_each, self.criterion = epochs_each, criterion
+        self.weight_optimizer, self.decay = weight_optimizer, decay
+        self.gradient_clip = gradient_clip
+        self.measured: dict[Support, float] = {}
+        self._held_out = HeldOut(measure_batches)
+        self._candidate = self._draw(0)
+
+    @property
+    def support(self) -> Support:
+        """The best architecture measured so far; the one in training before there is any."""
+        return self.decide() if self.measured else self._candidate
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`SearchModule.decide`: the best measured architecture.
+
+        Raises:
+            ConfigError: If nothing was measured, or nothing that the constraints allow.
+        """
+        return best_measured(self.measured, self._constraints if constraints is None else constraints)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the architecture in training: the weights of earlier ones are gone."""
+        logits: Tensor = self.network(images, self._candidate)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer of the weights, and its schedule, which begins anew with every training."""
+        optimizer = self.weight_optimizer(self.network.parameters())
+        rate = LambdaLR(optimizer, lambda epoch: self.decay.factor(epoch % self.epochs_each, self.epochs_each))
+        return [optimizer], [rate]
+
+    def on_train_start(self) -> None:
+        """Check that the trainings fill the run.
+
+        Raises:
+            ConfigError: If they do not.
+        """
+        super().on_train_start()
+        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        if (self.trainer.max_epochs or 0) % self.epochs_each and not dry:
+            raise ConfigError(
+                f"trainer.max_epochs is {self.trainer.max_epochs}, epochs_each {self.epochs_each}: the last "
+                "architecture would not be trained to its end; use a multiple"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Begin with the next architecture if it is its turn."""
+        super().on_train_epoch_start()
+        number, begun = divmod(self.current_epoch, self.epochs_each)
+        self._candidate = self._draw(number)
+        if number and not begun:
+            self.restart_weights(self._build, self.seed + number)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """A step of the weights; after the last one of a training, the measurement."""
+        (images, labels), arch_batch = bilevel(batch)
+        self.batches += 1
+        logits = self.network(images, self._candidate)
+        loss = functional.cross_entropy(logits, labels)
+        self.step_weights(loss, self._candidate, self.gradient_clip)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_accuracy.update(logits.detach(), labels)
+        if (self.current_epoch + 1) % self.epochs_each == 0:
+            self._held_out.keep(arch_batch)
+            if self.trainer.is_last_batch:
+                self._measure()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch and step the schedule."""
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        step_schedules(self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The measurements go beside the counters."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["search"]["measured"] = list(self.measured.items())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept."""
+        super().on_load_checkpoint(checkpoint)
+        self.measured = dict(checkpoint["search"]["measured"])
+
+    def _draw(self, number: int) -> Support:
+        """The architecture of a training, by its number; a function of the seed, so that a resumed run repeats it."""
+        rng = np.random.default_rng((self.seed, number))
+        for _ in range(PATIENCE):
+            support = self.space.sample_support(rng)
+            if self._constraints.allows(support):
+                return support
+        raise ConfigError(f"the rules refused {PATIENCE} random architectures in a row; relax them")
+
+    def _measure(self) -> None:
+        old = self.support if self.measured else None
+        self.network.eval()
+        loss, accuracy = self._held_out.evaluate(lambda images: self.network(images, self._candidate))
+        self.network.train()
+        self.measured[self._candidate] = -loss if self.criterion == "loss" else accuracy
+        self._held_out.clear()
+        self.visited.add(self._candidate)
+        self.note_recovery(old)

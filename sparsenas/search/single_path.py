@@ -1,0 +1,187 @@
+"""Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.complexity import candidate_costs
+from sparsenas.errors import ConfigError
+from sparsenas.networks import NormOptions, StemName, SuperNet
+from sparsenas.search.base import ImageBatch, SearchModule, bilevel
+from sparsenas.search.held_out import HeldOut, best_measured
+from sparsenas.search.operation_stop import OperationStop
+from sparsenas.search.optimizers import make_optimizers, step_schedules
+from sparsenas.search.paths import PathSampling, UniformPaths, union
+from sparsenas.search.rules import SupportRules
+from sparsenas.search.selection import BestOf, Selection
+from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
+
+
+class SinglePathSearch(SearchModule):
+    """Train one drawn path per batch; when all epochs are over, measure architectures and keep the best.
+
+    The architecture stream of the data trains nothing: images of its last batches are what architectures are measured
+    on, all on the same. Until then the architecture is a random one.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space.
+        channels: Channels of the super-net's first cell.
+        cells: Cells of the super-net.
+        stem: Kind of stem.
+        norms: Batch-norm options of the cells.
+        paths: Which paths a batch trains.
+        untrained: Primitives that no trained path holds, e.g. ``none``; they can be found all the same.
+        selection: Which architectures are measured.
+        criterion: By what they are compared.
+        measure_batches: Architecture batches they are measured on.
+        rules: What may not be found; they hold for what is kept, not for what is measured.
+        weight_optimizer: Makes the optimizer of the network weights.
+        weight_scheduler: Makes its learning-rate schedule, stepped once per epoch.
+        gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
+        operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
+        seed: Seeds all draws.
+
+    Attributes:
+        measured: Score of every architecture that was measured.
+
+    Raises:
+        ConfigError: If options contradict each other or the images are too small.
+
+    Source: Guo et al., Single Path One-Shot (ECCV 2020); Li and Talwalkar, Random Search and Reproducibility for NAS
+        (UAI 2019); the heuristics of Yu et al., How to Train Your Super-Net (2020).
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = DartsSpace(),  # noqa: B008 - immutable
+        channels: int = 16,
+        cells: int = 8,
+        stem: StemName = "cifar",
+        norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
+        paths: PathSampling = UniformPaths(),  # noqa: B008 - frozen
+        untrained: tuple[str, ...] = (),
+        selection: Selection = BestOf(),  # noqa: B008 - frozen
+        criterion: Literal["loss", "accuracy"] = "loss",
+        measure_batches: int = 16,
+        rules: SupportRules = SupportRules(),  # noqa: B008 - frozen
+        weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=3e-4),
+        weight_scheduler: LRSchedulerCallable | None = None,
+        gradient_clip: float = 5.0,
+        operation_stop: OperationStop | None = None,
+        seed: int = 0,
+    ) -> None:
+        if measure_batches < 1 or gradient_clip < 0 or seed < 0:
+            raise ConfigError(
+                f"measure_batches is {measure_batches}, gradient_clip is {gradient_clip}, seed is {seed}; the first is "
+                "at least 1, none of the others below 0"
+            )
+        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms)
+        super().__init__(space, network, num_classes, seed, operation_stop)
+        self.save_hyperparameters()
+        self.keep_plain_hyperparameters()
+        self.paths, self.untrained = paths, untrained
+        self.selection, self.criterion = selection, criterion
+        self._constraints = rules.constraints(space, candidate_costs(network) if rules.needs_costs else None)
+        self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
+        self.gradient_clip = gradient_clip
+        self.measured: dict[Support, float] = {}
+        self._held_out = HeldOut(measure_batches)
+        self._start = space.sample_support(self._rng)
+        self._support: Support | None = None
+        paths.paths(space, untrained, self._rng)  # raises if they do not fit the space
+
+    @property
+    def support(self) -> Support:
+        """The best architecture that was measured; a random one before."""
+        if self._support is None:
+            self._support = self.decide() if self.measured else self._start
+        return self._support
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`SearchModule.decide`: the best measured architecture.
+
+        Raises:
+            ConfigError: If nothing was measured, or nothing that the constraints allow.
+        """
+        return best_measured(self.measured, self._constraints if constraints is None else constraints)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the architecture found so far."""
+        logits: Tensor = self.network(images, self.support)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer of the weights, and its schedule.
+
+        Raises:
+            ConfigError: If the schedule does not go by epoch.
+        """
+        return make_optimizers((self.network.parameters(), self.weight_optimizer, self.weight_scheduler))
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """A step on the drawn paths; after the last one, the measurements."""
+        weights_batch, arch_batch = bilevel(batch)
+        self.batches += 1
+        paths = self.paths.paths(self.space, self.untrained, self._rng)
+        self.step_weights(
+            self._losses(weights_batch, paths),
+            union(paths),
+            self.gradient_clip,
+            held_out=lambda: torch.stack([self._loss(arch_batch, path) for path in paths]).sum(),
+        )
+        last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
+        if last_epoch and self.trainer.num_training_batches - batch_idx <= self._held_out.batches:
+            self._held_out.keep(arch_batch)
+        if last_epoch and self.trainer.is_last_batch:
+            self._measure()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch and step the schedule."""
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        step_schedules(self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The measurements go beside the counters."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["search"]["measured"] = list(self.measured.items())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept."""
+        super().on_load_checkpoint(checkpoint)
+        self.measured, self._support = dict(checkpoint["search"]["measured"]), None
+
+    def score(self, support: Support) -> float:
+        """How good an architecture is with the shared weights on the images held out for that; more is better."""
+        loss, accuracy = self._held_out.evaluate(lambda images: self.network(images, support))
+        return -loss if self.criterion == "loss" else accuracy
+
+    def _loss(self, batch: ImageBatch, path: Support) -> Tensor:
+        images, labels = batch
+        return functional.cross_entropy(self.network(images, path), labels)
+
+    def _losses(self, batch: ImageBatch, paths: tuple[Support, ...]) -> Iterator[Tensor]:
+        images, labels = batch
+        for path in paths:
+            logits = self.network(images, path)
+            loss = functional.cross_entropy(logits, labels)
+            self.train_loss.update(loss.detach(), len(labels))
+            self.train_accuracy.update(logits.detach(), labels)
+            yield loss
+
+    def _measure(self) -> None:
+        old = self.support
+        self.network.eval()
+        self.measured = self.selection.measure(self.space, self.score, self._rng)
+        self.network.train()
+        self._support = None
+        self.visited |= self.measured.keys()
+        self.note_recovery(old)
