@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from harness import Report, Samples, parser, run
-from search_step import Alternation, add_setup, alternate, size, still
+from search_step import add_setup, alternate, in_turn, size, still
 
 from sparsenas.networks import NormOptions, Operation, make_operation
 from sparsenas.search import RecoveredSampling, SupportGradient, TwoStageSearch
@@ -47,7 +47,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     searches = {f"{count} primitives": make(options, DartsSpace(primitives=named(count))) for count in PRIMITIVES}
     for search in searches.values():
         go_to(search, searches["7 primitives"])
-    watches = in_turn(searches, options)
+    watches = in_turn(searches, options, TURN)
     seconds: Samples = {name: watch.seconds["iteration"] for name, watch in watches.items()}
     median = report.seconds("two-stage iteration at the same cell", seconds)
     peak = {name: watch.bytes["iteration"] for name, watch in watches.items()}
@@ -99,18 +99,6 @@ def go_to(search: TwoStageSearch, other: TwoStageSearch) -> None:
         architecture.b.copy_((architecture.dictionary @ code[:, :, None])[:, :, 0])
     architecture.recover()
     assert search.genotype.to_json() == other.genotype.to_json()
-
-
-def in_turn(searches: dict[str, TwoStageSearch], options: argparse.Namespace) -> dict[str, Alternation]:
-    """A few iterations of each, again and again."""
-    watches: dict[str, Alternation] = {}
-    for _ in range(max(1, options.repeats // TURN)):
-        for name, search in searches.items():
-            watch = alternate(search, options, rounds=TURN, beside={})
-            if name in watches:
-                watch.seconds["iteration"] += watches[name].seconds["iteration"]
-            watches[name] = watch
-    return watches
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ GOALS = {
     "recovery_over_lars": Goal(1 / 50),
     "lightning_over_bare": Goal(1.05),
     "pipeline_over_step": Goal(0.10),
+    "darts_over_ours": Goal(15, at_least=True),
 }
 
 

@@ -15,7 +15,14 @@ from harness import Report, parser, run
 from search_step import add_setup, alternate, size, still
 from torch.profiler import ProfilerActivity, profile
 
-from sparsenas.search import OneStageSearch, RecoveredSampling, SearchModule, SupportGradient, TwoStageSearch
+from sparsenas.search import (
+    OneStageSearch,
+    RecoveredSampling,
+    RelaxedSearch,
+    SearchModule,
+    SupportGradient,
+    TwoStageSearch,
+)
 
 #: Operators in a table.
 TOP = 20
@@ -25,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Profile, print the tables, and keep the traces if asked to."""
     options = parser(__doc__, repeats=4)
     add_setup(options)
-    options.add_argument("--mode", choices=("two-stage", "one-stage"), default="two-stage")
+    options.add_argument("--mode", choices=("two-stage", "one-stage", "darts"), default="two-stage")
     options.add_argument("--out", type=Path, metavar="FOLDER", help="also write the traces there")
     chosen = options.parse_args(args)
     return run("hot_path", chosen, lambda report: measure(chosen, report))
@@ -33,12 +40,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Profile a search and its discrete network."""
-    common = {**size(options), "sampling": RecoveredSampling(), "weight_optimizer": still, "arch_optimizer": still}
+    common = {**size(options), "weight_optimizer": still, "arch_optimizer": still}
     search: SearchModule
     if options.mode == "two-stage":
-        search = TwoStageSearch(signal=SupportGradient(), **common)
+        search = TwoStageSearch(signal=SupportGradient(), sampling=RecoveredSampling(), **common)
+    elif options.mode == "one-stage":
+        search = OneStageSearch(auxiliary_weight=0.0, search_epochs=1, sampling=RecoveredSampling(), **common)
     else:
-        search = OneStageSearch(auxiliary_weight=0.0, search_epochs=1, **common)
+        search = RelaxedSearch(**common)
 
     lines: list[str] = []
 

@@ -197,6 +197,18 @@ def alternate(
     return watch
 
 
+def in_turn(searches: Mapping[str, SearchModule], options: argparse.Namespace, turn: int) -> dict[str, Alternation]:
+    """A few iterations of each, again and again."""
+    watches: dict[str, Alternation] = {}
+    for _ in range(max(1, options.repeats // turn)):
+        for name, search in searches.items():
+            watch = alternate(search, options, rounds=turn, beside={})
+            if name in watches:
+                watch.seconds["iteration"] += watches[name].seconds["iteration"]
+            watches[name] = watch
+    return watches
+
+
 class StopAfterOneEpoch(pl.Callback):
     """Ends a run after its first epoch."""
 

@@ -18,6 +18,7 @@ FIGURES = {
         {"two_stage_over_limit", "memory_over_discrete", "full_gradient_over_limit", "one_stage_over_training_step"},
     ),
     "candidates": (TINY, {"candidates_56_over_7", "candidates_56_over_7_memory"}),
+    "peers": (TINY, {"darts_over_ours", "pc_darts_over_ours", "gdas_over_ours", "darts_over_ours_memory"}),
     "recovery": (["--skip-missing"], {"recovery_ms", "recovery_over_lars"}),
     "input_pipeline": ([], {"pipeline_over_step"}),
     "framework_overhead": ([*TINY, "--batches", "3"], {"lightning_over_bare"}),
