@@ -91,11 +91,12 @@ def candidate_costs(network: SuperNet) -> CandidateCosts:
     """Cost of every candidate at the super-net's image size.
 
     The network runs once with one support; operations of one kind and size are counted once. Nothing about the network
-    changes.
+    changes. Candidates that share weights cost what they would cost alone, in a network of their own.
 
     Args:
         network: Super-net.
     """
+    network = network.unshared()
     blocks = network.space.blocks
     support = network.space.sample_support(np.random.default_rng(0))  # any: the base is the same with each
     wirings = network.wirings(support)

@@ -117,3 +117,88 @@ class TestHarness:
         assert not harness.Goal(1.1).met(1.2)
         assert harness.Goal(15, at_least=True).met(20)
         assert not harness.Goal(15, at_least=True).met(10)
+
+
+class TestSuperNetHeuristics:
+    """The study of training heuristics, on stand-ins for the images and for the table."""
+
+    BRIEFLY = (
+        "--trainer.max_epochs 1 --model.weight_scheduler.init_args.epochs 1 --trainer.limit_train_batches 2 "
+        "--trainer.limit_val_batches 1 --data.batch_size 8 --data.eval_batch_size 256 --data.val_fraction 0.7 "
+        "--model.channels 4 --model.cells 1 --trainer.callbacks ModelCheckpoint"
+    )
+
+    @pytest.fixture
+    def script(self, images, monkeypatch):
+        class Table:
+            """Truth is the number of convolutions."""
+
+            def accuracies(self, *training):
+                return np.arange(7)
+
+            def accuracy(self, genotype, *training):
+                return sum("conv" in candidate.primitive for candidate in genotype.cell("normal"))
+
+        script = import_module("supernet_heuristics")
+        monkeypatch.setattr(script, "NasBench201Table", Table)
+        monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # restored afterwards; runs set it
+        # as in a process of its own, but in this one
+        monkeypatch.setattr(script, "run_all", lambda jobs, out, workers: [self.run(script, job, out) for job in jobs])
+        return script
+
+    def run(self, script, job, out):
+        return script.load(out, job) if script.result_file(out, job).is_file() else script.run(job, out)
+
+    @pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
+    def test_figures_are_those_of_ranking(self, script, tmp_path, capsys):
+        from sparsenas.ranking import kendall_tau, top_mean
+
+        args = ["--out", str(tmp_path / "out"), "--levels", "affine+on_node", "--seeds", "2", "--cells", "20", "--last"]
+        args += ["2", "--options", *self.BRIEFLY.split()]
+        assert script.main(args) == 0, capsys.readouterr().err
+        result = json.loads((tmp_path / "out" / "results.json").read_text())
+        (row,) = result["rows"]
+        nets, truth = result["super_nets"], result["truth"]
+        assert [net["images"] for net in nets] == [256, 256]
+        assert nets[0]["accuracy"] != nets[1]["accuracy"]
+        for net, seed in zip(nets, row["seeds"], strict=True):
+            assert np.allclose(net["snapshots"][-1], net["accuracy"])  # after the last batch, nothing moves
+            assert len(net["snapshots"]) == 2
+            assert seed["tau"] == kendall_tau(net["accuracy"], truth)
+            assert seed["top_10_mean"] == top_mean(net["accuracy"], truth, 10)
+        assert row["mean"]["tau"] == pytest.approx(np.mean([seed["tau"] for seed in row["seeds"]]))
+        together = np.mean([net["accuracy"] for net in nets], axis=0)
+        assert row["tau_of_mean_accuracy"] == kendall_tau(together, truth)
+        assert result["cells"][0].startswith("|")
+        before = (tmp_path / "out" / "affine+on_node-0.result.json").stat().st_mtime_ns
+        assert script.main(args) == 0  # goes on where it was
+        assert (tmp_path / "out" / "affine+on_node-0.result.json").stat().st_mtime_ns == before
+        args[args.index("20")] = "21"
+        assert script.main(args) == 2
+        assert "is of other cells or options; give these an --out of their own" in capsys.readouterr().err
+
+    def test_cells_are_fixed_distinct_and_a_prefix_of_more(self, script):
+        cells = script.fixed_cells(200, 0)
+        assert len(set(cells)) == 200
+        assert cells == script.fixed_cells(200, 0)
+        assert cells[:50] == script.fixed_cells(50, 0)
+        assert len(set(cells) & set(script.fixed_cells(200, 1))) < 20
+
+    def test_an_unknown_level_is_one_line(self, script, capsys):
+        assert script.main(["--out", "out", "--levels", "baseline+colour"]) == 2
+        assert capsys.readouterr().err.startswith("supernet_heuristics: error: no level 'colour'; there are baseline,")
+
+    def test_scores_that_do_not_rank_have_no_figure(self, script):
+        result = {"accuracy": [0.1] * 12, "loss": [2.3] * 12, "snapshots": []}
+        figures = script.figures(result, list(range(12)), np.arange(12))
+        assert (figures["tau"], figures["tau_by_loss"], figures["sparse_tau"]) == (None, None, None)
+        assert figures["top_10_mean"] == pytest.approx(5.5)
+        assert script.mean_of([figures["tau"], 0.5]) is None
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore")  # as above
+    def test_every_level_is_trained(self, script, tmp_path):
+        for level in {name for joined in script.NORMS_AND_SAMPLING for name in joined.split("+")} | set(script.LEVELS):
+            options = self.BRIEFLY.replace("--model.cells 1", "").replace("--model.channels 4", "").split()
+            job = script.Job(level, 0, 2, 0, 0, tuple(options))
+            assert len(script.run(job, tmp_path / "out")["accuracy"]) == 2, level

@@ -11,8 +11,13 @@ from PIL import Image
 
 from sparsenas.cli import main
 from sparsenas.cli.shipped import shipped_configs
+from sparsenas.comparison import read_plan
+from sparsenas.comparison.worker import search_once
+from sparsenas.spaces import NasBench201Space
 
-CONFIGS = shipped_configs()
+#: Configs of `fit`; those of `compare` are of another kind.
+CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith("compare_")}
+COMPARISONS = {name: path for name, path in shipped_configs().items() if name.startswith("compare_")}
 DATA = os.environ.get("SPARSENAS_DATA")
 
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
@@ -35,6 +40,7 @@ SMALL = {
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_two_stage_nasbench201": "images16 --data.batch_size 4",
     "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
     "train_cifar10_16px": "images16 --data.batch_size 4",
     "train_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
@@ -87,6 +93,70 @@ def random_folder(path):
                 pixels = rng.integers(256, size=(40, 50, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.jpg")
     return path
+
+
+def shortened(run, path):
+    """Settings of a run of a comparison, so small that it takes seconds, on the images of an archive."""
+    model = dict(run.settings["model"]["init_args"])
+    if "weight_scheduler" in model:
+        options = model["weight_scheduler"]["init_args"]
+        model["weight_scheduler"] = {**model["weight_scheduler"], "init_args": {**options, "epochs": 2}}
+    if "selection" in model:
+        model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
+    model["warmup_epochs"] = min(model.get("warmup_epochs", 0), 1)
+    if run.settings["model"]["class_path"] == "SinglePathSearch":
+        del model["warmup_epochs"]
+    data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
+    trainer = {**run.settings["trainer"], "max_epochs": 2, "limit_train_batches": 2}
+    return {
+        **run.settings,
+        "model": {"class_path": run.settings["model"]["class_path"], "init_args": model},
+        "data": {**data, "init_args": {**data["init_args"], "batch_size": 8}},
+        "trainer": trainer,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
+    plan = read_plan(COMPARISONS[name])
+    archive = random_archive(tmp_path / "images.npz", 16)
+    for run in (run for run in plan.runs if run.seed == 0):
+        record = search_once(run.searcher, 0, run.digest, shortened(run, archive))
+        space = NasBench201Space()
+        assert [cap for cap, _ in record.chosen] == list(plan.caps)
+        for cap, text in record.chosen:
+            assert cap is None or space.parameters(space.from_string(text)) <= cap
+        assert record.timeline[-1][1] == record.chosen[plan.caps.index(None)][1]
+        assert not record.cut
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparison_begins_with_its_command_cost_and_expectation(name):
+    lines = COMPARISONS[name].read_text().splitlines()
+    head = lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
+    assert head[0] == f"# python -m sparsenas compare --config {name}"
+    assert all(any(line.startswith(f"# {word}: ") for line in head) for word in ("Cost", "Expect"))
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_schedules_of_a_comparison_are_as_long_as_its_runs(name):
+    for run in read_plan(COMPARISONS[name]).runs:
+        schedule = run.settings["model"]["init_args"].get("weight_scheduler")
+        assert schedule is None or schedule["init_args"]["epochs"] == run.settings["trainer"]["max_epochs"]
+
+
+def test_the_official_recipe_in_the_comparison():
+    """All but what the space, the images and the budget decide: 12 rows are the fewest for a cell of six edges."""
+    official = settings("search_two_stage_ista_nas_official")["model"]["init_args"]
+    config = yaml.safe_load(COMPARISONS["compare_nasbench201"].read_text())
+    entry = config["searchers"]["two_stage_official"]["model"]["init_args"]
+    same = ("norms", "signal", "sampling", "weight_optimizer", "arch_optimizer")
+    assert {key: entry[key] for key in same} == {key: official[key] for key in same}
+    assert entry["recovery"] == official["recovery"] | {"compressed_size": 12}
+    ratio = "final_ratio"
+    assert entry["weight_scheduler"]["init_args"][ratio] == official["weight_scheduler"]["init_args"][ratio]
 
 
 def test_every_config_has_a_row():

@@ -14,11 +14,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sparsenas import data, networks, ranking, search, spaces, sparse_coding, tables, training
+from sparsenas import comparison, data, networks, ranking, search, spaces, sparse_coding, tables, training
 from sparsenas.cli import main
+from sparsenas.cli.shipped import shipped_configs
+from sparsenas.comparison import read_plan
+from sparsenas.comparison.build import build_run
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -32,6 +36,7 @@ SNIPPETS = {
     ("bring_your_data.md", "yaml"): 2,
     ("bring_your_primitive.md", "python"): 2,
     ("bring_your_primitive.md", "yaml"): 1,
+    ("compare.md", "yaml"): 1,
     ("export.md", "python"): 3,
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
@@ -275,9 +280,33 @@ def test_tables_are_asked_as_the_pages_show(page, printed, capsys):
     assert [part for part in printed if part not in text] == []
 
 
+def test_every_heuristic_is_a_level_of_the_study(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    levels = set(import_module("supernet_heuristics").LEVELS.values())
+    text = (DOCS / "supernet.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\|.*\| `(--.*)` \|$", text, flags=re.MULTILINE))
+    assert len(named) == 11
+    assert named <= levels
+
+
 def test_config_names_the_same_primitives(primitive_page):
     (config,) = code_blocks("bring_your_primitive.md", "yaml")
     assert tuple(re.findall(r"[\w:]+", config.split("primitives: [")[1])) == primitive_page[1].primitives
+
+
+def test_own_searcher_is_an_entry_of_a_comparison(tmp_path):
+    config = yaml.safe_load(shipped_configs()["compare_nasbench201"].read_text(encoding="utf-8"))
+    config["common"]["data"] = {"class_path": "Digits", "init_args": {"arch_fraction": 0.4}}
+    config["searchers"] = yaml.safe_load(code_blocks("compare.md", "yaml")[0])["searchers"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    runs = read_plan(tmp_path / "own.yaml").runs
+    built, _, _ = build_run(runs[-1].settings)
+    assert (len(runs), built.seed, built.selection.count, built.space.name) == (5, 4, 20, "nasbench201")
+
+
+def test_what_the_page_on_comparisons_says_of_sign_tests():
+    smallest = [comparison.sign_test([1.0] * runs, 0.0).p for runs in (5, 10)]
+    assert smallest == [pytest.approx(0.06, abs=0.005), pytest.approx(0.002, abs=0.0005)]
 
 
 def test_spaces_as_the_page_shows_them(capsys):

@@ -31,8 +31,9 @@ ALLOWED = {
         "search": "errors spaces networks sparse_coding complexity schedules metrics",
         "training": "errors spaces networks schedules metrics",
         "callbacks": "errors files spaces networks search training drawing complexity",
+        "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
         "cli": "__init__ errors files spaces sparse_coding networks data drawing complexity search training callbacks "
-        "export",
+        "export comparison",
     }.items()
 }
 #: Rooms of pure functions and plain data, which know no trainer.

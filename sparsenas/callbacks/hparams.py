@@ -68,7 +68,7 @@ class HParamsSummary(pl.Callback):
         if self._best is not None and self._last is not None:
             metrics |= {f"final/best_{name}": self._best, f"final/last_{name}": self._last}
         if isinstance(pl_module, SearchModule):
-            metrics["final/parameters"] = float(count_parameters(pl_module.network.derive(pl_module.genotype)))
+            metrics["final/parameters"] = float(count_parameters(pl_module.network.untrained(pl_module.genotype)))
             metrics["final/visited"] = float(len(pl_module.visited))
         else:
             metrics["final/parameters"] = float(count_parameters(pl_module))

@@ -19,6 +19,7 @@ TRAINER_COMMANDS = {
 COMMANDS = {
     **TRAINER_COMMANDS,
     "export": "turn a checkpoint into files for use elsewhere, each proven to compute the same",
+    "compare": "run searchers with several seeds at equal cost, and judge their cells by a published table",
     "draw": "draw a genotype to a PNG, SVG or PDF file",
 }
 
@@ -60,6 +61,10 @@ def _dispatch(args: list[str]) -> int:
     parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
     try:
         command = parser.parse_args(args[:1]).command
+        if command == "compare":
+            from sparsenas.cli.compare import compare
+
+            return compare(args[1:])
         if command == "draw":
             from sparsenas.cli.draw import draw
 

@@ -79,7 +79,7 @@ def table(rows: Iterable[tuple[str, object]]) -> str:
 
 def cost(model: pl.LightningModule) -> str:
     """Text with parameters and multiply-adds of the network, of a search: of the network its genotype stands for."""
-    network = model.network.derive(model.genotype) if isinstance(model, SearchModule) else model
+    network = model.network.untrained(model.genotype) if isinstance(model, SearchModule) else model
     return str(describe(network, tuple(model.hparams["image_shape"])))
 
 

@@ -21,7 +21,8 @@ DPI = 150
 #: Solid, or an offset and on-off lengths in units of the line width, as matplotlib takes them.
 LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
 SOLID: LineStyle = "solid"
-_DASHES: tuple[LineStyle, ...] = (
+#: Line styles that are told apart without colour.
+DASHES: tuple[LineStyle, ...] = (
     SOLID,
     (0, (5, 1.6)),
     (0, (1, 1.2)),
@@ -55,7 +56,7 @@ class PrimitiveStyle:
 
 
 def _known(name: str, short: str, colour: str, dashes: int) -> tuple[str, PrimitiveStyle]:
-    return name, PrimitiveStyle(name, short.replace("*", "\N{MULTIPLICATION SIGN}"), colour, _DASHES[dashes])
+    return name, PrimitiveStyle(name, short.replace("*", "\N{MULTIPLICATION SIGN}"), colour, DASHES[dashes])
 
 
 #: Hues of Okabe and Ito (2008), told apart with every common colour-vision deficiency.
@@ -86,7 +87,7 @@ def primitive_style(name: str) -> PrimitiveStyle:
     colour = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
     words = name.replace("_", " ").strip() or name
     short = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
-    return PrimitiveStyle(name, short, colour, _DASHES[rest // 4 % len(_DASHES)])
+    return PrimitiveStyle(name, short, colour, DASHES[rest // 4 % len(DASHES)])
 
 
 def legend_order(primitives: Iterable[str]) -> list[str]:

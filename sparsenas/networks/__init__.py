@@ -1,10 +1,11 @@
 """How it is computed: primitives as modules, cells, super-net and derived net."""
 
-from sparsenas.networks.cell import seed_drop_path
+from sparsenas.networks.cell import ramped_drop_path, seed_drop_path
 from sparsenas.networks.folding import check_foldable, fold
 from sparsenas.networks.fusion import fuse_batchnorm
 from sparsenas.networks.gradients import candidate_gradients
 from sparsenas.networks.heads import StemName
+from sparsenas.networks.mapping import WeightMapping
 from sparsenas.networks.network import CellNetwork, DerivedNet, SuperNet
 from sparsenas.networks.normalisation import (
     NormOptions,
@@ -27,6 +28,7 @@ __all__ = [
     "Skeleton",
     "StemName",
     "SuperNet",
+    "WeightMapping",
     "batch_statistics",
     "candidate_gradients",
     "check_foldable",
@@ -34,6 +36,7 @@ __all__ = [
     "frozen_statistics",
     "fuse_batchnorm",
     "make_operation",
+    "ramped_drop_path",
     "recalibrate_batchnorm",
     "seed_drop_path",
     "skeleton_of",

@@ -31,15 +31,25 @@ def candidate_key(candidate: Candidate) -> str:
     return f"{candidate.source}_{candidate.target}_{candidate.primitive.replace('.', '-')}"
 
 
-def wire(candidates: Iterable[Candidate], scales: Sequence[Tensor] | None = None) -> Wiring:
+def wire(
+    candidates: Iterable[Candidate], scales: Sequence[Tensor] | None = None, keys: Sequence[str] | None = None
+) -> Wiring:
     """Wiring of a cell that runs exactly ``candidates``.
 
     Args:
         candidates: In any order; a node sums them in ascending order, so that results agree everywhere to the last bit.
         scales: One 0-d tensor per candidate; ``None`` for no scaling.
+        keys: Name of the operation of each candidate; ``None`` for its own.
     """
     terms = [
-        (candidate.target, Term(candidate.source, candidate_key(candidate), None if scales is None else scales[i]))
+        (
+            candidate.target,
+            Term(
+                candidate.source,
+                candidate_key(candidate) if keys is None else keys[i],
+                None if scales is None else scales[i],
+            ),
+        )
         for i, candidate in sorted(enumerate(candidates), key=lambda pair: pair[1])
     ]
     return tuple(tuple(term for _, term in node) for _, node in groupby(terms, key=lambda pair: pair[0]))
@@ -53,6 +63,21 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
     keep = 1.0 - probability
     mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
     return x * (mask / keep)
+
+
+def ramped_drop_path(probability: float, cells: int, progress: float) -> tuple[float, ...]:
+    r"""Drop-path probability of every cell: it grows with depth and time.
+
+    .. math:: p_l = \frac{l + 1}{L}\, \frac{t + 1}{T}\, p
+
+    Args:
+        probability: ``p``, that of the last cell at the end.
+        cells: ``L``; ``l`` counts from 0.
+        progress: Share of the steps that is done with this one, ``(t + 1) / T``.
+
+    Source: code of Luo et al., NAO (NeurIPS 2018); there ``p`` is 1 minus a keep probability.
+    """
+    return tuple((depth + 1) / cells * progress * probability for depth in range(cells))
 
 
 def seed_drop_path(seed: int, epoch: int, rank: int) -> None:
@@ -82,6 +107,7 @@ class Cell(nn.Module):
     Attributes:
         num_inputs: Input nodes; they are numbered first.
         out_channels: Channels of the output.
+        sums_inputs: Whether terms of a node that name one operation are one: it runs on the sum of their sources.
     """
 
     def __init__(
@@ -100,6 +126,7 @@ class Cell(nn.Module):
         self.operations = nn.ModuleDict({candidate_key(c): operation for c, operation in operations.items()})
         self.concatenates = concatenates
         self.partial = partial
+        self.sums_inputs = False
         self.out_channels = channels * (len({c.target for c in operations}) if concatenates else 1)
 
     def operation(self, candidate: Candidate) -> Operation:
@@ -115,10 +142,13 @@ class Cell(nn.Module):
             if self.partial > 1:
                 states.append(self._partial_node(states, terms))
                 continue
+            sources = states
+            if self.sums_inputs:
+                sources, terms = _summed(states, terms)
             total: Tensor | None = None
             for source, key, scale in terms:
                 operation = self.operations[key]
-                y = operation(states[source], scale)
+                y = operation(sources[source], scale)
                 if drop_path_probability > 0.0 and not operation.is_identity:
                     y = drop_path(y, drop_path_probability)
                 total = y if total is None else total + y
@@ -145,6 +175,14 @@ class Cell(nn.Module):
     def output(self, states: list[Tensor]) -> Tensor:
         """Output of the cell, given the states of its nodes."""
         return torch.cat(states[self.num_inputs :], dim=1) if self.concatenates else states[-1]
+
+
+def _summed(states: Sequence[Tensor], terms: Iterable[Term]) -> tuple[list[Tensor], tuple[Term, ...]]:
+    """Sums of the sources of terms that name one operation, and one term for each."""
+    read: dict[str, list[Tensor]] = {}
+    for source, key, _ in terms:
+        read.setdefault(key, []).append(states[source])
+    return [_sum(tensors) for tensors in read.values()], tuple(Term(i, key, None) for i, key in enumerate(read))
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparsenas.errors import ConfigError
 from sparsenas.networks.cell import Cell
 from sparsenas.networks.network import SuperNet
 from sparsenas.networks.normalisation import frozen_statistics
@@ -34,7 +35,15 @@ def candidate_gradients(
 
     Returns:
         The loss (detached), and per block the gradient, shape ``(n,)``.
+
+    Raises:
+        ConfigError: If candidates do not have operations of their own.
     """
+    if not network.mapping.plain:
+        raise ConfigError(
+            "gradients of all candidates need operations of their own; leave mapping.operations, mapping.kernels and "
+            "mapping.norm_sets at their defaults"
+        )
     if weights is None:  # multiplying by one keeps a node that is a bare skip apart from the node it copies
         weights = torch.ones(len(support), len(support[0]), dtype=images.dtype, device=images.device)
     traces: list[list[Tensor]] = []

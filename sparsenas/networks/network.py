@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks.cell import Cell, Wiring, wire
+from sparsenas.networks.cell import Cell, Wiring, candidate_key, wire
 from sparsenas.networks.heads import AuxiliaryHead, StemName
+from sparsenas.networks.mapping import WeightMapping, own_state
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
 from sparsenas.networks.skeletons import Skeleton, skeleton_of
@@ -30,6 +33,9 @@ class CellNetwork(nn.Module):
         auxiliary: Whether to build the auxiliary classifier after the second reduction, where the skeleton has one.
         norms: Batch-norm options of the cells. Stem and auxiliary head always learn and track.
         partial: Operations of the cells work on one in so many channels, see :class:`~sparsenas.networks.cell.Cell`.
+
+    Attributes:
+        dropout: Probability with which training drops each pooled feature before the classifier.
 
     Raises:
         ConfigError: If a size is impossible; the message says what the sizes allow.
@@ -73,12 +79,13 @@ class CellNetwork(nn.Module):
                 self.auxiliary = AuxiliaryHead(last, num_classes)
         self.neck, last = skeleton.neck(last, channels, norms)
         self.classifier = nn.Linear(last, num_classes)
+        self.dropout = 0.0
 
     def run(
         self,
         images: Tensor,
         wirings: Mapping[str, Wiring],
-        drop_path_probability: float = 0.0,
+        drop_path_probability: float | Sequence[float] = 0.0,
         trace: list[list[Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run the wired operations only.
@@ -86,7 +93,7 @@ class CellNetwork(nn.Module):
         Args:
             images: ``(B, C, H, W)``.
             wirings: Wiring per cell type.
-            drop_path_probability: Applied to every operation but bare identities.
+            drop_path_probability: Applied to every operation but bare identities; one, or one per cell.
             trace: Receives the node states of every cell, in order.
 
         Returns:
@@ -94,8 +101,11 @@ class CellNetwork(nn.Module):
         """
         trail: tuple[Tensor, ...] = self.stem(images)  # outputs of the cells before, as many as a cell has inputs
         auxiliary_logits = None
+        rates = drop_path_probability
+        if isinstance(rates, (int, float)):
+            rates = [rates] * len(self.cells)
         for position, (cell_type, cell) in enumerate(self.typed_cells()):
-            states = cell(trail, wirings[cell_type], drop_path_probability)
+            states = cell(trail, wirings[cell_type], rates[position])
             trail = (*trail[1:], cell.output(states))
             if trace is not None:
                 trace.append(states)
@@ -113,7 +123,10 @@ class CellNetwork(nn.Module):
         """Logits of the last cell's output."""
         if self.neck is not None:
             features = self.neck(features)
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        pooled = features.mean(dim=(2, 3))
+        if self.dropout > 0.0:
+            pooled = functional.dropout(pooled, self.dropout, self.training)
+        logits: Tensor = self.classifier(pooled)
         return logits
 
 
@@ -140,6 +153,10 @@ class SuperNet(CellNetwork):
         norms: Batch-norm options; the default learns no gamma and beta and uses batch statistics throughout.
         auxiliary: Whether to build the auxiliary classifier.
         partial: Operations of the cells work on one in so many channels; no network can be derived then.
+        mapping: Which weights a candidate runs with.
+
+    Raises:
+        ConfigError: If a size is impossible, or options do not fit the space.
     """
 
     def __init__(
@@ -153,6 +170,7 @@ class SuperNet(CellNetwork):
         norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
         auxiliary: bool = False,
         partial: int = 1,
+        mapping: WeightMapping = WeightMapping(),  # noqa: B008 - frozen
     ) -> None:
         self.size = NetworkSize(
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
@@ -161,12 +179,18 @@ class SuperNet(CellNetwork):
             cell: tuple(c for block in space.blocks if block.cell == cell for c in block.candidates)
             for cell in space.cell_types
         }
-        super().__init__(
-            skeleton_of(space.name), held, image_shape, num_classes, channels, cells, stem, auxiliary, norms, partial
-        )
+        skeleton = skeleton_of(space.name)
+        mapping.check(skeleton, chain.from_iterable(held.values()), norms, partial)
+        super().__init__(skeleton, held, image_shape, num_classes, channels, cells, stem, auxiliary, norms, partial)
         self.space = space
         self.norms = norms
         self.partial = partial
+        self.mapping = mapping
+        self.dropout = mapping.dropout
+        self._held = held
+        if not mapping.plain:
+            for cell_type, cell in self.typed_cells():
+                mapping.arrange(cell, held[cell_type], norms)
 
     def wirings(self, support: Support, weights: Tensor | Sequence[Tensor] | None = None) -> dict[str, Wiring]:
         """Wiring per cell type.
@@ -174,7 +198,12 @@ class SuperNet(CellNetwork):
         Args:
             support: Candidate indices per block: any number of them, not only those that a genotype keeps.
             weights: Architecture weights, one row per block in the order of ``support``; ``None`` for none.
+
+        Raises:
+            ConfigError: If there are weights, but operations are on nodes.
         """
+        if weights is not None and self.mapping.operations == "node":
+            raise ConfigError("architecture weights belong to edges: use mapping.operations edge")
         rows = None if weights is None else [row.unbind() for row in weights]
         wirings = {}
         for cell in self.space.cell_types:
@@ -184,29 +213,41 @@ class SuperNet(CellNetwork):
                 if block.cell == cell:
                     candidates.extend(block.candidates[i] for i in kept)
                     scales.extend(() if rows is None else rows[index])
-            wirings[cell] = wire(candidates, None if rows is None else scales)
+            keys = None if self.mapping.plain else self.mapping.keys(candidates)
+            wirings[cell] = wire(candidates, None if rows is None else scales, keys)
         return wirings
 
     def operations(self, candidate: Candidate, cell_type: str) -> Iterator[Operation]:
-        """The operation of a candidate in every cell of a type."""
+        """The operations that a candidate may run in every cell of a type; one of each, unless they are mapped."""
+        keys = self.mapping.possible_keys(candidate, self._held[cell_type])
         for own_type, cell in self.typed_cells():
             if own_type == cell_type:
-                yield cell.operation(candidate)
+                for key in keys:
+                    operation = cell.operations[key]
+                    assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
+                    yield operation
 
     def active_parameters(self, support: Support) -> list[nn.Parameter]:
-        """Parameters of the supported operations in all cells, and of all that runs whatever the support."""
+        """Parameters of the supported operations in all cells, and of all that runs whatever the support; each once.
+
+        Of an operation with several batch-norms, all; those that did not run have no gradient.
+        """
         active = list(self._always)
         for candidates, kept in zip(self._by_candidate, support, strict=True):
             for index in kept:
                 active.extend(candidates[index])
-        return active
+        return active if self.mapping.plain else list(dict.fromkeys(active))
 
     @cached_property
     def _by_candidate(self) -> list[list[list[nn.Parameter]]]:
         """Parameters of every block's candidates, of all cells together."""
         return [
             [
-                [p for operation in self.operations(candidate, block.cell) for p in operation.parameters()]
+                list(
+                    dict.fromkeys(
+                        p for operation in self.operations(candidate, block.cell) for p in operation.parameters()
+                    )
+                )
                 for candidate in block.candidates
             ]
             for block in self.space.blocks
@@ -230,18 +271,54 @@ class SuperNet(CellNetwork):
 
         Raises:
             GenotypeError: If the genotype is not of this super-net's space.
-            ConfigError: If operations work on a part of the channels: a derived net needs weights for all.
+            ConfigError: If operations work on a part of the channels, as a derived net needs weights for all; or on
+                nodes.
         """
         self.space.validate(genotype)
         if self.partial > 1:
             raise ConfigError(
                 f"the super-net mixes one in {self.partial} channels; a network of all channels has to be trained anew"
             )
-        with torch.random.fork_rng(devices=[]):
-            net = DerivedNet(genotype, norms=self.norms, **self.size)
-        own = self.state_dict()
-        net.to(self.classifier.weight).load_state_dict({name: own[name] for name in net.state_dict()})
+        if self.mapping.operations == "node":
+            raise ConfigError(
+                "the super-net applies operations to sums of sources, a derived net to each source; the network has to "
+                "be trained anew, or searched with mapping.operations edge"
+            )
+        net = self.untrained(genotype)
+        own = dict(self.state_dict())
+        if not self.mapping.plain:
+            own |= self._unmapped(genotype)
+        net.load_state_dict({name: own[name] for name in net.state_dict()})
         return net.train(self.training)
+
+    def untrained(self, genotype: Genotype) -> "DerivedNet":
+        """A network of a genotype, as :meth:`derive` gives it, with new weights; draws no random numbers either.
+
+        Raises:
+            ConfigError: If the primitives of the genotype are unknown.
+            GenotypeError: If there is no network of the genotype.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return DerivedNet(genotype, norms=self.norms, **self.size).to(self.classifier.weight)
+
+    def unshared(self) -> "SuperNet":
+        """This super-net if its candidates have operations of their own, else one with new weights in which they do."""
+        if self.mapping.plain:
+            return self
+        with torch.random.fork_rng(devices=[]):
+            return SuperNet(self.space, norms=self.norms, **self.size).to(self.classifier.weight)
+
+    def _unmapped(self, genotype: Genotype) -> dict[str, Tensor]:
+        """State of the genotype's operations under the names that they have in a derived net."""
+        state = {}
+        for position, (cell_type, cell) in enumerate(self.typed_cells()):
+            kept = genotype.cell(cell_type)
+            for candidate, key in zip(kept, self.mapping.keys(kept), strict=True):
+                operation = cell.operations[key]
+                assert isinstance(operation, Operation)
+                for name, tensor in own_state(operation).items():
+                    state[f"cells.{position}.operations.{candidate_key(candidate)}.{name}"] = tensor
+        return state
 
 
 class DerivedNet(CellNetwork):

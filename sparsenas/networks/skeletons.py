@@ -48,6 +48,7 @@ class Skeleton(ABC):
         has_stems: Whether there are several kinds of stem to choose from.
         has_auxiliary: Whether an auxiliary classifier can be built.
         has_partial: Whether operations can work on a part of the channels.
+        has_node_operations: Whether a node's operations can run on a sum of its sources.
         single_path: Whether every operation is the only way through the network, so that none may be dropped.
         layers: The only number of cells there can be; ``None`` where any will do.
     """
@@ -58,6 +59,7 @@ class Skeleton(ABC):
     has_stems: bool = False
     has_auxiliary: bool = False
     has_partial: bool = False
+    has_node_operations: bool = False
     single_path: bool = False
     layers: int | None = None
 
@@ -179,6 +181,7 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
     space = NasBench201Space()
     concatenates = False
     has_partial = True
+    has_node_operations = True
 
     def reductions(self, cells: int) -> int:
         """See :class:`Skeleton`."""
@@ -217,6 +220,7 @@ class WeightSharing64Skeleton(_BenchmarkSkeleton):
 
     space = WeightSharing64Space()
     concatenates = True
+    has_node_operations = True
 
     def stem(self, name: StemName, image_channels: int, channels: int) -> PlainStem:
         """See :class:`Skeleton`."""

@@ -16,6 +16,7 @@ from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet, frozen_statistics
 from sparsenas.search.active import ActiveWeights
 from sparsenas.search.operation_stop import OperationStop, StoppedOperations
+from sparsenas.search.rules import SupportRules
 from sparsenas.spaces import Genotype, SearchSpace, Support
 from sparsenas.sparse_coding import Certificate, Constraints, Recovery, support_churn
 
@@ -74,6 +75,8 @@ class SearchModule(pl.LightningModule):
         batches: Training batches so far.
         recoveries: Recoveries so far; the initial one does not count.
         visited: Architectures recovered so far.
+        measured: Score of every architecture that the search has scored, more is better; most searchers score none.
+        rules: What may not be found.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class SearchModule(pl.LightningModule):
         self.seed = seed
         self.batches, self.recoveries = 0, 0
         self.visited: set[Support] = set()
+        self.measured: dict[Support, float] = {}
         self._rng = np.random.default_rng(seed)
         self.space = space
+        self.rules = SupportRules()
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
         self.stopped = None if operation_stop is None else StoppedOperations(network, operation_stop)
@@ -234,11 +239,12 @@ class SearchModule(pl.LightningModule):
         self.trainer.optimizers[0].state.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Counters and the visited architectures go beside the tensors."""
+        """Counters and the architectures visited and measured go beside the tensors."""
         checkpoint["search"] = {
             "batches": self.batches,
             "recoveries": self.recoveries,
             "visited": sorted(self.visited),
+            "measured": list(self.measured.items()),
             "epochs": self.trainer.max_epochs,
         }
 
@@ -252,7 +258,7 @@ class SearchModule(pl.LightningModule):
         if state is None:
             raise CheckpointError(f"the checkpoint is not one of a search; give one that {type(self).__name__} wrote")
         self.batches, self.recoveries = state["batches"], state["recoveries"]
-        self.visited = set(state["visited"])
+        self.visited, self.measured = set(state["visited"]), dict(state["measured"])
         self._planned_epochs = state["epochs"]
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:

@@ -156,7 +156,8 @@ class OneStageSearch(SearchModule):
         generator = torch.Generator().manual_seed(seed)
         self.architecture = CompressedArchitecture(space, recovery, generator, costs)
         self.settler = Settler(settling, len(space.blocks), reject_params, costs)
-        self.recovery, self.exploration = recovery, exploration
+        self.rules = self.recovery = recovery
+        self.exploration = exploration
         self.phases, self.warm_start = phases, warm_start
         self._build = build
         self.auxiliary_weight, self.label_smoothing = auxiliary_weight, label_smoothing

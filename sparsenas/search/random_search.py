@@ -48,9 +48,6 @@ class RandomSearch(SearchModule):
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
         seed: Seeds architectures and weights.
 
-    Attributes:
-        measured: Score of every architecture that was measured.
-
     Raises:
         ConfigError: If options contradict each other, the images are too small, or the rules refuse every draw.
 
@@ -87,10 +84,9 @@ class RandomSearch(SearchModule):
         self.keep_plain_hyperparameters()
         self._build = build
         self._constraints = rules.constraints(space, candidate_costs(network) if rules.needs_costs else None)
-        self.epochs_each, self.criterion = epochs_each, criterion
+        self.rules, self.epochs_each, self.criterion = rules, epochs_each, criterion
         self.weight_optimizer, self.decay = weight_optimizer, decay
         self.gradient_clip = gradient_clip
-        self.measured: dict[Support, float] = {}
         self._held_out = HeldOut(measure_batches)
         self._candidate = self._draw(0)
 
@@ -158,16 +154,6 @@ class RandomSearch(SearchModule):
         """Log the epoch and step the schedule."""
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         step_schedules(self.trainer)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The measurements go beside the counters."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["search"]["measured"] = list(self.measured.items())
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what :meth:`on_save_checkpoint` kept."""
-        super().on_load_checkpoint(checkpoint)
-        self.measured = dict(checkpoint["search"]["measured"])
 
     def _draw(self, number: int) -> Support:
         """The architecture of a training, by its number; a function of the seed, so that a resumed run repeats it."""

@@ -93,7 +93,7 @@ class RelaxedSearch(SearchModule):
         costs = candidate_costs(network) if rules.needs_costs else None
         constraints = rules.constraints(space, costs)
         self.architecture = RelaxedArchitecture(space, constraints, torch.Generator().manual_seed(seed))
-        self.relaxation, self.second_order = relaxation, second_order
+        self.rules, self.relaxation, self.second_order = rules, relaxation, second_order
         self.warmup_epochs = warmup_epochs
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler

@@ -1,6 +1,6 @@
 """Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sparsenas.complexity import candidate_costs
 from sparsenas.errors import ConfigError
-from sparsenas.networks import NormOptions, StemName, SuperNet
+from sparsenas.networks import NormOptions, StemName, SuperNet, WeightMapping, ramped_drop_path, seed_drop_path
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
 from sparsenas.search.held_out import HeldOut, best_measured
 from sparsenas.search.operation_stop import OperationStop
@@ -36,8 +36,12 @@ class SinglePathSearch(SearchModule):
         cells: Cells of the super-net.
         stem: Kind of stem.
         norms: Batch-norm options of the cells.
+        mapping: Which weights a candidate runs with.
         paths: Which paths a batch trains.
         untrained: Primitives that no trained path holds, e.g. ``none``; they can be found all the same.
+        path_dropout: Probability with which training drops what an operation gives to a node, all but bare identities,
+            in the last cell at the last batch; less before that and above, see
+            :func:`~sparsenas.networks.ramped_drop_path`.
         selection: Which architectures are measured.
         criterion: By what they are compared.
         measure_batches: Architecture batches they are measured on.
@@ -48,14 +52,14 @@ class SinglePathSearch(SearchModule):
         operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
         seed: Seeds all draws.
 
-    Attributes:
-        measured: Score of every architecture that was measured.
-
     Raises:
         ConfigError: If options contradict each other or the images are too small.
 
     Source: Guo et al., Single Path One-Shot (ECCV 2020); Li and Talwalkar, Random Search and Reproducibility for NAS
         (UAI 2019); the heuristics of Yu et al., How to Train Your Super-Net (2020).
+
+    Differs: code of Yu et al. for NAS-Bench-201 drops outputs of cells, with a probability that does not grow in time;
+        their paper and NAO drop paths.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class SinglePathSearch(SearchModule):
         cells: int = 8,
         stem: StemName = "cifar",
         norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),  # noqa: B008 - frozen
+        mapping: WeightMapping = WeightMapping(),  # noqa: B008 - frozen
         paths: PathSampling = UniformPaths(),  # noqa: B008 - frozen
         untrained: tuple[str, ...] = (),
+        path_dropout: float = 0.0,
         selection: Selection = BestOf(),  # noqa: B008 - frozen
         criterion: Literal["loss", "accuracy"] = "loss",
         measure_batches: int = 16,
@@ -84,16 +90,23 @@ class SinglePathSearch(SearchModule):
                 f"measure_batches is {measure_batches}, gradient_clip is {gradient_clip}, seed is {seed}; the first is "
                 "at least 1, none of the others below 0"
             )
-        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms)
+        if not 0.0 <= path_dropout < 1.0:
+            raise ConfigError(f"path_dropout is {path_dropout}; a probability below 1 is needed")
+        network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms, mapping=mapping)
+        if path_dropout > 0 and network.skeleton.single_path:
+            raise ConfigError(
+                f"path_dropout is {path_dropout}, but every layer of this space is the only way through: set it to 0"
+            )
+        if operation_stop is not None and not mapping.plain:
+            raise ConfigError("operation_stop watches operations of single candidates: use it with the default mapping")
         super().__init__(space, network, num_classes, seed, operation_stop)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
-        self.paths, self.untrained = paths, untrained
-        self.selection, self.criterion = selection, criterion
+        self.paths, self.untrained, self.path_dropout = paths, untrained, path_dropout
+        self.rules, self.selection, self.criterion = rules, selection, criterion
         self._constraints = rules.constraints(space, candidate_costs(network) if rules.needs_costs else None)
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.gradient_clip = gradient_clip
-        self.measured: dict[Support, float] = {}
         self._held_out = HeldOut(measure_batches)
         self._start = space.sample_support(self._rng)
         self._support: Support | None = None
@@ -127,13 +140,19 @@ class SinglePathSearch(SearchModule):
         """
         return make_optimizers((self.network.parameters(), self.weight_optimizer, self.weight_scheduler))
 
+    def on_train_epoch_start(self) -> None:
+        """What is dropped depends on (seed, epoch) only, as all other draws do."""
+        super().on_train_epoch_start()
+        if self.path_dropout > 0 or self.network.dropout > 0:
+            seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step on the drawn paths; after the last one, the measurements."""
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
         paths = self.paths.paths(self.space, self.untrained, self._rng)
         self.step_weights(
-            self._losses(weights_batch, paths),
+            self._losses(weights_batch, paths, self._drop_rates(batch_idx)),
             union(paths),
             self.gradient_clip,
             held_out=lambda: torch.stack([self._loss(arch_batch, path) for path in paths]).sum(),
@@ -149,15 +168,10 @@ class SinglePathSearch(SearchModule):
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         step_schedules(self.trainer)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The measurements go beside the counters."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["search"]["measured"] = list(self.measured.items())
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what :meth:`on_save_checkpoint` kept."""
+        """The architecture of the checkpoint is decided anew."""
         super().on_load_checkpoint(checkpoint)
-        self.measured, self._support = dict(checkpoint["search"]["measured"]), None
+        self._support = None
 
     def score(self, support: Support) -> float:
         """How good an architecture is with the shared weights on the images held out for that; more is better."""
@@ -168,10 +182,19 @@ class SinglePathSearch(SearchModule):
         images, labels = batch
         return functional.cross_entropy(self.network(images, path), labels)
 
-    def _losses(self, batch: ImageBatch, paths: tuple[Support, ...]) -> Iterator[Tensor]:
+    def _drop_rates(self, batch_idx: int) -> float | Sequence[float]:
+        """Drop-path probability, by cell where there is one."""
+        if not self.path_dropout:
+            return 0.0
+        progress = self.search_progress(0, batch_idx + 1)
+        return ramped_drop_path(self.path_dropout, len(self.network.cells), progress)
+
+    def _losses(
+        self, batch: ImageBatch, paths: tuple[Support, ...], drop_rates: float | Sequence[float] = 0.0
+    ) -> Iterator[Tensor]:
         images, labels = batch
         for path in paths:
-            logits = self.network(images, path)
+            logits, _ = self.network.run(images, self.network.wirings(path), drop_rates)
             loss = functional.cross_entropy(logits, labels)
             self.train_loss.update(loss.detach(), len(labels))
             self.train_accuracy.update(logits.detach(), labels)

@@ -92,7 +92,8 @@ class TwoStageSearch(SearchModule):
         self.keep_plain_hyperparameters()
         costs = candidate_costs(network) if recovery.needs_costs else None
         self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed), costs)
-        self.recovery, self.signal, self.sampling = recovery, signal, sampling
+        self.rules = self.recovery = recovery
+        self.signal, self.sampling = signal, sampling
         self.warmup_epochs = warmup_epochs
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler

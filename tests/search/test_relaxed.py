@@ -294,6 +294,19 @@ def test_a_run_moves_architecture_and_weights(recipe, any_space, make_relaxed, f
     assert {"train/loss", "train/acc", "arch/loss"} <= set(done.logged_metrics)
 
 
+@pytest.mark.parametrize("recipe", ["darts", "gdas"])
+def test_a_resumed_run_repeats_an_uninterrupted_one(recipe, make_relaxed, fit_briefly, tmp_path):
+    data = Digits(batch_size=32, arch_fraction=0.4)
+    whole = make_relaxed(**RECIPES[recipe])
+    fit_briefly(whole, data, batches=2, epochs=3)
+    resumed = make_relaxed(init=5, **RECIPES[recipe])
+    last = str(tmp_path / "run" / "epoch=1.ckpt")
+    fit_briefly(resumed, data, batches=2, epochs=3, ckpt_path=last, folder="again")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    assert resumed.genotype == whole.genotype
+
+
 def test_architecture_rests_in_warm_up(make_relaxed, fit_briefly):
     search = make_relaxed(warmup_epochs=1)
     start = search.architecture.alpha.detach().clone()

@@ -10,10 +10,11 @@ from torch.nn import functional
 from sparsenas.complexity import candidate_costs
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
-from sparsenas.networks import SuperNet
+from sparsenas.networks import NormOptions, SuperNet, WeightMapping
 from sparsenas.search import (
     BestOf,
     FairPaths,
+    OperationStop,
     RegularizedEvolution,
     SinglePathSearch,
     SupportRules,
@@ -21,7 +22,7 @@ from sparsenas.search import (
     UniquePaths,
 )
 from sparsenas.search.paths import union
-from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
+from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
 
 SPACES = {
     "darts": DartsSpace(nodes=2, primitives=("avg_pool_3x3", "skip_connect", "sep_conv_3x3")),
@@ -205,6 +206,69 @@ def count(search, support):
     return sum(p.numel() for p in search.network.derive(search.space.genotype(support)).parameters())
 
 
+MAPPINGS = {
+    "dropout": WeightMapping(dropout=0.3),
+    "sets": WeightMapping(norm_sets="inputs"),
+    "centre": WeightMapping(kernels="centre"),
+    "matrix": WeightMapping(kernels="matrix"),
+    "node": WeightMapping(operations="node"),
+    "everything": WeightMapping("node", "matrix", "inputs", 0.3),
+}
+
+
+@pytest.mark.parametrize("sampling", [UniformPaths(), UniquePaths(), FairPaths()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("mapping", MAPPINGS.values(), ids=MAPPINGS)
+def test_every_mapping_trains_with_every_sampling(mapping, sampling, make_single_path, batch):
+    """What a summed step gives a gradient is what the optimizer sees, each once."""
+    norms = NormOptions(append="pools_and_skips")
+    search = make_single_path(space=NasBench201Space(), norms=norms, mapping=mapping, paths=sampling)
+    paths = search.paths.paths(search.space, (), np.random.default_rng(0))
+    for loss in search._losses(batch, paths, search._drop_rates(0)):
+        loss.backward()
+    moved = {p for p in search.network.parameters() if p.grad is not None}
+    active = search.network.active_parameters(union(paths))
+    assert len(set(active)) == len(active)
+    assert moved <= set(active)
+    ran = {p for path in paths for p in search.network.active_parameters(path)}
+    assert set(active) - moved <= ran  # batch-norms of other input configurations, which have no gradient
+    assert mapping.norm_sets == "inputs" or moved == set(active)
+
+
+def test_paths_drop_more_in_later_cells_and_batches(make_single_path, fit_single_path, monkeypatch):
+    search, asked = make_single_path(space=NasBench201Space(), path_dropout=0.4), []
+    run = search.network.run
+
+    def watched(images, wirings, drop_path_probability=0.0, trace=None):
+        if search.network.training:
+            asked.append(drop_path_probability)
+        return run(images, wirings, drop_path_probability, trace)
+
+    monkeypatch.setattr(search.network, "run", watched)
+    fit_single_path(search, batches=3, epochs=2)
+    assert len(asked) == 6
+    for t, rates in enumerate(asked):
+        assert rates == pytest.approx([0.4 * (depth + 1) / 3 * (t + 1) / 6 for depth in range(3)])
+    other = make_single_path()
+    assert other._drop_rates(0) == 0.0
+
+
+def test_what_is_dropped_survives_a_resume(make_single_path, fit_single_path, assert_same_run):
+    def build(init=0):
+        space, mapping = NasBench201Space(), WeightMapping("edge", "matrix", "inputs", dropout=0.3)
+        norms = NormOptions(append="pools_and_skips")
+        return make_single_path(init, space=space, mapping=mapping, norms=norms, path_dropout=0.4)
+
+    folder = fit_single_path(build(), epochs=3, batches=3, folder="whole").checkpoint_callback.dirpath
+    torch.manual_seed(1234)
+    fit_single_path(build(init=7), epochs=3, batches=3, folder="rest", ckpt_path=f"{folder}/epoch=1.ckpt")
+    assert_same_run(f"{folder}/epoch=2.ckpt", f"{folder}/../rest/epoch=2.ckpt")
+
+
+def test_a_chain_cannot_drop_its_only_path(make_single_path):
+    with pytest.raises(ConfigError, match=r"path_dropout is 0.1, but every layer .* the only way through"):
+        SinglePathSearch((1, 16, 16), 10, NasBenchMacroSpace(), channels=6, cells=8, path_dropout=0.1)
+
+
 def test_evolution_finds_the_optimum_of_an_additive_score():
     space = WeightSharing64Space()
     rng = np.random.default_rng(0)
@@ -236,6 +300,19 @@ def test_evolution_keeps_its_population_young():
         (lambda: BestOf(0), "selection.count is 0; measure at least 1"),
         (lambda: RegularizedEvolution(10, 20, 5), "need 1 <= tournament <= population <= evaluations"),
         (lambda: SinglePathSearch((1, 8, 8), 10, measure_batches=0), "measure_batches is 0"),
+        (
+            lambda: SinglePathSearch(
+                (3, 8, 8),
+                10,
+                space=NasBench201Space(),
+                channels=4,
+                cells=3,
+                mapping=WeightMapping(kernels="centre"),
+                operation_stop=OperationStop(),
+            ),
+            "operation_stop watches operations of single candidates",
+        ),
+        (lambda: SinglePathSearch((1, 8, 8), 10, path_dropout=1.0), "path_dropout is 1.0; a probability below 1"),
     ],
 )
 def test_mistakes_are_explained(make, message):

@@ -1,0 +1,336 @@
+"""How well does a super-net rank cells, and which training heuristics help? Levels of factors, seeds, tau with truth.
+
+    SPARSENAS_DATA=... python benchmarks/supernet_heuristics.py --out runs/supernet_heuristics --levels baseline tracked
+
+Every super-net is trained by the config ``supernet_nasbench201_baseline`` and the options of its level. One fixed set
+of cells, drawn without a look at truth, is then run with the shared weights on all validation images, in batches of 500
+and never a partial one; with ``--last K`` also after each of the last K batches. Truth, the test accuracy on CIFAR-10
+after 200 epochs, is read when all is trained. A run that was stopped goes on where it was when it is started again with
+the same ``--out``: every trained and measured super-net is a file there. To choose a level, use another set of cells
+(``--cells-seed``, in a folder of its own) than to report it. The default levels cross tracking, affine and sampling:
+36 super-nets of about 2.5 minutes each, so about 45 minutes on two cores; a batch of ``--last`` adds half a minute.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sparsenas.errors import ConfigError, RankingError, SparseNASError
+from sparsenas.files import write_atomically
+from sparsenas.ranking import kendall_tau, sparse_kendall_tau, surpass_random, top_mean, truth_tau_spread
+from sparsenas.search import BestOf
+from sparsenas.spaces import NasBench201Space, Support
+from sparsenas.tables import NasBench201Table
+
+CONFIG = "supernet_nasbench201_baseline"
+#: Options of every level, from the baseline: one factor each, but for the crossed batch-norm factors.
+LEVELS: dict[str, str] = {
+    "baseline": "",
+    # batch-norm
+    "tracked": "--model.norms.track true",
+    "affine": "--model.norms.affine true",
+    # sampling; the baseline is Random-NAS
+    "random_a": "--model.paths UniquePaths",
+    "fairnas": "--model.paths FairPaths",
+    # fairnas makes as many passes per batch as there are primitives: this one makes as many in all as the baseline
+    "fairnas_equal_passes": "--model.paths FairPaths --trainer.max_epochs 6 "
+    "--model.weight_scheduler.init_args.epochs 6",
+    "without_none": "--model.untrained [none]",
+    # hyper-parameters
+    "lr_0.01": "--model.weight_optimizer.init_args.lr 0.01",
+    "lr_0.025": "--model.weight_optimizer.init_args.lr 0.025",
+    "lr_0.1": "--model.weight_optimizer.init_args.lr 0.1",
+    "decay_0": "--model.weight_optimizer.init_args.weight_decay 0",
+    "decay_1e-4": "--model.weight_optimizer.init_args.weight_decay 1e-4",
+    "epochs_15": "--trainer.max_epochs 15 --model.weight_scheduler.init_args.epochs 15",
+    "epochs_60": "--trainer.max_epochs 60 --model.weight_scheduler.init_args.epochs 60",
+    # low fidelity
+    "channels_4": "--model.channels 4",
+    "channels_16": "--model.channels 16",
+    "cells_6": "--model.cells 6",
+    "batch_32": "--data.batch_size 32",
+    "batch_128": "--data.batch_size 128",
+    "portion_0.9": "--data.arch_fraction 0.1",
+    # mapping
+    "wsbn": "--model.norms.affine true --model.mapping.norm_sets inputs",
+    "dropout": "--model.mapping.dropout 0.2",
+    "path_dropout": "--model.path_dropout 0.2",
+    "ofa_kernel": "--model.mapping.kernels matrix",
+    "centre_kernel": "--model.mapping.kernels centre",
+    "on_node": "--model.mapping.operations node",
+}
+#: The search's own measurements, which the study has no use for: one cell on one batch.
+QUICK_END = "--model.selection.class_path BestOf --model.selection.init_args.count 1 --model.measure_batches 1"
+#: The study of batch-norm and sampling.
+NORMS_AND_SAMPLING = [
+    "+".join(filter(None, names)) or "baseline"
+    for names in (
+        (tracked, affine, sampling)
+        for tracked in ("", "tracked")
+        for affine in ("", "affine")
+        for sampling in ("", "random_a", "fairnas_equal_passes")
+    )
+]
+#: Which truth: data set, split, epochs.
+TRUTH = ("cifar10", "test", 200)
+#: Bin of sparse tau, in percent; and items that a search keeps.
+WIDTH, KEPT = 0.1, 10
+#: Fewest images of a batch on which batch statistics are good enough to compare cells.
+SMALLEST_BATCH = 256
+
+
+class Job(NamedTuple):
+    """One super-net.
+
+    Attributes:
+        level: Names in :data:`LEVELS`, joined by ``+``.
+        seed: Of weights, split, order and paths.
+        cells: Number of cells that are measured.
+        cells_seed: By which they are drawn.
+        last: Batches after each of which they are measured too.
+        options: Further options of the command line.
+    """
+
+    level: str
+    seed: int
+    cells: int
+    cells_seed: int
+    last: int
+    options: tuple[str, ...]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run what is missing, then print the table and write ``results.json``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of all results; nothing is written elsewhere")
+    parser.add_argument(
+        "--levels", nargs="+", default=NORMS_AND_SAMPLING, metavar="LEVEL", help="joined by + if several"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="super-nets per level")
+    parser.add_argument("--cells", type=int, default=200, help="cells that are measured")
+    parser.add_argument("--cells-seed", type=int, default=0, help="by which they are drawn")
+    parser.add_argument("--last", type=int, default=0, metavar="K", help="measure after each of the last K batches too")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="options of every run, last of all")
+    options = parser.parse_args(args)
+    try:
+        if "SPARSENAS_DATA" not in os.environ:
+            raise ConfigError("set SPARSENAS_DATA to the folder that holds cifar10_12k_16px.npz and nasbench201.csv.gz")
+        table = NasBench201Table()  # before hours of training, not after; it is read at the end
+        for level in options.levels:
+            level_options(level)
+        measure = (options.cells, options.cells_seed, options.last, tuple(options.options))
+        jobs = [Job(level, seed, *measure) for seed in range(options.seeds) for level in options.levels]
+        run_all(jobs, options.out, options.jobs)
+        report([load(options.out, job) for job in jobs], table, options.out)
+    except SparseNASError as error:
+        print(f"supernet_heuristics: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def level_options(level: str) -> list[str]:
+    """Options of a level, or of several joined by ``+``.
+
+    Raises:
+        ConfigError: If it is unknown.
+    """
+    unknown = [name for name in level.split("+") if name not in LEVELS]
+    if unknown:
+        raise ConfigError(f"no level {unknown[0]!r}; there are {', '.join(LEVELS)}")
+    return [option for name in level.split("+") for option in LEVELS[name].split()]
+
+
+def fixed_cells(count: int, seed: int) -> list[Support]:
+    """Distinct cells, drawn uniformly; no score or truth is looked at."""
+    return list(BestOf(count).measure(NasBench201Space(), lambda _: 0.0, np.random.default_rng(seed)))
+
+
+def run_all(jobs: Sequence[Job], out: Path, workers: int) -> None:
+    """Run the jobs that have no result yet, in processes of their own."""
+    done = [job for job in jobs if result_file(out, job).is_file() and load(out, job)]
+    missing = [job for job in jobs if job not in done]
+    print(
+        f"{len(jobs) - len(missing)} of {len(jobs)} super-nets are done; running {len(missing)} in {workers} processes"
+    )
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(run, job, out) for job in missing]
+        try:
+            for future in as_completed(futures):
+                result = future.result()
+                accuracy = np.mean(result["accuracy"])
+                seconds = f"{result['train_seconds']:.0f} s, measured in {result['measure_seconds']:.0f} s"
+                print(f"{result['level']}-{result['seed']}: shared accuracy {accuracy:.4f}, {seconds}", flush=True)
+        finally:  # after an error the super-nets not begun yet are left for the next start
+            pool.shutdown(cancel_futures=True)
+
+
+def run(job: Job, out: Path) -> dict[str, Any]:
+    """Train the job's super-net and measure the cells; the result goes to a file."""
+    import pytorch_lightning as pl
+    import torch
+
+    from sparsenas.cli.lightning import CommandLine
+    from sparsenas.cli.shipped import resolve_configs
+    from sparsenas.cli.terminal import calm_terminal
+
+    class Snapshots(pl.Callback):
+        """Shared accuracies after each of the last batches."""
+
+        def __init__(self) -> None:
+            self.accuracies: list[list[float]] = []
+
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, search: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            left = (trainer.max_epochs - trainer.current_epoch) * trainer.num_training_batches - batch_idx - 1
+            if left < job.last:
+                self.accuracies.append(evaluate(search, trainer.datamodule, cells)[0])
+
+    torch.set_num_threads(1)
+    cells, snapshots, seed = fixed_cells(job.cells, job.cells_seed), Snapshots(), str(job.seed)
+    folder = out / name_of(job)
+    args = ["fit", *resolve_configs(["--config", CONFIG]), *QUICK_END.split(), *level_options(job.level)]
+    args += ["--model.seed", seed, "--data.seed", seed, "--seed_everything", seed, *job.options]
+    args += ["--trainer.logger.init_args.save_dir", str(folder)]
+    start = time.perf_counter()
+    with calm_terminal():
+        command = CommandLine(args, [snapshots])
+    trained = time.perf_counter()
+    accuracy, loss, images = evaluate(command.model, command.datamodule, cells)
+    result = {
+        **job._asdict(),
+        "accuracy": accuracy,
+        "loss": loss,
+        "images": images,
+        "snapshots": snapshots.accuracies,
+        "train_seconds": trained - start,
+        "measure_seconds": time.perf_counter() - trained,
+    }
+    write_atomically(result_file(out, job), json.dumps(result).encode())
+    return result
+
+
+def evaluate(search: Any, data: Any, cells: Sequence[Support]) -> tuple[list[float], list[float], int]:
+    """Shared accuracy and loss of every cell on the full validation batches, and their number of images.
+
+    Raises:
+        ConfigError: If no batch is full, or batches are too small for batch statistics.
+    """
+    import torch
+    from torch.nn import functional
+
+    size = data.eval_batch_size
+    batches = [batch for batch in data.evaluation_batches("val") if len(batch[1]) == size]
+    if not batches or size < SMALLEST_BATCH:
+        raise ConfigError(
+            f"data.eval_batch_size is {size} and gives {len(batches)} full batches of validation images; use at least "
+            f"{SMALLEST_BATCH}, and at most as many as there are"
+        )
+    network, labels = search.network, torch.cat([labels for _, labels in batches])
+    mode, accuracies, losses = network.training, [], []
+    network.eval()
+    with torch.no_grad():
+        for cell in cells:
+            logits = torch.cat([network(images, cell) for images, _ in batches])
+            accuracies.append(float((logits.argmax(1) == labels).float().mean()))
+            losses.append(float(functional.cross_entropy(logits, labels)))
+    network.train(mode)
+    return accuracies, losses, len(labels)
+
+
+def report(results: Sequence[dict[str, Any]], table: NasBench201Table, out: Path) -> None:
+    """Look up truth, print the table, and write ``results.json``."""
+    space, population = NasBench201Space(), table.accuracies(*TRUTH)
+    cells = fixed_cells(results[0]["cells"], results[0]["cells_seed"])
+    truth = [table.accuracy(space.genotype(cell), *TRUTH) for cell in cells]
+    rows = []
+    for level in dict.fromkeys(result["level"] for result in results):
+        group = [result for result in results if result["level"] == level]
+        seeds = [figures(result, truth, population) for result in group]
+        row: dict[str, Any] = {"level": level, "seeds": seeds}
+        row["mean"] = {name: mean_of([seed[name] for seed in seeds]) for name in seeds[0]}
+        # averaged before ranking, as the released code of the study does; higher than the mean of tau over seeds
+        together = np.mean([result["accuracy"] for result in group], axis=0)
+        row["tau_of_mean_accuracy"] = figure(kendall_tau, together, truth)
+        row["sparse_tau_of_mean_accuracy"] = figure(sparse_kendall_tau, together, truth, WIDTH)
+        row["train_seconds_median"] = float(np.median([result["train_seconds"] for result in group]))
+        rows.append(row)
+        print(level, f"({len(group)} seeds, tau of mean accuracies {text(row['tau_of_mean_accuracy'])})")
+        for name, value in row["mean"].items():
+            print(f"  {name:24}{text(value):>8}   {' '.join(text(seed[name]) for seed in seeds)}")
+    written = [space.to_string(space.genotype(cell)) for cell in cells]
+    content = {"rows": rows, "cells": written, "truth": truth, "super_nets": results}
+    write_atomically(out / "results.json", json.dumps(content, indent=1).encode())
+
+
+def figures(result: Mapping[str, Any], truth: Sequence[float], population: Any) -> dict[str, float | None]:
+    """What is reported of one super-net; accuracies in percent."""
+    scores, kept = np.array(result["accuracy"]), min(KEPT, len(truth))
+    found = {
+        "shared_accuracy": 100 * float(scores.mean()),
+        "shared_accuracy_sd": 100 * float(scores.std()),
+        "tau": figure(kendall_tau, scores, truth),
+        "tau_by_loss": figure(kendall_tau, -np.array(result["loss"]), truth),
+        "sparse_tau": figure(sparse_kendall_tau, scores, truth, WIDTH),
+        f"p_surpass_random_{kept}": surpass_random(scores, truth, kept, population),
+        f"top_{kept}_mean": top_mean(scores, truth, kept),
+    }
+    if result["snapshots"]:
+        spread = figure(truth_tau_spread, result["snapshots"], truth, len(result["snapshots"]))
+        found |= {"tau_last_mean": spread and spread.mean, "tau_last_sd": spread and spread.std}
+    return found
+
+
+def figure(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A figure; ``None`` where scores do not rank, as those of a super-net that learned nothing may be constant."""
+    try:
+        return function(*arguments)
+    except RankingError:
+        return None
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean over the seeds; ``None`` if one has no value."""
+    return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
+
+
+def text(value: float | None) -> str:
+    """A figure for people."""
+    return "none" if value is None else f"{value:.3f}"
+
+
+def name_of(job: Job) -> str:
+    """Name of its files."""
+    return f"{job.level}-{job.seed}"
+
+
+def result_file(out: Path, job: Job) -> Path:
+    """Where the result of a job goes."""
+    return out / f"{name_of(job)}.result.json"
+
+
+def load(out: Path, job: Job) -> dict[str, Any]:
+    """Result of a finished job.
+
+    Raises:
+        ConfigError: If it is of other cells or options.
+    """
+    result: dict[str, Any] = json.loads(result_file(out, job).read_text(encoding="utf-8"))
+    asked = json.loads(json.dumps(job._asdict()))  # tuples become lists there
+    if {name: result[name] for name in asked} != asked:
+        raise ConfigError(f"{result_file(out, job)} is of other cells or options; give these an --out of their own")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

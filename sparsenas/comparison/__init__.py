@@ -1,0 +1,27 @@
+"""Searchers on one space at equal cost, judged by a published table and set beside what costs nothing."""
+
+from sparsenas.comparison.figure import draw_comparison
+from sparsenas.comparison.plan import Plan, PlannedRun, PublishedNetwork, read_plan
+from sparsenas.comparison.pool import Failure, run_all
+from sparsenas.comparison.records import Record, append_record, read_records
+from sparsenas.comparison.report import Judged, Report, Row, SignTest, make_report, markdown, sign_test
+
+__all__ = [
+    "Failure",
+    "Judged",
+    "Plan",
+    "PlannedRun",
+    "PublishedNetwork",
+    "Record",
+    "Report",
+    "Row",
+    "SignTest",
+    "append_record",
+    "draw_comparison",
+    "make_report",
+    "markdown",
+    "read_plan",
+    "read_records",
+    "run_all",
+    "sign_test",
+]

@@ -1,0 +1,272 @@
+"""What is compared: searchers, seeds, caps, and the network whose accuracies are published."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sparsenas.comparison.build import build_run, build_table
+from sparsenas.complexity import CandidateCosts, candidate_costs
+from sparsenas.errors import ConfigError
+from sparsenas.networks import NormOptions, SuperNet
+from sparsenas.spaces import SearchSpace
+from sparsenas.tables import BenchmarkTable, Training
+
+#: What a run's trainer does unless the config says otherwise: the result of a run is its line, nothing else.
+QUIET_TRAINER = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+#: Sections of a run, and of the defaults that all runs share.
+SECTIONS = ("model", "data", "trainer")
+
+
+@dataclass(frozen=True)
+class PublishedNetwork:
+    """The network of which a table publishes accuracies; caps are limits of its parameters.
+
+    Attributes:
+        image_shape: ``(C, H, W)`` of its images.
+        num_classes: Number of classes.
+        channels: Of its first cell.
+        cells: Number of cells.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    channels: int
+    cells: int
+
+    def costs(self, space: SearchSpace) -> CandidateCosts:
+        """What every candidate costs in it."""
+        norms = NormOptions(affine=True, track=True, append="none")
+        network = SuperNet(space, self.image_shape, self.num_classes, self.channels, self.cells, norms=norms)
+        return candidate_costs(network)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One searcher with one seed.
+
+    Attributes:
+        searcher: Name of its entry.
+        seed: Of the network, the search and the data.
+        settings: ``model``, ``data``, ``trainer`` with the seed in them; ``caps``, ``published``.
+        digest: Of all settings but the seed; a finished run counts only for the settings it was made with.
+    """
+
+    searcher: str
+    seed: int
+    settings: Mapping[str, Any]
+    digest: str
+
+    def __str__(self) -> str:
+        """Text for messages and names of files."""
+        return f"{self.searcher}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison.
+
+    Attributes:
+        name: Of its config.
+        budget_seconds: Most seconds of a run.
+        caps: Most parameters of the published network; ``None`` for no cap.
+        published: That network.
+        training: Which accuracies of the table judge.
+        table: Settings of the table.
+        runs: All runs; searchers in the order of the config.
+    """
+
+    name: str
+    budget_seconds: float
+    caps: tuple[float | None, ...]
+    published: PublishedNetwork
+    training: Training
+    table: Mapping[str, Any]
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def searchers(self) -> tuple[str, ...]:
+        """Names in the order of the config."""
+        return tuple(dict.fromkeys(run.searcher for run in self.runs))
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space of all searchers.
+
+        Raises:
+            ConfigError: If they search different ones.
+            SparseNASError: If a searcher cannot be built.
+        """
+        spaces = {}
+        for run in self.runs:
+            if run.searcher not in spaces:
+                search, _, _ = build_run(run.settings)
+                if search.rules.needs_costs:
+                    raise ConfigError(
+                        f"searchers.{run.searcher}: has max_params or max_flops of its own, at the size of its "
+                        "super-net; leave them out, caps are limits of the published network"
+                    )
+                spaces[run.searcher] = search.space
+        (first, space), *others = spaces.items()
+        for name, other in others:
+            if other.name != space.name:
+                raise ConfigError(
+                    f"searchers.{name} searches the space {other.name!r}, but searchers.{first} {space.name!r}; "
+                    "compare searchers of one space"
+                )
+        return space
+
+    def read_table(self) -> BenchmarkTable:
+        """The table, checked against the plan; no accuracy is looked up.
+
+        Raises:
+            TableError: If its file is missing, damaged, or of another benchmark.
+            ConfigError: If it is of another space, or has no such accuracy.
+        """
+        table = build_table(self.table)
+        if table.space.name != self.space.name:
+            raise ConfigError(
+                f"table: {table} is of the space {table.space.name!r}, but the searchers search {self.space.name!r}"
+            )
+        if self.training not in table.trainings:
+            known = ", ".join(map(str, table.trainings))
+            raise ConfigError(f"accuracy: {table} has no {self.training} (dataset/split/epochs); it has {known}")
+        return table
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read the config of a comparison; nothing is built.
+
+    Raises:
+        ConfigError: Naming the entry that is missing, unknown, or of the wrong kind.
+    """
+    try:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+    where = str(path)
+    needed = ("budget_seconds", "caps", "table", "accuracy", "published", "searchers")
+    config = _mapping(config, where, needed, ("common",))
+    budget = _number(config["budget_seconds"], f"{where}: budget_seconds")
+    caps = _caps(config["caps"], f"{where}: caps")
+    network = _mapping(config["published"], f"{where}: published", ("image_shape", "num_classes", "channels", "cells"))
+    accuracy = _mapping(config["accuracy"], f"{where}: accuracy", ("dataset", "split", "epochs"))
+    common = _mapping(config.get("common", {}), f"{where}: common", (), SECTIONS)
+    searchers = _mapping(config["searchers"], f"{where}: searchers", (), None)
+    if not searchers:
+        raise ConfigError(f"{where}: searchers: empty; name at least one")
+    shape = network["image_shape"]
+    if not (isinstance(shape, list) and len(shape) == 3):
+        raise ConfigError(f"{where}: published.image_shape is {shape!r}; give [channels, height, width]")
+    whole = {name: _whole(network[name], f"{where}: published.{name}") for name in ("num_classes", "channels", "cells")}
+    sizes = [_whole(size, f"{where}: published.image_shape") for size in shape]
+    published = PublishedNetwork((sizes[0], sizes[1], sizes[2]), **whole)
+    judged = {"caps": list(caps), "published": network}
+    runs: list[PlannedRun] = []
+    for name, entry in searchers.items():
+        runs += _runs(str(name), f"{where}: searchers.{name}", entry, common, budget, judged)
+    epochs = _whole(accuracy["epochs"], f"{where}: accuracy.epochs")
+    return Plan(
+        name=Path(path).stem,
+        budget_seconds=budget,
+        caps=caps,
+        published=published,
+        training=Training(str(accuracy["dataset"]), str(accuracy["split"]), epochs),
+        table=config["table"] if isinstance(config["table"], Mapping) else {"class_path": str(config["table"])},
+        runs=tuple(runs),
+    )
+
+
+def _runs(
+    name: str, where: str, entry: Any, common: Mapping[str, Any], budget: float, judged: Mapping[str, Any]
+) -> list[PlannedRun]:
+    """The runs of one entry."""
+    if not name or not all(letter.isalnum() or letter in "_-." for letter in name):
+        raise ConfigError(f"{where}: names are of letters, digits, '_', '-' and '.': files are named after them")
+    entry = _mapping(entry, where, ("model", "seeds", "max_epochs"), ("data", "trainer"))
+    seeds = _whole(entry["seeds"], f"{where}.seeds")
+    model = _component(common.get("model"), entry["model"], f"{where}.model")
+    data = _component(common.get("data"), entry.get("data"), f"{where}.data")
+    trainer = {
+        **QUIET_TRAINER,
+        **_mapping(common.get("trainer") or {}, "common.trainer", (), None),
+        **_mapping(entry.get("trainer") or {}, f"{where}.trainer", (), None),
+        "max_epochs": _whole(entry["max_epochs"], f"{where}.max_epochs"),
+        "max_time": {"seconds": int(budget), "milliseconds": round(budget % 1 * 1000)},
+    }
+    settings = {"model": model, "data": data, "trainer": trainer, **judged}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return [
+        PlannedRun(name, seed, {**settings, "model": _seeded(model, seed), "data": _seeded(data, seed)}, digest)
+        for seed in range(seeds)
+    ]
+
+
+def _component(common: Any, own: Any, where: str) -> dict[str, Any]:
+    """A class and its options: those of the entry over those of ``common``."""
+    parts = [
+        _mapping({"class_path": part} if isinstance(part, str) else part or {}, where, (), ("class_path", "init_args"))
+        for part in (common, own)
+    ]
+    names = [part["class_path"] for part in parts if "class_path" in part]
+    if not names:
+        raise ConfigError(f"{where}: class_path is missing; name a class")
+    options = [_mapping(part.get("init_args") or {}, f"{where}.init_args", (), None) for part in parts]
+    return {"class_path": names[-1], "init_args": {**options[0], **options[1]}}
+
+
+def _seeded(component: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    return {**component, "init_args": {**component["init_args"], "seed": seed}}
+
+
+def _mapping(
+    value: Any, where: str, needed: tuple[str, ...], optional: tuple[str, ...] | None = ()
+) -> Mapping[str, Any]:
+    """A mapping with all ``needed`` keys and no others than ``optional``; any others if that is None."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: must be a mapping of {', '.join((*needed, *(optional or ()))) or 'names'}")
+    for key in needed:
+        if key not in value:
+            raise ConfigError(f"{where}: {key} is missing")
+    for key in value:
+        if optional is not None and key not in (*needed, *optional):
+            raise ConfigError(f"{where}: unknown entry {key!r}; known are {', '.join((*needed, *optional))}")
+    return value
+
+
+def _caps(value: Any, where: str) -> tuple[float | None, ...]:
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{where}: must be a list, with null for no cap")
+    caps = tuple(None if cap is None else _number(cap, where) for cap in value)
+    if len(set(caps)) < len(caps):
+        raise ConfigError(f"{where}: a cap occurs twice")
+    return caps
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)  # YAML reads 0.6e6 as text
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        raise ConfigError(f"{where} is {value!r}; use a positive number")
+    return number
+
+
+def _whole(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{where} is {value!r}; use a whole number from 1 on")
+    return value

@@ -1,0 +1,118 @@
+"""Finished runs, one line of JSON each."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsenas.comparison.plan import PlannedRun
+from sparsenas.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run chose. It knows no accuracy of a table.
+
+    Attributes:
+        searcher: Name of its entry.
+        seed: Its seed.
+        digest: See :class:`PlannedRun`.
+        chosen: Each cap and the cell chosen under it, as the space writes it.
+        timeline: Seconds since the start and the uncapped cell from then on, whenever it changed.
+        measured: Cells that the search has scored, and their scores; more is better.
+        visited: Architectures it has visited.
+        seconds: From the start of the search to its last decision.
+        cut: Whether the budget ended it before its last epoch did.
+    """
+
+    searcher: str
+    seed: int
+    digest: str
+    chosen: tuple[tuple[float | None, str], ...]
+    timeline: tuple[tuple[float, str], ...]
+    measured: tuple[tuple[str, float], ...]
+    visited: int
+    seconds: float
+    cut: bool
+
+
+def read_records(path: Path) -> tuple[Record, ...]:
+    """All finished runs; none if there is no file.
+
+    Raises:
+        DataError: Naming the line that is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); name another folder by --out") from error
+    return tuple(_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Add a line in one write: it is there as a whole, or not at all.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    line = (json.dumps(asdict(record), allow_nan=False) + "\n").encode()
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            if os.write(file, line) < len(line):
+                raise OSError(0, "the disk is full")
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write ({error.strerror}); name a writable folder by --out") from error
+
+
+def planned_records(records: Iterable[Record], runs: Iterable[PlannedRun], path: Path) -> tuple[Record, ...]:
+    """The finished ones of the runs.
+
+    Raises:
+        ConfigError: If a run of that searcher and seed was made with other settings.
+        DataError: If a run is there twice.
+    """
+    wanted = {(run.searcher, run.seed): run.digest for run in runs}
+    found: dict[tuple[str, int], Record] = {}
+    for record in records:
+        key = (record.searcher, record.seed)
+        if key not in wanted:
+            continue
+        if record.digest != wanted[key]:
+            raise ConfigError(
+                f"{path}: {record.searcher} with seed {record.seed} was run with other settings; name another folder "
+                "by --out, or remove its lines"
+            )
+        if key in found:
+            raise DataError(
+                f"{path}: {record.searcher} with seed {record.seed} is there twice; remove one of the lines"
+            )
+        found[key] = record
+    return tuple(found[key] for key in wanted if key in found)
+
+
+def _record(line: str, where: str) -> Record:
+    try:
+        return from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{where}: no finished run ({error}); remove the line, and the run is repeated") from error
+
+
+def from_json(fields: dict[str, Any]) -> Record:
+    """A record of its JSON form.
+
+    Raises:
+        TypeError, ValueError: If it is none.
+    """
+    pairs = {
+        "chosen": tuple((None if cap is None else float(cap), str(text)) for cap, text in fields["chosen"]),
+        "timeline": tuple((float(seconds), str(text)) for seconds, text in fields["timeline"]),
+        "measured": tuple((str(text), float(score)) for text, score in fields["measured"]),
+    }
+    return Record(**{**fields, **pairs})

@@ -1,0 +1,278 @@
+"""What the chosen cells are worth, looked up after all of them were chosen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from sparsenas.comparison.plan import Plan
+from sparsenas.comparison.records import Record
+from sparsenas.complexity import CandidateCosts
+from sparsenas.errors import DataError, GenotypeError, RankingError, TableError
+from sparsenas.ranking import kendall_tau, percentile
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.tables import BenchmarkTable
+
+Floats = NDArray[np.float64]
+
+#: Names of the baselines.
+RANDOM, LARGEST = "random cell", "most parameters"
+
+
+class SignTest(NamedTuple):
+    """How often an accuracy is above a number.
+
+    Attributes:
+        wins: Above it.
+        runs: Above or below it; equal ones do not count.
+        p: Two-sided, of a fair coin; 1 without runs.
+    """
+
+    wins: int
+    runs: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A searcher, or a baseline, under a cap. Accuracies are in percent.
+
+    Attributes:
+        cap: Most parameters; ``None`` for no cap.
+        name: Of the searcher or the baseline.
+        runs: Seeds; of a baseline, how many cells it leaves open.
+        mean: Mean accuracy; of a baseline, the exact one over those cells.
+        median: Of the same; the sign tests go by those of the baselines.
+        worst: Of the same.
+        best: Of the same.
+        percentile: Mean percentile among the feasible cells.
+        visited: Mean number of architectures visited.
+        seconds: Mean duration of a search, which decides under all caps.
+        cut: Searches that the budget ended.
+        tau: Mean Kendall's tau-b of scores and accuracies among the feasible cells that the search scored; ``None``
+            where there are no two of them to rank.
+        beats_random: Against the median feasible cell: for random cells, heads is as likely as tails.
+        beats_largest: Against the median of the feasible cells of most parameters.
+    """
+
+    cap: float | None
+    name: str
+    runs: int
+    mean: float
+    median: float
+    worst: float
+    best: float
+    percentile: float
+    visited: float | None = None
+    seconds: float | None = None
+    cut: int | None = None
+    tau: float | None = None
+    beats_random: SignTest | None = None
+    beats_largest: SignTest | None = None
+
+
+class Judged(NamedTuple):
+    """A run and what it is worth.
+
+    Attributes:
+        record: The run.
+        chosen: Accuracy of its cell under each cap.
+        seconds: Times at which its uncapped cell changed.
+        accuracies: Accuracy from those times on.
+    """
+
+    record: Record
+    chosen: Mapping[float | None, float]
+    seconds: Floats
+    accuracies: Floats
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison, judged.
+
+    Attributes:
+        plan: What was planned.
+        rows: By cap in the order of the plan; baselines first, then searchers.
+        feasible: How many cells are within each cap.
+        runs: All finished runs.
+    """
+
+    plan: Plan
+    rows: tuple[Row, ...]
+    feasible: Mapping[float | None, int]
+    runs: tuple[Judged, ...]
+
+
+def sign_test(accuracies: Sequence[float] | Floats, threshold: float) -> SignTest:
+    """Two-sided sign test of accuracies against a number."""
+    values = np.asarray(accuracies)
+    wins, runs = int((values > threshold).sum()), int((values != threshold).sum())
+    return SignTest(wins, runs, float(binomtest(wins, runs).pvalue) if runs else 1.0)
+
+
+def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) -> Report:
+    """Look up what was chosen.
+
+    Args:
+        plan: The plan of the runs.
+        records: Finished runs of the plan, at least one.
+        table: Of the plan's space.
+
+    Raises:
+        DataError: If a run chose a cell that is none of the space, or more than its cap allows.
+    """
+    truth = table.accuracies(*plan.training)
+    costs = parameters(table, plan.space, plan.published.costs(plan.space))
+    judged = tuple(_judged(record, table, truth, costs) for record in records)
+    rows: list[Row] = []
+    for cap in plan.caps:
+        within = costs <= (np.inf if cap is None else cap)
+        if not within.any():
+            raise DataError(f"caps: no cell has at most {cap:g} parameters; the smallest has {costs.min():g}")
+        population = truth[within]
+        largest = population[costs[within] == costs[within].max()]
+        rows += [_baseline(cap, RANDOM, population, population), _baseline(cap, LARGEST, largest, population)]
+        for name in plan.searchers:
+            of_searcher = [run for run in judged if run.record.searcher == name]
+            if of_searcher:
+                rows.append(_row(cap, name, of_searcher, table, truth, within, largest))
+    feasible = {cap: int((costs <= (np.inf if cap is None else cap)).sum()) for cap in plan.caps}
+    return Report(plan, tuple(rows), feasible, judged)
+
+
+def parameters(table: BenchmarkTable, space: SearchSpace, costs: CandidateCosts) -> Floats:
+    """Parameters of every cell of a table in the network of the costs, in its order, shape ``(R,)``."""
+
+    def total(support: Support) -> int:
+        kept = zip(costs.parameters, support, strict=True)
+        return costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
+
+    return np.array([total(space.support(genotype)) for genotype in table], dtype=np.float64)
+
+
+def _judged(record: Record, table: BenchmarkTable, truth: Floats, costs: Floats) -> Judged:
+    chosen = {}
+    for cap, text in record.chosen:
+        row = _number(record, text, table)
+        if cap is not None and costs[row] > cap:
+            raise DataError(f"{_named(record)}: {text} has {costs[row]:g} parameters, more than its cap of {cap:g}")
+        chosen[cap] = float(truth[row])
+    rows = [_number(record, text, table) for _, text in record.timeline]
+    return Judged(record, chosen, np.array([seconds for seconds, _ in record.timeline]), truth[rows])
+
+
+def _number(record: Record, text: str, table: BenchmarkTable) -> int:
+    try:
+        return table.row(table.space.from_string(text))
+    except (GenotypeError, TableError) as error:
+        raise DataError(f"{_named(record)}: {error}; remove its line, and the run is repeated") from error
+
+
+def _named(record: Record) -> str:
+    return f"run of {record.searcher} with seed {record.seed}"
+
+
+def _baseline(cap: float | None, name: str, cells: Floats, population: Floats) -> Row:
+    mean, median, worst, best = _summary(cells)
+    return Row(cap, name, len(cells), mean, median, worst, best, float(percentile(cells, population).mean()))
+
+
+def _row(
+    cap: float | None,
+    name: str,
+    runs: Sequence[Judged],
+    table: BenchmarkTable,
+    truth: Floats,
+    within: NDArray[np.bool_],
+    largest: Floats,
+) -> Row:
+    accuracies = np.array([run.chosen[cap] for run in runs])
+    population = truth[within]
+    taus = [tau for run in runs if (tau := _tau(run.record, table, truth, within)) is not None]
+    mean, median, worst, best = _summary(accuracies)
+    return Row(
+        cap=cap,
+        name=name,
+        runs=len(runs),
+        mean=mean,
+        median=median,
+        worst=worst,
+        best=best,
+        percentile=float(percentile(accuracies, population).mean()),
+        visited=float(np.mean([run.record.visited for run in runs])),
+        seconds=float(np.mean([run.record.seconds for run in runs])),
+        cut=sum(run.record.cut for run in runs),
+        tau=float(np.mean(taus)) if taus else None,
+        beats_random=sign_test(accuracies, float(np.median(population))),
+        beats_largest=sign_test(accuracies, float(np.median(largest))),
+    )
+
+
+def _summary(values: Floats) -> tuple[float, float, float, float]:
+    return float(values.mean()), float(np.median(values)), float(values.min()), float(values.max())
+
+
+def _tau(record: Record, table: BenchmarkTable, truth: Floats, within: NDArray[np.bool_]) -> float | None:
+    measured = [(_number(record, text, table), score) for text, score in record.measured]
+    feasible = [(row, score) for row, score in measured if within[row]]
+    try:
+        return kendall_tau([score for _, score in feasible], truth[[row for row, _ in feasible]])
+    except (RankingError, IndexError):  # fewer than two, or all equal
+        return None
+
+
+def markdown(report: Report) -> str:
+    """The report as text: a table for each cap, and how to read them."""
+    plan, lines = report.plan, [f"# {report.plan.name}", ""]
+    planned = {name: sum(run.searcher == name for run in plan.runs) for name in plan.searchers}
+    lines += [
+        f"Accuracies are {plan.training} (dataset/split/epochs) in percent, looked up after every run had chosen. "
+        f"A run has at most {plan.budget_seconds:g} s on one core, and decides under every cap.",
+    ]
+    for cap in plan.caps:
+        lines += ["", f"## {cap_text(cap)} ({report.feasible[cap]:,} cells)", ""]
+        lines += [
+            "| searcher | runs | mean | median | worst | best | percentile | visited | seconds | tau "
+            "| beats random | p | beats most parameters | p |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        for row in report.rows:
+            if row.cap == cap:
+                lines.append(_line(row, planned.get(row.name)))
+    lines += [
+        "",
+        f"`{RANDOM}` is any cell within the cap, `{LARGEST}` any of those within it that have the most: exact figures, "
+        "which cost nothing. Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are "
+        "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
+        "searcher are not independent.",
+    ]
+    cut = {row.name: f"{row.cut} of the {row.runs}" for row in report.rows if row.cut}
+    lines += [f"\nThe budget ended {count} runs of `{name}` early." for name, count in cut.items()]
+    for record in (run.record for run in report.runs if run.record.seconds > plan.budget_seconds):
+        late = f"`{record.searcher}` with seed {record.seed} took {record.seconds:.1f} s"
+        lines.append(f"\n{late}: what follows the last batch does not stop at the budget.")
+    return "\n".join(lines) + "\n"
+
+
+def cap_text(cap: float | None) -> str:
+    """Text for people, e.g. ``"at most 0.35 M parameters"``."""
+    return "No cap" if cap is None else f"At most {cap / 1e6:g} M parameters"
+
+
+def _line(row: Row, planned: int | None) -> str:
+    figures = [f"{row.mean:.2f}", f"{row.median:.2f}", f"{row.worst:.2f}", f"{row.best:.2f}", f"{row.percentile:.1f}"]
+    if planned is None:
+        return "| " + " | ".join([f"*{row.name}*", "", *figures, *[""] * 7]) + " |"
+    runs = str(row.runs) if row.runs == planned else f"{row.runs} of {planned}"
+    runs += f", {row.cut} cut" if row.cut else ""
+    cost = [f"{row.visited:.0f}", f"{row.seconds:.0f}", "" if row.tau is None else f"{row.tau:.2f}"]
+    tests = [text for test in (row.beats_random, row.beats_largest) if test for text in _sign(test)]
+    return "| " + " | ".join([row.name, runs, *figures, *cost, *tests]) + " |"
+
+
+def _sign(test: SignTest) -> tuple[str, str]:
+    return f"{test.wins}/{test.runs}", f"{test.p:.3f}"
