@@ -103,11 +103,13 @@ def shortened(run, path):
         model["weight_scheduler"] = {**model["weight_scheduler"], "init_args": {**options, "epochs": 2}}
     if "selection" in model:
         model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
-    model["warmup_epochs"] = min(model.get("warmup_epochs", 0), 1)
-    if run.settings["model"]["class_path"] == "SinglePathSearch":
-        del model["warmup_epochs"]
+    if "warmup_epochs" in model:
+        model["warmup_epochs"] = 1
+    epochs = 2
+    if "epochs_each" in model:  # so many cells that one of them meets the smallest cap
+        model["epochs_each"], epochs = 1, 12
     data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
-    trainer = {**run.settings["trainer"], "max_epochs": 2, "limit_train_batches": 2}
+    trainer = {**run.settings["trainer"], "max_epochs": epochs, "limit_train_batches": 2}
     return {
         **run.settings,
         "model": {"class_path": run.settings["model"]["class_path"], "init_args": model},

@@ -141,6 +141,8 @@ def test_stopping_keeps_finished_runs_and_leaves_no_process(settings, write, pla
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell in the background has told its children to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: (out / "runs.jsonl").is_file() and any(pids.iterdir()))
     (pid,) = (int(file.name) for file in pids.iterdir())
