@@ -1,6 +1,7 @@
 """The benchmarks: what they measure by, what they write, and what they say when something is not there."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from itertools import groupby
@@ -202,3 +203,193 @@ class TestSuperNetHeuristics:
             options = self.BRIEFLY.replace("--model.cells 1", "").replace("--model.channels 4", "").split()
             job = script.Job(level, 0, 2, 0, 0, tuple(options))
             assert len(script.run(job, tmp_path / "out")["accuracy"]) == 2, level
+
+
+class TestWeightSharing:
+    """The study of weight sharing on 64 cells, on stand-ins for the images and for the table."""
+
+    @pytest.fixture
+    def script(self, images, monkeypatch):
+        class Table:
+            """Truth is the number of edges without pooling, and the rank as a tie-break."""
+
+            def accuracies(self, *training):
+                return np.array([3.0 - label.count("1") for label in script.LABELS]) + np.arange(64) / 64
+
+        script = import_module("weight_sharing")
+        monkeypatch.setattr(script, "WeightSharing64Table", Table)
+        monkeypatch.setattr(script, "EVAL_BATCH", 20)
+        monkeypatch.setattr(script, "FINE_TUNING", (0,))
+        monkeypatch.setattr(script, "PERMUTATIONS", 200)
+        return script
+
+    @pytest.fixture
+    def job(self, script):
+        return script.Job("similar_32", 0, 1, 4, 1, 5, 40, 2, 0.05, "running")
+
+    def run_here(self, script, monkeypatch):
+        """Run jobs as in processes of their own, but in this one."""
+        ran = []
+
+        def run_all(jobs, out, workers):
+            ran.extend(job for job in jobs if not (script.result_file(out, job).is_file() and script.load(out, job)))
+            for job in ran:
+                script.run(job, out)
+
+        monkeypatch.setattr(script, "run_all", run_all)
+        return ran
+
+    def test_figures_are_those_of_ranking(self, script, tmp_path, monkeypatch, capsys):
+        from sparsenas.ranking import consensus_rank, kendall_tau, truth_tau_spread
+
+        ran = self.run_here(script, monkeypatch)
+        args = ["--out", str(tmp_path / "out"), "--levels", "similar_32", "reshuffled", "--seeds", "2", "--epochs", "1"]
+        args += ["--channels", "4", "--cells", "1", "--batch", "5", "--images", "40", "--last", "2"]
+        assert script.main(args) == 0, capsys.readouterr().err
+        assert len(ran) == 4
+        result = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert [row["level"] for row in result["rows"]] == ["similar_32", "reshuffled"]
+        groups, shared = result["rows"]
+        for row in result["rows"]:
+            nets = [net for net in result["super_nets"] if net["level"] == row["level"]]
+            for net, seed in zip(nets, row["seeds"], strict=True):
+                assert (net["steps"], np.shape(net["snapshots"])) == (64, (2, 64))
+                taus = truth_tau_spread(net["snapshots"], result["truth"], 2)
+                assert (seed["tau_mean"], seed["tau_std"]) == pytest.approx(taus)
+                consensus = -consensus_rank(net["snapshots"])
+                assert seed["tau_consensus_2"] == kendall_tau(consensus, result["truth"])
+            assert row["mean"]["tau_mean"] == pytest.approx(np.mean([seed["tau_mean"] for seed in row["seeds"]]))
+        assert groups["published"] == {"tau_mean": 0.7360, "tau_std": 0.0364}
+        assert not any("last_trained" in name or "fine_tuned" in name for name in groups["mean"])
+        # before the first mini-batch of its own, a cell is as it was in the last snapshot
+        for seed in shared["seeds"]:
+            assert seed["tau_fine_tuned_weights_0"] == seed["tau_fine_tuned_statistics_0"] == seed["tau_consensus_1"]
+        ran.clear()
+        assert script.main(args) == 0  # goes on where it was
+        assert ran == []
+        args[args.index("40")] = "20"
+        assert script.main(args) == 2
+        assert "is of other options; give these an --out of their own" in capsys.readouterr().err
+
+    def test_only_the_trained_group_moves(self, script, job, tmp_path):
+        result = script.run(job, tmp_path)
+        before, after = np.array(result["snapshots"])
+        groups = script.members(script.LEVELS["similar_32"], 0)
+        moved = groups == groups[result["trained"][-1]]
+        assert moved.sum() == 2
+        assert (before == after)[~moved].all()
+        assert script.run(job, tmp_path)["snapshots"] == result["snapshots"]
+
+    def test_every_cycle_trains_every_cell_once(self, script):
+        for name, level in script.LEVELS.items():
+            order = script.visits(level, 192, seed=3).reshape(3, 64)
+            assert (np.sort(order) == np.arange(64)).all()
+            assert (order[0] == order[1]).all() == (name == "cyclic")
+            groups = script.members(level, seed=3)
+            assert np.bincount(groups).tolist() == [64 // level.groups] * level.groups
+            if level.similar:
+                assert (np.diff(groups) >= 0).all()
+        assert (script.members(script.LEVELS["random_4"], 3) != script.members(script.LEVELS["random_4"], 4)).any()
+
+    def test_cells_are_those_of_the_table_in_its_order(self, script):
+        assert script.LABELS[:5] == ("111", "112", "113", "114", "121")
+        assert [script.SPACE.index(script.SPACE.genotype(cell)) for cell in script.CELLS] == list(range(64))
+
+    @pytest.mark.parametrize("statistics", ["running", "batch"])
+    def test_a_stem_run_once_changes_nothing(self, script, job, statistics):
+        data = script.NpzImages(script.DATA_FILE, batch_size=5, eval_batch_size=20, arch_fraction=0)
+        network = script.build(data, job._replace(statistics=statistics))
+        held_out = script.validation_batches(data, 40)
+        found = script.accuracies(network, held_out, script.CELLS[:5])
+        assert network.training
+        network.eval()
+        labels = torch.cat([labels for _, labels in held_out])
+        for cell, accuracy in zip(script.CELLS, found, strict=False):
+            logits = torch.cat([network(images, cell) for images, _ in held_out])
+            assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+    def test_fine_tuning_begins_with_the_snapshot_and_leaves_it(self, script, job, monkeypatch):
+        monkeypatch.setattr(script, "FINE_TUNING", tuple(range(0, 24, 2)))
+        data = script.NpzImages(script.DATA_FILE, batch_size=5, eval_batch_size=20, arch_fraction=0)
+        network, held_out = script.build(data, job), script.validation_batches(data, 40)
+        stream, cell = script.training_batches(data), script.CELLS[30]
+        before = script.accuracies(network, held_out, [cell])
+        tuned = script.fine_tune(network, cell, [next(stream) for _ in range(22)], 0.5, held_out)
+        assert tuned[:1] == script.accuracies(network, held_out, [cell]) == before
+        assert len(set(tuned)) > 1  # of 40 images
+
+    def test_statistics_alone_leave_the_weights(self, script, job):
+        data = script.NpzImages(script.DATA_FILE, batch_size=5, eval_batch_size=20, arch_fraction=0)
+        network = script.build(data, job)
+        batch = next(script.training_batches(data))
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        script.train(network, script.sgd(network), batch, script.CELLS[30], 0.0)
+        changed = {name.rpartition(".")[2] for name, now in network.state_dict().items() if (now != before[name]).any()}
+        assert changed == {"running_mean", "running_var", "num_batches_tracked"}
+
+    def test_recency_is_found_where_it_is(self, script):
+        rng = np.random.default_rng(0)
+        trained, scores = rng.permutation(64), rng.normal(np.arange(64), 3, (64, 64))
+        absent = script.recency(scores, trained, np.random.default_rng(1))
+        assert absent["last_trained_ranks_gained_p"] > 0.05
+        assert abs(absent["last_trained_ranks_gained"]) < 1
+        scores[np.arange(64), trained] += 6
+        present = script.recency(scores, trained, np.random.default_rng(1))
+        assert present["last_trained_ranked_higher"] > 0.9
+        assert present["last_trained_ranks_gained"] > 4
+        assert present["last_trained_ranks_gained_p"] == present["last_trained_ranked_higher_p"] == 1 / 201
+
+    def test_what_cannot_be_is_one_line(self, script, job, tmp_path, capsys):
+        from sparsenas.errors import ConfigError
+
+        with pytest.raises(ConfigError, match=r"--last is 65, --epochs 1; that is 64 mini-batches in whole cycles"):
+            script.run(job._replace(last=65), tmp_path)
+        with pytest.raises(ConfigError, match=r"--images is 60; give a multiple of 20, at most as many as there are"):
+            script.run(job._replace(images=60), tmp_path)
+        with pytest.raises(SystemExit):
+            script.main(["--out", str(tmp_path), "--levels", "random_3"])
+        assert "invalid choice: 'random_3'" in capsys.readouterr().err
+
+
+class TestWeightSharingTable:
+    """The study of the published snapshots."""
+
+    @pytest.fixture
+    def script(self):
+        return import_module("weight_sharing_table")
+
+    def test_pairs_across_are_those_with_one_cell_of_each(self, script):
+        free = np.array([True, True, False, False])
+        assert script.across(np.array([4.0, 3.0, 2.0, 1.0]), free) == 1
+        assert script.across(np.array([1.0, 3.0, 2.0, 2.0]), free) == 0
+        assert script.across(np.array([2.0, 3.0, 2.0, 1.0]), free) == 0.75
+
+    def test_consensus_moves_over_all_stretches(self, script):
+        snapshots = np.array([[1.0, 2, 3], [3, 2, 1], [1, 3, 2]])
+        assert np.array(script.moving_consensus(snapshots, 1)).tolist() == [[3, 2, 1], [1, 2, 3], [3, 1, 2]]
+        assert np.array(script.moving_consensus(snapshots, 2)).tolist() == [[2, 2, 2], [2, 1.5, 2.5]]
+
+    def test_repetition_is_found_where_it_is(self, script):
+        cycle = np.random.default_rng(0).normal(size=(64, 64))
+        found = script.repetition(np.concatenate([cycle, cycle]) + np.arange(64))
+        assert found["64"] == pytest.approx(1)
+        assert all(abs(value) < 0.1 for lag, value in found.items() if lag != "64")
+
+    @pytest.mark.slow
+    @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA is not set: no real tables")
+    def test_stored_figures_are_computed_again(self, script, tmp_path, capsys):
+        assert script.main(["--out", str(tmp_path)]) == 0
+        stored = Path(__file__).parents[1] / "docs" / "studies"
+        assert (tmp_path / "weight_sharing_64.png").stat().st_size > 10_000
+        found, expected = (json.loads((f / "weight_sharing_64.json").read_text()) for f in (tmp_path, stored))
+        assert flat(found) == pytest.approx(flat(expected), abs=2e-3)
+        assert script.main(["--out", str(tmp_path / "missing")]) == 2
+        assert "weight_sharing_64.json: cannot write" in capsys.readouterr().err
+
+
+def flat(value, name=""):
+    """Numbers of a tree by their path."""
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {path: number for key, part in items for path, number in flat(part, f"{name}/{key}").items()}
+    return {name: value}

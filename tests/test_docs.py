@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import os
 import re
 import shlex
@@ -26,7 +27,7 @@ from sparsenas.comparison.build import build_run
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 ROOMS = (data, networks, ranking, search, sparse_coding, spaces, tables, training)
 PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
@@ -65,6 +66,11 @@ MODES = {
 CLASSES = ("cat", "dog")
 
 
+def name_of(page):
+    """Name of a page, with its folder below the documentation."""
+    return page.relative_to(DOCS).as_posix()
+
+
 def code_blocks(page, language="python"):
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
@@ -74,16 +80,16 @@ def prose(page):
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_snippet_is_run(page):
     languages = re.findall(r"^```(.*)\n(?:.*\n)*?```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     run = [language for language in languages if language not in PROSE]
     assert {language: run.count(language) for language in run} == {
-        language: count for (name, language), count in SNIPPETS.items() if name == page.name
+        language: count for (name, language), count in SNIPPETS.items() if name == name_of(page)
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)]+)\)", prose(page))
     assert [link for link in links if "://" not in link and not (page.parent / link.partition("#")[0]).exists()] == []
@@ -91,10 +97,10 @@ def test_links_lead_to_files(page):
 
 def test_the_index_lists_every_page():
     listed = re.findall(r"\]\(([^)]+)\)", (DOCS / "README.md").read_text(encoding="utf-8"))
-    assert sorted(listed) == sorted(page.name for page in PAGES if page.name != "README.md")
+    assert sorted(listed) == sorted(name_of(page) for page in PAGES if name_of(page) != "README.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_named_classes_and_functions_exist(page):
     codes = re.findall(r"`([^`\n]+)`", prose(page))
     for dotted in (code for code in codes if re.fullmatch(r"sparsenas(\.\w+)+", code)):
@@ -287,6 +293,16 @@ def test_every_heuristic_is_a_level_of_the_study(monkeypatch):
     named = set(re.findall(r"^\|.*\| `(--.*)` \|$", text, flags=re.MULTILINE))
     assert len(named) == 11
     assert named <= levels
+
+
+def test_the_study_shows_the_figures_of_its_file(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    script, folder = import_module("weight_sharing_table"), DOCS / "studies"
+    result = json.loads((folder / "weight_sharing_64.json").read_text(encoding="utf-8"))
+    text = (folder / "weight_sharing_64.md").read_text(encoding="utf-8")
+    assert script.rankings_table(result) in text
+    assert script.published_table(result) in text
+    assert (folder / "weight_sharing_64.png").stat().st_size < 60_000
 
 
 def test_config_names_the_same_primitives(primitive_page):
