@@ -12,7 +12,8 @@ up when all is measured.
 
 Not the published setting: images of 16x16, 8 channels, 3 cells, and a fortieth of the images seen. Published figures
 stand beside to compare signs, not sizes. A run that was stopped goes on with the super-nets it lacks when it is started
-again with the same ``--out``.
+again with the same ``--out``. By the time of single steps, the defaults take two hours on two cores, and ``--seeds 2
+--epochs 14 --cells 2 --images 500`` half an hour.
 """
 
 import argparse
