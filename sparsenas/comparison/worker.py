@@ -108,7 +108,8 @@ def timeline_ends_with_choice(timeline: Timeline, text: str, seconds: float) -> 
 
 def _cut(trainer: pl.Trainer) -> bool:
     """Whether time ran out before the last batch."""
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
+    timers = [callback for callback in callbacks if isinstance(callback, Timer)]
     run_out = any((timer.time_remaining() or 0) <= 0 for timer in timers)
     planned = (trainer.max_epochs or 0) * trainer.num_training_batches
     return run_out and trained_batches(trainer) < planned
