@@ -6,6 +6,7 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sparsenas.errors import GenotypeError
 from sparsenas.spaces.genotype import Genotype
@@ -76,6 +77,34 @@ class SearchSpace(ABC):
                 raise GenotypeError(f"{block} keeps two candidates on one edge; this space asks for distinct edges")
             support.append(kept)
         return tuple(support)
+
+    def encode(self, genotype: Genotype) -> NDArray[np.bool_]:
+        """Which candidates a genotype keeps: ``(n,)`` over the candidates of all blocks, in their order.
+
+        These are the places where the sparse vector ``z`` of the genotype is not zero; predictors take it as features.
+
+        Raises:
+            GenotypeError: If the genotype is not of this space.
+        """
+        kept = [np.zeros(len(block), dtype=bool) for block in self.blocks]
+        for row, indices in zip(kept, self.support(genotype), strict=True):
+            row[list(indices)] = True
+        return np.concatenate(kept)
+
+    def decode(self, kept: ArrayLike) -> Genotype:
+        """Genotype of a vector ``(n,)`` that is not zero where a candidate is kept, the inverse of :meth:`encode`.
+
+        Raises:
+            GenotypeError: If the vector has another length, or what it keeps is no genotype of this space.
+        """
+        flags = np.asarray(kept) != 0
+        sizes = [len(block) for block in self.blocks]
+        if flags.shape != (sum(sizes),):
+            raise GenotypeError(f"the vector has shape {flags.shape}; this space has {sum(sizes)} candidates")
+        rows = np.split(flags, np.cumsum(sizes)[:-1])
+        genotype = self.genotype(tuple(tuple(int(i) for i in np.flatnonzero(row)) for row in rows))
+        self.validate(genotype)
+        return genotype
 
     def sample_support(self, rng: np.random.Generator) -> Support:
         """A support drawn uniformly from the space."""

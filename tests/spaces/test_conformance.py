@@ -116,6 +116,38 @@ def test_samples_are_members_and_round_trip(space):
         assert Genotype.from_json(genotype.to_json()) == genotype
 
 
+@every_space
+def test_vectors_round_trip(space):
+    rng = np.random.default_rng(5)
+    n = sum(len(block) for block in space.blocks)
+    for _ in range(20):
+        genotype = space.sample(rng)
+        kept = space.encode(genotype)
+        assert kept.shape == (n,)
+        assert kept.sum() == space.inputs_per_node * len(space.blocks)
+        assert space.decode(kept) == space.decode(kept * rng.normal(size=n)) == genotype  # any z of this support
+        for neighbour in list(space.neighbours(genotype))[:5]:
+            assert (space.encode(neighbour) != kept).sum() == 2
+
+
+def test_vectors_count_the_candidates_of_one_primitive():
+    """Independent of the order of blocks: the columns of a linear model of size, read off cell by cell."""
+    space = NasBench201Space()
+    names = np.array([c.primitive for block in space.blocks for c in block.candidates])
+    genotype = space.sample(np.random.default_rng(0))
+    counts = Counter(c.primitive for c in genotype.cell(space.cell_types[0]))
+    assert {p: int(space.encode(genotype)[names == p].sum()) for p in counts} == counts
+
+
+@every_space
+def test_vectors_that_are_no_genotype(space):
+    kept = space.encode(space.sample(np.random.default_rng(0)))
+    with pytest.raises(GenotypeError, match=rf"shape \({len(kept) + 1},\); this space has {len(kept)} candidates"):
+        space.decode(np.append(kept, False))
+    with pytest.raises(GenotypeError):
+        space.decode(np.ones_like(kept))
+
+
 @small_space
 def test_sampling_is_uniform(space):
     rng = np.random.default_rng(1)
