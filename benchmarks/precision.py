@@ -18,6 +18,7 @@ from harness import Report, interleaved, now, parser, run
 from search_step import add_setup, still
 from torch.nn import functional
 
+from sparsenas.callbacks.compilation import compile_cells
 from sparsenas.networks import DerivedNet
 from sparsenas.spaces import DartsSpace
 
@@ -54,8 +55,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     }
     if options.compile:
         compiled = copy.deepcopy(net)
-        for cell in compiled.cells:
-            cell.compile()
+        compile_cells(compiled)
         rows["compiled cells"] = partial(step, compiled, still(compiled.parameters()), False)
         start = now(options.device)
         rows["compiled cells"]()

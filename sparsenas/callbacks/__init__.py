@@ -1,5 +1,6 @@
 """What watches a run: scalars, figures, files, timing, final metrics and the progress bar."""
 
+from sparsenas.callbacks.compilation import CellCompiler
 from sparsenas.callbacks.figures import CellFigures
 from sparsenas.callbacks.genotype_file import GenotypeFile
 from sparsenas.callbacks.hparams import HParamsSummary
@@ -9,6 +10,7 @@ from sparsenas.callbacks.progress import SearchProgressBar
 from sparsenas.callbacks.timing import StepTimer
 
 __all__ = [
+    "CellCompiler",
     "CellFigures",
     "GenotypeFile",
     "HParamsSummary",

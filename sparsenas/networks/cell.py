@@ -55,8 +55,8 @@ def wire(
     return tuple(tuple(term for _, term in node) for _, node in groupby(terms, key=lambda pair: pair[0]))
 
 
-def drop_path(x: Tensor, probability: float) -> Tensor:
-    """Zero whole samples of ``x`` with ``probability`` and rescale the others.
+def drop_path(x: Tensor, probability: float | Tensor) -> Tensor:
+    """Zero whole samples of ``x`` with ``probability`` (0-d, if it is a tensor) and rescale the others.
 
     Source: Larsson et al., FractalNet (ICLR 2017), as used by NASNet and DARTS.
     """
@@ -135,8 +135,11 @@ class Cell(nn.Module):
         assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
         return operation
 
-    def forward(self, inputs: Sequence[Tensor], wiring: Wiring, drop_path_probability: float = 0.0) -> list[Tensor]:
+    def forward(
+        self, inputs: Sequence[Tensor], wiring: Wiring, drop_path_probability: float | Tensor = 0.0
+    ) -> list[Tensor]:
         """States of all nodes, the preprocessed inputs first."""
+        drops = isinstance(drop_path_probability, Tensor) or drop_path_probability > 0.0  # a tensor's value would wait
         states: list[Tensor] = [getattr(self, name)(x) for name, x in zip(self._preprocess, inputs, strict=True)]
         for terms in wiring:
             if self.partial > 1:
@@ -149,7 +152,7 @@ class Cell(nn.Module):
             for source, key, scale in terms:
                 operation = self.operations[key]
                 y = operation(sources[source], scale)
-                if drop_path_probability > 0.0 and not operation.is_identity:
+                if drops and not operation.is_identity:
                     y = drop_path(y, drop_path_probability)
                 total = y if total is None else total + y
             assert total is not None  # a node without terms has no place in a wiring

@@ -85,7 +85,7 @@ class CellNetwork(nn.Module):
         self,
         images: Tensor,
         wirings: Mapping[str, Wiring],
-        drop_path_probability: float | Sequence[float] = 0.0,
+        drop_path_probability: float | Tensor | Sequence[float | Tensor] = 0.0,
         trace: list[list[Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run the wired operations only.
@@ -102,7 +102,7 @@ class CellNetwork(nn.Module):
         trail: tuple[Tensor, ...] = self.stem(images)  # outputs of the cells before, as many as a cell has inputs
         auxiliary_logits = None
         rates = drop_path_probability
-        if isinstance(rates, (int, float)):
+        if isinstance(rates, (int, float, Tensor)):
             rates = [rates] * len(self.cells)
         for position, (cell_type, cell) in enumerate(self.typed_cells()):
             states = cell(trail, wirings[cell_type], rates[position])
@@ -336,7 +336,8 @@ class DerivedNet(CellNetwork):
 
     Attributes:
         size: Arguments that a network of the same size shares.
-        drop_path: Probability with which :meth:`forward` and :meth:`forward_auxiliary` drop paths in training mode.
+        drop_path: Probability with which :meth:`forward` and :meth:`forward_auxiliary` drop paths in training mode; for
+            compiled cells a 0-d tensor, as another number would compile them again.
 
     Raises:
         ConfigError: If a size is impossible, or a primitive is unknown.
@@ -363,7 +364,7 @@ class DerivedNet(CellNetwork):
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
         )
         self.norms = norms
-        self.drop_path = 0.0
+        self.drop_path: float | Tensor = 0.0
         self._wirings = {cell: wire(candidates) for cell, candidates in held.items()}
 
     def forward(self, images: Tensor) -> Tensor:

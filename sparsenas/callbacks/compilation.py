@@ -1,0 +1,113 @@
+"""Compiled cells for stand-alone training."""
+
+from time import perf_counter
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
+
+from sparsenas.callbacks.tensorboard import trained_batches
+from sparsenas.errors import ConfigError
+from sparsenas.networks import DerivedNet
+
+#: Graphs that torch may keep, of all networks of the process. One in the DARTS space has nine, whatever its depth.
+GRAPHS = 256
+
+
+class CellCompiler(pl.Callback):
+    """Compile the cells of a derived net one by one for training, by ``torch.compile``.
+
+    Cells are the repeated region: those that differ only in their weights share a graph. The first training
+    batch compiles; what it took is logged as ``speed/compile_seconds`` and printed. Validation, tests and checkpoints
+    use the plain network, and so need no further graphs. Drop-path becomes a tensor, as another number in every epoch
+    would be another graph. Compiled programs draw their own random numbers and round in another order: a compiled run
+    is not the plain run of the same seed, and its drop-path draws count from the first epoch on, also where they drop
+    nothing.
+
+    Args:
+        backend: A backend of ``torch.compile``; ``inductor`` needs a C++ compiler on a CPU, Triton on a GPU.
+
+    Raises:
+        ConfigError: If the backend is unknown or does not work here, or the model has no derived net.
+    """
+
+    def __init__(self, backend: str = "inductor") -> None:
+        super().__init__()
+        known = torch.compiler.list_backends(exclude_tags=())
+        if backend not in known:
+            raise ConfigError(f"CellCompiler.backend is {backend!r}; torch knows {', '.join(known)}")
+        self.backend = backend
+        self._start = 0.0
+        self._compiled = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Mark the cells for compilation; their first batch compiles them."""
+        network = _derived_net(pl_module)
+        self._try_out(pl_module.device)
+        compile_cells(network, self.backend)
+        self._compiled = False
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Make this epoch's drop-path probability a tensor."""
+        network = _derived_net(pl_module)
+        if not isinstance(network.drop_path, Tensor):
+            network.drop_path = torch.tensor(network.drop_path, device=pl_module.device)
+        if not self._compiled:
+            rank_zero_info(f"compiling {len(network.cells)} cells with {self.backend}: the first batch takes longer")
+            self._start = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Log what the first batch took."""
+        if self._compiled:
+            return
+        self._compiled = True
+        seconds = perf_counter() - self._start
+        rank_zero_info(f"compiled: the first batch took {seconds:.0f} seconds")
+        for logger in trainer.loggers:
+            logger.log_metrics({"speed/compile_seconds": seconds}, step=trained_batches(trainer))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the plain cells."""
+        torch.compiler.set_stance("force_eager")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the compiled cells again."""
+        torch.compiler.set_stance("default")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leave nothing behind that a run after this one in the same process would notice."""
+        torch.compiler.set_stance("default")
+
+    def _try_out(self, device: torch.device) -> None:
+        """Raise if the backend does not compile a sum on this device."""
+        try:
+            torch.compile(lambda x: x + 1, backend=self.backend)(torch.zeros(1, device=device))
+        except Exception as error:  # of the backend, which may raise anything
+            reason = " ".join(str(error).split("\n")[:2]) or type(error).__name__
+            raise ConfigError(
+                f"CellCompiler: the backend {self.backend!r} does not work here ({reason}); install what it needs, "
+                "or leave the callback out"
+            ) from error
+
+
+def compile_cells(network: DerivedNet, backend: str = "inductor") -> None:
+    """Mark the cells of a network for compilation, which happens when they run next."""
+    for cell in network.cells:
+        # no dynamic shapes: as widths differ between cells, they would slow down every graph
+        cell.compile(backend=backend, dynamic=False, recompile_limit=GRAPHS)
+
+
+def _derived_net(module: pl.LightningModule) -> DerivedNet:
+    """The network that a module trains, if it is a derived net."""
+    network = getattr(module, "network", None)
+    if not isinstance(network, DerivedNet):
+        raise ConfigError(
+            f"CellCompiler compiles derived nets, but {type(module).__name__} trains a super-net, whose cells run "
+            "other operations after every recovery: leave the callback out"
+        )
+    return network
