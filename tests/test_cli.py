@@ -106,6 +106,16 @@ def test_version_and_help_need_no_torch():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
 
 
+def test_closed_output_is_no_crash(tmp_path):
+    """As with ``| head``: the pipe is closed before anything was written."""
+    command = [sys.executable, "-m", "sparsenas", "draw", "darts_v2", "--to", str(tmp_path / "cell.png")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 2
+    assert (tmp_path / "cell.png").is_file()
+
+
 def test_help_of_a_command(capsys):
     assert main(["fit", "--help"]) == 0
     assert "--model" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """From arguments to an exit code; only light imports, so that ``--help`` and ``--version`` answer at once."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,13 +40,18 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit code: 0, 2 after an error of the user, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if args is None else args))
+        code = _dispatch(list(sys.argv[1:] if args is None else args))
+        sys.stdout.flush()
+        return code
     except SparseNASError as error:
         print(f"sparsenas: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("sparsenas: interrupted; nothing was trained or written", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does; nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USER_ERROR
 
 
 def _dispatch(args: list[str]) -> int:
