@@ -1,12 +1,14 @@
 """The documentation: its code and commands run as printed, its names exist, its numbers are true."""
 
 import ast
+import gzip
 import inspect
 import json
 import os
 import re
 import shlex
 import sys
+from collections import Counter
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -19,7 +21,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sparsenas import comparison, data, networks, ranking, search, spaces, sparse_coding, tables, training
+from sparsenas import callbacks, comparison, data, networks, ranking, search, spaces, sparse_coding, tables, training
 from sparsenas.cli import main
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.comparison import read_plan
@@ -28,7 +30,7 @@ from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-ROOMS = (data, networks, ranking, search, sparse_coding, spaces, tables, training)
+ROOMS = (callbacks, data, networks, ranking, search, sparse_coding, spaces, tables, training)
 PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
 SNIPPETS = {
@@ -303,6 +305,25 @@ def test_the_study_shows_the_figures_of_its_file(monkeypatch):
     assert script.rankings_table(result) in text
     assert script.published_table(result) in text
     assert (folder / "weight_sharing_64.png").stat().st_size < 60_000
+
+
+def test_tables_of_the_comparison_are_those_of_its_results():
+    text, folder = (DOCS / "studies" / "nasbench201.md").read_text(encoding="utf-8"), DOCS / "studies"
+    rows = [
+        comparison.Row(
+            **row | {name: row[name] and comparison.SignTest(**row[name]) for name in ("beats_random", "beats_largest")}
+        )
+        for row in json.loads((folder / "nasbench201.json").read_text(encoding="utf-8"))["rows"]
+    ]
+    plan = read_plan(shipped_configs()["compare_nasbench201"])
+    planned = Counter(run.searcher for run in plan.runs)
+    assert comparison.percentile_table(rows) in text
+    for cap in (None, 0.35e6):
+        assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
+    with gzip.open(folder / "nasbench201_runs.jsonl.gz", "rt", encoding="utf-8") as file:
+        runs = Counter(json.loads(line)["searcher"] for line in file)
+    assert runs == planned
+    assert (folder / "nasbench201.png").stat().st_size < 60_000
 
 
 def test_config_names_the_same_primitives(primitive_page):

@@ -4,7 +4,8 @@ from sparsenas.comparison.figure import draw_comparison
 from sparsenas.comparison.plan import Plan, PlannedRun, PublishedNetwork, read_plan
 from sparsenas.comparison.pool import Failure, run_all
 from sparsenas.comparison.records import Record, append_record, read_records
-from sparsenas.comparison.report import Judged, Report, Row, SignTest, make_report, markdown, sign_test
+from sparsenas.comparison.report import Judged, Report, Row, SignTest, make_report, sign_test
+from sparsenas.comparison.text import cap_table, markdown, percentile_table
 
 __all__ = [
     "Failure",
@@ -17,9 +18,11 @@ __all__ = [
     "Row",
     "SignTest",
     "append_record",
+    "cap_table",
     "draw_comparison",
     "make_report",
     "markdown",
+    "percentile_table",
     "read_plan",
     "read_records",
     "run_all",

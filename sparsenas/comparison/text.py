@@ -1,0 +1,84 @@
+"""The report as text."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sparsenas.comparison.report import LARGEST, RANDOM, Report, Row, SignTest
+
+
+def markdown(report: Report) -> str:
+    """The report as text: percentiles under all caps, a table for each cap, and how to read them."""
+    plan = report.plan
+    planned = {name: sum(run.searcher == name for run in plan.runs) for name in plan.searchers}
+    lines = [
+        f"# {plan.name}",
+        "",
+        f"Accuracies are {plan.training} (dataset/split/epochs) in percent, looked up after every run had chosen. "
+        f"A run has at most {plan.budget_seconds:g} s on one core, and decides under every cap.",
+    ]
+    if len(plan.caps) > 1:
+        lines += ["", "## Mean percentile among the cells within each cap", "", percentile_table(report.rows)]
+    for cap in plan.caps:
+        lines += ["", f"## {cap_text(cap)} ({report.feasible[cap]:,} cells)", ""]
+        lines.append(cap_table([row for row in report.rows if row.cap == cap], planned))
+    lines += [
+        "",
+        f"`{RANDOM}` is any cell within the cap, `{LARGEST}` any of those within it that have the most: exact figures, "
+        "which cost nothing. Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are "
+        "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
+        "searcher are not independent.",
+    ]
+    cut = {row.name: f"{row.cut} of the {row.runs}" for row in report.rows if row.cut}
+    lines += [f"\nThe budget ended {count} runs of `{name}` early." for name, count in cut.items()]
+    for record in (run.record for run in report.runs if run.record.seconds > plan.budget_seconds):
+        late = f"`{record.searcher}` with seed {record.seed} took {record.seconds:.1f} s"
+        lines.append(f"\n{late}: what follows the last batch does not stop at the budget.")
+    return "\n".join(lines) + "\n"
+
+
+def percentile_table(rows: Sequence[Row]) -> str:
+    """Mean percentiles: a line for each baseline and searcher, a column for each cap, and their mean."""
+    caps = list(dict.fromkeys(row.cap for row in rows))
+    found = {(row.name, row.cap): row.percentile for row in rows}
+    heads = ["searcher", *("no cap" if cap is None else f"{cap / 1e6:g} M" for cap in caps), "mean"]
+    lines = [_line_of(heads), "|" + "---|" * len(heads)]
+    for name in dict.fromkeys(row.name for row in rows):
+        values = [found[name, cap] for cap in caps]
+        lines.append(_line_of([_name(name), *(f"{value:.1f}" for value in (*values, np.mean(values)))]))
+    return "\n".join(lines)
+
+
+def cap_table(rows: Sequence[Row], planned: Mapping[str, int]) -> str:
+    """All figures of the rows, which are of one cap; ``planned`` runs of each searcher."""
+    heads = ["searcher", "runs", "mean", "median", "worst", "best", "percentile", "visited", "seconds", "tau"]
+    heads += ["beats random", "p", "beats most parameters", "p"]
+    return "\n".join([_line_of(heads), "|" + "---|" * len(heads), *(_line(row, planned.get(row.name)) for row in rows)])
+
+
+def cap_text(cap: float | None) -> str:
+    """Text for people, e.g. ``"At most 0.35 M parameters"``."""
+    return "No cap" if cap is None else f"At most {cap / 1e6:g} M parameters"
+
+
+def _line(row: Row, planned: int | None) -> str:
+    figures = [f"{row.mean:.2f}", f"{row.median:.2f}", f"{row.worst:.2f}", f"{row.best:.2f}", f"{row.percentile:.1f}"]
+    if planned is None:
+        return _line_of([_name(row.name), "", *figures, *[""] * 7])
+    runs = str(row.runs) if row.runs == planned else f"{row.runs} of {planned}"
+    runs += f", {row.cut} cut" if row.cut else ""
+    cost = [f"{row.visited:.0f}", f"{row.seconds:.0f}", "" if row.tau is None else f"{row.tau:.2f}"]
+    tests = [text for test in (row.beats_random, row.beats_largest) if test for text in _sign(test)]
+    return _line_of([row.name, runs, *figures, *cost, *tests])
+
+
+def _line_of(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
+
+
+def _name(name: str) -> str:
+    return f"*{name}*" if name in (RANDOM, LARGEST) else name
+
+
+def _sign(test: SignTest) -> tuple[str, str]:
+    return f"{test.wins}/{test.runs}", f"{test.p:.3f}"
