@@ -6,9 +6,11 @@ Every super-net is trained by the config ``supernet_nasbench201_baseline`` and t
 of cells, drawn without a look at truth, is then run with the shared weights on all validation images, in batches of 500
 and never a partial one; with ``--last K`` also after each of the last K batches. Truth, the test accuracy on CIFAR-10
 after 200 epochs, is read when all is trained. A run that was stopped goes on where it was when it is started again with
-the same ``--out``: every trained and measured super-net is a file there. To choose a level, use another set of cells
-(``--cells-seed``, in a folder of its own) than to report it. The default levels cross tracking, affine and sampling:
-36 super-nets of about 2.5 minutes each, so about 45 minutes on two cores; a batch of ``--last`` adds half a minute.
+the same ``--out``: every trained and measured super-net is a file there. All that was measured goes to
+``super_nets.json``, figures and picture of it to ``supernet_nasbench201.json`` and ``.png``. To choose a level, use
+another set of cells (``--cells-seed``, in a folder of its own) than to report it. The default levels cross tracking,
+affine and sampling: 36 super-nets of about 2.5 minutes each, so about 45 minutes on two cores; a batch of ``--last``
+adds half a minute.
 """
 
 import argparse
@@ -16,17 +18,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from supernet_report import NAME, draw, study, tables
 
-from sparsenas.errors import ConfigError, RankingError, SparseNASError
+from sparsenas.drawing import save_figure
+from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import write_atomically
-from sparsenas.ranking import kendall_tau, sparse_kendall_tau, surpass_random, top_mean, truth_tau_spread
 from sparsenas.search import BestOf
 from sparsenas.spaces import NasBench201Space, Support
 from sparsenas.tables import NasBench201Table
@@ -82,8 +85,6 @@ NORMS_AND_SAMPLING = [
 ]
 #: Which truth: data set, split, epochs.
 TRUTH = ("cifar10", "test", 200)
-#: Bin of sparse tau, in percent; and items that a search keeps.
-WIDTH, KEPT = 0.1, 10
 #: Fewest images of a batch on which batch statistics are good enough to compare cells.
 SMALLEST_BATCH = 256
 
@@ -109,7 +110,7 @@ class Job(NamedTuple):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run what is missing, then print the table and write ``results.json``."""
+    """Run what is missing, then report all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all results; nothing is written elsewhere")
     parser.add_argument(
@@ -249,64 +250,16 @@ def evaluate(search: Any, data: Any, cells: Sequence[Support]) -> tuple[list[flo
 
 
 def report(results: Sequence[dict[str, Any]], table: NasBench201Table, out: Path) -> None:
-    """Look up truth, print the table, and write ``results.json``."""
-    space, population = NasBench201Space(), table.accuracies(*TRUTH)
-    cells = fixed_cells(results[0]["cells"], results[0]["cells_seed"])
-    truth = [table.accuracy(space.genotype(cell), *TRUTH) for cell in cells]
-    rows = []
-    for level in dict.fromkeys(result["level"] for result in results):
-        group = [result for result in results if result["level"] == level]
-        seeds = [figures(result, truth, population) for result in group]
-        row: dict[str, Any] = {"level": level, "seeds": seeds}
-        row["mean"] = {name: mean_of([seed[name] for seed in seeds]) for name in seeds[0]}
-        # averaged before ranking, as the released code of the study does; higher than the mean of tau over seeds
-        together = np.mean([result["accuracy"] for result in group], axis=0)
-        row["tau_of_mean_accuracy"] = figure(kendall_tau, together, truth)
-        row["sparse_tau_of_mean_accuracy"] = figure(sparse_kendall_tau, together, truth, WIDTH)
-        row["train_seconds_median"] = float(np.median([result["train_seconds"] for result in group]))
-        rows.append(row)
-        print(level, f"({len(group)} seeds, tau of mean accuracies {text(row['tau_of_mean_accuracy'])})")
-        for name, value in row["mean"].items():
-            print(f"  {name:24}{text(value):>8}   {' '.join(text(seed[name]) for seed in seeds)}")
-    written = [space.to_string(space.genotype(cell)) for cell in cells]
-    content = {"rows": rows, "cells": written, "truth": truth, "super_nets": results}
-    write_atomically(out / "results.json", json.dumps(content, indent=1).encode())
-
-
-def figures(result: Mapping[str, Any], truth: Sequence[float], population: Any) -> dict[str, float | None]:
-    """What is reported of one super-net; accuracies in percent."""
-    scores, kept = np.array(result["accuracy"]), min(KEPT, len(truth))
-    found = {
-        "shared_accuracy": 100 * float(scores.mean()),
-        "shared_accuracy_sd": 100 * float(scores.std()),
-        "tau": figure(kendall_tau, scores, truth),
-        "tau_by_loss": figure(kendall_tau, -np.array(result["loss"]), truth),
-        "sparse_tau": figure(sparse_kendall_tau, scores, truth, WIDTH),
-        f"p_surpass_random_{kept}": surpass_random(scores, truth, kept, population),
-        f"top_{kept}_mean": top_mean(scores, truth, kept),
-    }
-    if result["snapshots"]:
-        spread = figure(truth_tau_spread, result["snapshots"], truth, len(result["snapshots"]))
-        found |= {"tau_last_mean": spread and spread.mean, "tau_last_sd": spread and spread.std}
-    return found
-
-
-def figure(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A figure; ``None`` where scores do not rank, as those of a super-net that learned nothing may be constant."""
-    try:
-        return function(*arguments)
-    except RankingError:
-        return None
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Mean over the seeds; ``None`` if one has no value."""
-    return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
-
-
-def text(value: float | None) -> str:
-    """A figure for people."""
-    return "none" if value is None else f"{value:.3f}"
+    """Look up truth, print the tables, and write them, all figures, and the picture."""
+    space = NasBench201Space()
+    supports = fixed_cells(results[0]["cells"], results[0]["cells_seed"])
+    cells = [space.genotype(support) for support in supports]
+    result = study(results, cells, [table.accuracy(cell, *TRUTH) for cell in cells], table.accuracies(*TRUTH))
+    print(tables(result))
+    raw = {"cells": [space.to_string(cell) for cell in cells], "super_nets": results}
+    for name, content in ((NAME, result), ("super_nets", raw)):
+        write_atomically(out / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
+    save_figure(draw(result), out / f"{NAME}.png")
 
 
 def name_of(job: Job) -> str:

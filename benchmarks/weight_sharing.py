@@ -11,9 +11,10 @@ owes to batch-norm, its running statistics only. Truth, the published accuracy a
 up when all is measured.
 
 Not the published setting: images of 16x16, 8 channels, 3 cells, and a fortieth of the images seen. Published figures
-stand beside to compare signs, not sizes. A run that was stopped goes on with the super-nets it lacks when it is started
-again with the same ``--out``. By the time of single steps, the defaults take two hours on two cores, and ``--seeds 2
---epochs 14 --cells 2 --images 500`` half an hour.
+stand beside to compare signs, not sizes. All that was measured goes to ``super_nets.json``, figures and picture of it
+to ``weight_sharing_trained.json`` and ``.png``. A run that was stopped goes on with the super-nets it lacks when it is
+started again with the same ``--out``. By the time of single steps, the defaults take two hours on two cores, and
+``--seeds 2 --epochs 14 --cells 2 --images 500`` half an hour.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import count, islice, product
 from multiprocessing import get_context
@@ -32,17 +33,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import combine_pvalues
 from torch import Tensor
 from torch.nn import functional
+from weight_sharing_report import CYCLE, FINE_TUNED, FINE_TUNING, NAME, draw, study, tables
 
 from sparsenas.data import NpzImages
 from sparsenas.data.augment import Augmenter
 from sparsenas.data.base import STREAMS
-from sparsenas.errors import ConfigError, RankingError, SparseNASError
+from sparsenas.drawing import save_figure
+from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import write_atomically
 from sparsenas.networks import NormOptions, SuperNet
-from sparsenas.ranking import consensus_rank, kendall_tau, stability, top_rank, truth_taus
 from sparsenas.schedules import Decay
 from sparsenas.spaces import Support, WeightSharing64Space
 from sparsenas.tables import WeightSharing64Table
@@ -51,7 +52,6 @@ SPACE = WeightSharing64Space()
 #: Labels of all cells in the order of the table.
 LABELS = tuple("".join(digits) for digits in product("1234", repeat=3))
 CELLS: tuple[Support, ...] = tuple(SPACE.support(SPACE.from_string(label)) for label in LABELS)
-CYCLE = len(CELLS)
 #: Cells without pooling, between which little can be told even by training each alone.
 FREE = np.array(["1" not in label for label in LABELS])
 TRUTH = ("cifar10", "test", 200)
@@ -59,11 +59,6 @@ DATA_FILE = "${SPARSENAS_DATA}/cifar10_12k_16px.npz"
 EVAL_BATCH = 500
 #: As published: momentum of SGD and of batch-norm, weight decay, and last learning rate as a share of the first.
 MOMENTUM, NORM_MOMENTUM, WEIGHT_DECAY, DECAY = 0.9, 0.4, 1e-3, Decay(final_ratio=0.04)
-#: Mini-batches of a cell alone, and the level that it starts from.
-FINE_TUNING, FINE_TUNED = (0, 1, 2, 5, 10, 20), "reshuffled"
-#: Snapshots that a consensus is over.
-LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128)
-PERMUTATIONS = 10_000
 
 
 class Level(NamedTuple):
@@ -91,30 +86,6 @@ LEVELS = {
     "alone": Level("reshuffled", CYCLE),
 }
 DEFAULT = ("cyclic", "reshuffled", "random_2", "similar_2", "random_4", "similar_4", "random_8", "similar_8", "alone")
-#: Published mean and deviation of tau over the last 64 mini-batches, ten instances; which order the first two have is
-#: not said. Source of all published figures: Zhang et al., Deeper Insights into Weight Sharing (2020).
-PUBLISHED_SPREADS: dict[str, tuple[float, float]] = {
-    "cyclic": (0.4988, 0.1497),
-    "reshuffled": (0.4988, 0.1497),
-    "random_2": (0.4577, 0.1371),
-    "similar_2": (0.3425, 0.1442),
-    "random_4": (0.2736, 0.1340),
-    "similar_4": (0.7075, 0.0702),
-    "random_8": (0.2539, 0.1462),
-    "similar_8": (0.6917, 0.0457),
-    "random_16": (0.1658, 0.1255),
-    "similar_16": (0.7200, 0.0411),
-    "random_32": (0.2903, 0.1104),
-    "similar_32": (0.7360, 0.0364),
-    "alone": (0.8032, 0.0151),
-}
-#: Published figures of ten instances at their end; that of fine-tuning is given as "about".
-PUBLISHED_ENDS: dict[str, dict[str, float]] = {
-    "cyclic": {"tau_consensus_1": 0.4625, "tau_between_seeds": 0.3930},
-    "reshuffled": {"tau_consensus_1": 0.5108, "tau_between_seeds": 0.4403, "tau_fine_tuned_weights_5": 0.8},
-    "alone": {"tau_consensus_1": 0.7985, "tau_between_seeds": 0.7120},
-}
-
 Floats = NDArray[np.float64]
 Batches = Sequence[tuple[Tensor, Tensor]]
 
@@ -148,7 +119,7 @@ class Job(NamedTuple):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run what is missing, then print the figures and write ``results.json``."""
+    """Run what is missing, then report all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all results; nothing is written elsewhere")
     parser.add_argument("--levels", nargs="+", default=DEFAULT, choices=LEVELS, metavar="LEVEL")
@@ -332,96 +303,13 @@ def fine_tune(network: SuperNet, cell: Support, batches: Batches, rate: float, h
 
 
 def report(results: Sequence[dict[str, Any]], table: WeightSharing64Table, out: Path) -> None:
-    """Look up truth, print the figures, and write ``results.json``."""
-    truth = table.accuracies(*TRUTH)
-    rows = []
-    for level in dict.fromkeys(result["level"] for result in results):
-        group = [result for result in results if result["level"] == level]
-        seeds = [figures(result, truth) for result in group]
-        row: dict[str, Any] = {"level": level, "seeds": seeds}
-        row["mean"] = {name: over_seeds(name, [seed[name] for seed in seeds]) for name in seeds[0]}
-        if len(group) > 1:
-            between = figure(stability, [result["snapshots"][-1] for result in group])
-            row["mean"]["tau_between_seeds"] = between and between.mean
-        row["published"] = dict(zip(("tau_mean", "tau_std"), PUBLISHED_SPREADS[level], strict=True))
-        row["published"] |= PUBLISHED_ENDS.get(level, {})
-        row["seconds_median"] = float(np.median([result["seconds"] for result in group]))
-        rows.append(row)
-        print(level, f"({len(group)} seeds)")
-        for name, value in row["mean"].items():
-            published = f"   published {row['published'][name]:.3f}" if name in row["published"] else ""
-            each = " ".join(text(seed[name]) for seed in seeds if name in seed)
-            print(f"  {name:28}{text(value):>8}   {each}{published}")
+    """Look up truth, print the tables, and write them, all figures, and the picture."""
+    result = study(results, table.accuracies(*TRUTH), FREE)
+    print(tables(result))
     print("Published figures are of 32x32 images, 16 channels, 4 cells and 200 epochs: compare signs, not sizes.")
-    content = {"rows": rows, "labels": LABELS, "truth": truth.tolist(), "super_nets": results}
-    write_atomically(out / "results.json", json.dumps(content, indent=1).encode())
-
-
-def figures(result: Mapping[str, Any], truth: Floats) -> dict[str, float | None]:
-    """What is reported of one super-net; accuracies in percent."""
-    snapshots = np.array(result["snapshots"])
-    found: dict[str, float | None] = {"shared_accuracy": 100 * float(snapshots[-1].mean())}
-    found["shared_accuracy_sd"] = 100 * float(snapshots[-1].std())
-    for suffix, held in (("", np.ones_like(FREE)), ("_without_pooling", FREE)):
-        taus = figure(truth_taus, snapshots[:, held], truth[held])
-        found[f"tau_mean{suffix}"] = None if taus is None else float(taus.mean())
-        found[f"tau_std{suffix}"] = None if taus is None else float(taus.std())
-        for length in (length for length in LENGTHS if length <= len(snapshots)):
-            ranks = consensus_rank(snapshots[-length:, held])
-            found[f"tau_consensus_{length}{suffix}"] = figure(kendall_tau, -ranks, truth[held])
-    for n in (1, 3):
-        found[f"t{n}r_mean"] = float(np.mean([top_rank(snapshot, truth, n) for snapshot in snapshots]))
-    if LEVELS[result["level"]].groups == 1:
-        found |= recency(snapshots, np.array(result["trained"]), np.random.default_rng(0))
-    for name in ("weights", "statistics"):
-        for number, scores in zip(FINE_TUNING, np.transpose(result.get(f"fine_tuned_{name}", [])), strict=False):
-            found[f"tau_fine_tuned_{name}_{number}"] = figure(kendall_tau, scores, truth)
-    return found
-
-
-def recency(snapshots: Floats, trained: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float | None]:
-    """Whether the cell that was trained last is ranked higher than it is on average, with permutation tests.
-
-    Args:
-        snapshots: Scores after every mini-batch, shape ``(N, R)``.
-        trained: Cell which each of them trained, shape ``(N,)``.
-        rng: Draws which cell was trained when, if that did not matter: permutations of ``trained``.
-    """
-    ranks = -np.stack([consensus_rank(snapshot[None]) for snapshot in snapshots])
-    gains, best = ranks - ranks.mean(0), ranks == ranks.max(1, keepdims=True)
-    times = np.arange(len(trained))
-    draws = rng.permuted(np.tile(trained, (PERMUTATIONS, 1)), axis=1)
-    higher, gained = gains[times, trained] > 0, gains[times, trained].mean()
-    # the run itself is one of the orders that may have been drawn; the tolerance is for sums in another order
-    p_higher = (1 + ((gains[times, draws] > 0).sum(1) >= higher.sum()).sum()) / (1 + PERMUTATIONS)
-    p_gained = (1 + (gains[times, draws].mean(1) >= gained - 1e-9).sum()) / (1 + PERMUTATIONS)
-    return {
-        "last_trained_ranked_higher": float(higher.mean()),
-        "last_trained_ranked_higher_p": float(p_higher),
-        "last_trained_ranks_gained": float(gained),
-        "last_trained_ranks_gained_p": float(p_gained),
-        "last_trained_ranked_first": float(best[times, trained].mean()),
-    }
-
-
-def figure(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A figure; ``None`` where scores do not rank, as those of a super-net that learned nothing may be constant."""
-    try:
-        return function(*arguments)
-    except RankingError:
-        return None
-
-
-def over_seeds(name: str, values: Sequence[float | None]) -> float | None:
-    """Mean over the seeds, Fisher's combination of p-values; ``None`` if one has no value."""
-    if None in values:
-        return None
-    return float(combine_pvalues(values).pvalue if name.endswith("_p") else np.mean(values))  # type: ignore[arg-type]
-
-
-def text(value: float | None) -> str:
-    """A figure for people."""
-    return "none" if value is None else f"{value:.3f}"
+    for name, content in ((NAME, result), ("super_nets", {"labels": LABELS, "super_nets": results})):
+        write_atomically(out / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
+    save_figure(draw(result), out / f"{NAME}.png")
 
 
 def result_file(out: Path, job: Job) -> Path:

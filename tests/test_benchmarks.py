@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kendalltau
+
+from sparsenas.spaces import NasBench201Space
 
 #: Every benchmark, options that make it take seconds, and the figures that it must give.
 TINY = ["--channels", "4", "--cells", "3", "--pixels", "8", "--batch", "4"]
@@ -157,9 +160,10 @@ class TestSuperNetHeuristics:
         args = ["--out", str(tmp_path / "out"), "--levels", "affine+on_node", "--seeds", "2", "--cells", "20", "--last"]
         args += ["2", "--options", *self.BRIEFLY.split()]
         assert script.main(args) == 0, capsys.readouterr().err
-        result = json.loads((tmp_path / "out" / "results.json").read_text())
-        (row,) = result["rows"]
-        nets, truth = result["super_nets"], result["truth"]
+        (row,) = json.loads((tmp_path / "out" / "supernet_nasbench201.json").read_text())["rows"]
+        raw = json.loads((tmp_path / "out" / "super_nets.json").read_text())
+        nets = raw["super_nets"]
+        truth = [cell.count("conv") for cell in raw["cells"]]
         assert [net["images"] for net in nets] == [256, 256]
         assert nets[0]["accuracy"] != nets[1]["accuracy"]
         for net, seed in zip(nets, row["seeds"], strict=True):
@@ -170,7 +174,7 @@ class TestSuperNetHeuristics:
         assert row["mean"]["tau"] == pytest.approx(np.mean([seed["tau"] for seed in row["seeds"]]))
         together = np.mean([net["accuracy"] for net in nets], axis=0)
         assert row["tau_of_mean_accuracy"] == kendall_tau(together, truth)
-        assert result["cells"][0].startswith("|")
+        assert (tmp_path / "out" / "supernet_nasbench201.png").stat().st_size > 5_000
         before = (tmp_path / "out" / "affine+on_node-0.result.json").stat().st_mtime_ns
         assert script.main(args) == 0  # goes on where it was
         assert (tmp_path / "out" / "affine+on_node-0.result.json").stat().st_mtime_ns == before
@@ -190,11 +194,35 @@ class TestSuperNetHeuristics:
         assert capsys.readouterr().err.startswith("supernet_heuristics: error: no level 'colour'; there are baseline,")
 
     def test_scores_that_do_not_rank_have_no_figure(self, script):
-        result = {"accuracy": [0.1] * 12, "loss": [2.3] * 12, "snapshots": []}
-        figures = script.figures(result, list(range(12)), np.arange(12))
+        report = import_module("supernet_report")
+        net = {"accuracy": [0.1] * 12, "loss": [2.3] * 12, "snapshots": []}
+        figures = report.net_figures(net, list(range(12)), np.arange(12))
         assert (figures["tau"], figures["tau_by_loss"], figures["sparse_tau"]) == (None, None, None)
         assert figures["top_10_mean"] == pytest.approx(5.5)
-        assert script.mean_of([figures["tau"], 0.5]) is None
+        assert report.mean_of([figures["tau"], 0.5]) is None
+
+    def test_effects_are_of_levels_that_differ_in_one_factor(self):
+        report = import_module("supernet_report")
+        taus = {"baseline": [0.5, 0.4], "affine": [0.6, 0.6], "tracked": [0.1, 0.3], "tracked+affine": [0.2, 0.0]}
+        rows = [{"level": level, "seeds": [{"tau": tau} for tau in both]} for level, both in taus.items()]
+        affine, tracked = report.effects(rows)
+        assert (affine["pairs"], affine["lower"], tracked["pairs"], tracked["lower"]) == (4, 1, 4, 4)
+        assert affine["mean"] == pytest.approx((0.1 + 0.2 + 0.1 - 0.3) / 4)
+        assert (tracked["worst"], tracked["best"]) == pytest.approx((-0.6, -0.1))
+        assert tracked["p"] == pytest.approx(2 / 2**4)  # all four pairs agree
+        assert report.effects(rows[1:2]) == []
+
+    def test_tables_have_baselines_too(self):
+        report, space = import_module("supernet_report"), NasBench201Space()
+        rng = np.random.default_rng(0)
+        cells, truth = [space.sample(rng) for _ in range(30)], list(rng.normal(90, 2, 30))
+        net = {"level": "baseline", "accuracy": truth, "loss": [0.0] * 30, "snapshots": [], "train_seconds": 1.0}
+        result = report.study([net], cells, truth, np.arange(80, 95))
+        lines = report.levels_table(result).splitlines()
+        assert lines[2].startswith("| baseline | 1.000 | 1.000, 1.000 |  | ")
+        assert [line.split(" | ")[0] for line in lines[3:]] == ["| *parameters*", "| *FLOPs*", "| *non-pool edges*"]
+        sizes = [space.parameters(cell) for cell in cells]
+        assert result["baselines"]["parameters"]["tau"] == pytest.approx(kendalltau(sizes, truth).statistic)
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")  # as above
@@ -219,8 +247,10 @@ class TestWeightSharing:
         script = import_module("weight_sharing")
         monkeypatch.setattr(script, "WeightSharing64Table", Table)
         monkeypatch.setattr(script, "EVAL_BATCH", 20)
-        monkeypatch.setattr(script, "FINE_TUNING", (0,))
-        monkeypatch.setattr(script, "PERMUTATIONS", 200)
+        report = import_module("weight_sharing_report")
+        for module in (script, report):
+            monkeypatch.setattr(module, "FINE_TUNING", (0,))
+        monkeypatch.setattr(report, "PERMUTATIONS", 200)
         return script
 
     @pytest.fixture
@@ -247,17 +277,23 @@ class TestWeightSharing:
         args += ["--channels", "4", "--cells", "1", "--batch", "5", "--images", "40", "--last", "2"]
         assert script.main(args) == 0, capsys.readouterr().err
         assert len(ran) == 4
-        result = json.loads((tmp_path / "out" / "results.json").read_text())
+        result = json.loads((tmp_path / "out" / "weight_sharing_trained.json").read_text())
+        super_nets = json.loads((tmp_path / "out" / "super_nets.json").read_text())["super_nets"]
+        truth = [3.0 - label.count("1") + rank / 64 for rank, label in enumerate(script.LABELS)]
+        assert (tmp_path / "out" / "weight_sharing_trained.png").stat().st_size > 5_000
+        report = import_module("weight_sharing_report")
+        assert len(report.recency_table(result).splitlines()) == 3  # groups that share nothing are left out
+        assert len(report.fine_tuning_table(result).splitlines()) == 4
         assert [row["level"] for row in result["rows"]] == ["similar_32", "reshuffled"]
         groups, shared = result["rows"]
         for row in result["rows"]:
-            nets = [net for net in result["super_nets"] if net["level"] == row["level"]]
+            nets = [net for net in super_nets if net["level"] == row["level"]]
             for net, seed in zip(nets, row["seeds"], strict=True):
                 assert (net["steps"], np.shape(net["snapshots"])) == (64, (2, 64))
-                taus = truth_tau_spread(net["snapshots"], result["truth"], 2)
+                taus = truth_tau_spread(net["snapshots"], truth, 2)
                 assert (seed["tau_mean"], seed["tau_std"]) == pytest.approx(taus)
                 consensus = -consensus_rank(net["snapshots"])
-                assert seed["tau_consensus_2"] == kendall_tau(consensus, result["truth"])
+                assert seed["tau_consensus_2"] == kendall_tau(consensus, truth)
             assert row["mean"]["tau_mean"] == pytest.approx(np.mean([seed["tau_mean"] for seed in row["seeds"]]))
         assert groups["published"] == {"tau_mean": 0.7360, "tau_std": 0.0364}
         assert not any("last_trained" in name or "fine_tuned" in name for name in groups["mean"])
@@ -327,14 +363,16 @@ class TestWeightSharing:
         changed = {name.rpartition(".")[2] for name, now in network.state_dict().items() if (now != before[name]).any()}
         assert changed == {"running_mean", "running_var", "num_batches_tracked"}
 
-    def test_recency_is_found_where_it_is(self, script):
+    def test_recency_is_found_where_it_is(self, monkeypatch):
+        report = import_module("weight_sharing_report")
+        monkeypatch.setattr(report, "PERMUTATIONS", 200)
         rng = np.random.default_rng(0)
         trained, scores = rng.permutation(64), rng.normal(np.arange(64), 3, (64, 64))
-        absent = script.recency(scores, trained, np.random.default_rng(1))
+        absent = report.recency(scores, trained, np.random.default_rng(1))
         assert absent["last_trained_ranks_gained_p"] > 0.05
         assert abs(absent["last_trained_ranks_gained"]) < 1
         scores[np.arange(64), trained] += 6
-        present = script.recency(scores, trained, np.random.default_rng(1))
+        present = report.recency(scores, trained, np.random.default_rng(1))
         assert present["last_trained_ranked_higher"] > 0.9
         assert present["last_trained_ranks_gained"] > 4
         assert present["last_trained_ranks_gained_p"] == present["last_trained_ranked_higher_p"] == 1 / 201
