@@ -137,6 +137,45 @@ def test_gradient_of_the_architecture_weights_equals_finite_differences(small_sp
     assert torch.autograd.gradcheck(lambda w: network(images, support, w), weights, eps=1e-6, atol=1e-5)
 
 
+def plain_logits(network, images, support, weights):
+    """Every output times its weight, node by node; nothing rides on a batch-norm."""
+    scaled = {
+        (block.cell, block.candidates[index]): weight
+        for block, kept, row in zip(network.space.blocks, support, weights, strict=True)
+        for index, weight in zip(kept, row, strict=True)
+    }
+    trail = network.stem(images)
+    for cell_type, cell in network.typed_cells():
+        states = [getattr(cell, f"preprocess{i}")(x) for i, x in enumerate(trail)]
+        nodes = sorted({c.target for of, c in scaled if of == cell_type})
+        for node in nodes:
+            terms = [(c, w) for (of, c), w in scaled.items() if of == cell_type and c.target == node]
+            states.append(sum(w * cell.operation(c)(states[c.source], None) for c, w in terms))
+        trail = (trail[1], cell.output(states))
+    return network.classify(trail[-1])
+
+
+@pytest.mark.parametrize("norms", [SEARCH, PARITY, TRACKING], ids=["search", "parity", "track"])
+def test_float32_gradients_equal_a_plain_reference(rng, norms):
+    """Of the architecture weights and of all network weights, each as a whole, to 1e-5 in relative norm."""
+    torch.manual_seed(0)
+    space, images = DartsSpace(nodes=3), torch.randn(8, 3, 16, 16)
+    network = SuperNet(space, (3, 16, 16), 10, channels=8, cells=4, stem="small", norms=norms)
+    network.to(memory_format=torch.channels_last)
+    support = space.sample_support(rng)
+    weights = torch.tensor(rng.normal(size=(len(space.blocks), 2)), dtype=torch.float32, requires_grad=True)
+    leaves = [weights, *network.active_parameters(support)]
+
+    def gradients(logits):
+        loss = functional.cross_entropy(logits, torch.arange(8))
+        weight, *others = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return weight.flatten(), torch.cat([g.flatten() for g in others if g is not None])
+
+    ours = gradients(network(images, support, weights))
+    for found, expected in zip(ours, gradients(plain_logits(network, images, support, weights)), strict=True):
+        assert (found - expected).norm() <= 1e-5 * expected.norm()
+
+
 @pytest.mark.parametrize("inputs", [1, 2])
 @pytest.mark.parametrize("with_weights", [True, False])
 @pytest.mark.parametrize("norms", [SEARCH, PARITY, TRACKING], ids=["search", "parity", "track"])
