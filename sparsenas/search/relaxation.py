@@ -1,7 +1,7 @@
 """Continuous relaxations: mixtures over the candidates of an edge, as DARTS and its descendants search."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsenas.errors import ConfigError
+from sparsenas.search.decoding import decoding_problem, strongest
 from sparsenas.spaces import SearchSpace, Support
-from sparsenas.sparse_coding import Constraints, RecoveryProblem, truncate
-
-#: The primitive that connects nothing.
-NONE = "none"
+from sparsenas.sparse_coding import Constraints
 
 
 class Mixture(NamedTuple):
@@ -63,25 +61,7 @@ class RelaxedArchitecture(nn.Module):
         self._target = torch.tensor([numbers[target] for target in targets])
         self._edges_of_block = [len(block) // self.primitives for block in space.blocks]
         self.everything: Support = tuple(tuple(range(len(block))) for block in space.blocks)
-        self._problem = self.problem(constraints)
-
-    def problem(self, constraints: Constraints) -> RecoveryProblem:
-        """The choice of a support under rules, posed over candidates themselves: the dictionary is the identity.
-
-        Raises:
-            RecoveryError: If no support satisfies them.
-        """
-        blocks = self.space.blocks
-        sizes = tuple(map(len, blocks))
-        competing = any(len(block.edges) > self.space.inputs_per_node for block in blocks)
-        if competing:
-            banned = constraints.forbidden or ((),) * len(blocks)
-            nothing = (tuple(i for i, c in enumerate(block.candidates) if c.primitive == NONE) for block in blocks)
-            forbidden = tuple((*row, *none) for row, none in zip(banned, nothing, strict=True))
-            constraints = replace(constraints, forbidden=forbidden)
-        identity = torch.eye(max(sizes), dtype=torch.float64)
-        dictionary = torch.stack([identity * (torch.arange(max(sizes)) < size) for size in sizes])
-        return RecoveryProblem(dictionary, sizes, self.space.inputs_per_node, constraints)
+        self._problem = decoding_problem(space, constraints)
 
     def rows(self, values: Tensor) -> tuple[Tensor, ...]:
         """One value per candidate, shape ``(E, K)``, as one row per block."""
@@ -103,10 +83,9 @@ class RelaxedArchitecture(nn.Module):
             strength: Of every candidate, shape ``(E, K)``, positive.
             constraints: Instead of the architecture's own.
         """
-        problem = self._problem if constraints is None else self.problem(constraints)
+        problem = self._problem if constraints is None else decoding_problem(self.space, constraints)
         rows = [row.detach().double().cpu() for row in self.rows(strength)]
-        support = truncate(problem, nn.utils.rnn.pad_sequence(rows, batch_first=True))
-        return tuple(tuple(kept) for kept in support.tolist())
+        return strongest(problem, nn.utils.rnn.pad_sequence(rows, batch_first=True))
 
 
 class Relaxation(ABC):

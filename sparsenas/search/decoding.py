@@ -1,0 +1,42 @@
+"""From a number for every candidate to the feasible support of largest sum, exactly."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.sparse_coding import Constraints, RecoveryProblem, truncate
+
+#: The primitive that connects nothing.
+NONE = "none"
+
+
+def decoding_problem(space: SearchSpace, constraints: Constraints) -> RecoveryProblem:
+    """The choice of a support under rules, posed over candidates themselves: the dictionary is the identity.
+
+    Where nodes keep fewer candidates than they have edges, ``none`` is never kept, as in DARTS.
+
+    Raises:
+        RecoveryError: If no support satisfies the rules.
+    """
+    blocks = space.blocks
+    sizes = tuple(map(len, blocks))
+    if any(len(block.edges) > space.inputs_per_node for block in blocks):
+        banned = constraints.forbidden or ((),) * len(blocks)
+        nothing = (tuple(i for i, c in enumerate(block.candidates) if c.primitive == NONE) for block in blocks)
+        forbidden = tuple((*row, *none) for row, none in zip(banned, nothing, strict=True))
+        constraints = replace(constraints, forbidden=forbidden)
+    identity = torch.eye(max(sizes), dtype=torch.float64)
+    dictionary = torch.stack([identity * (torch.arange(max(sizes)) < size) for size in sizes])
+    return RecoveryProblem(dictionary, sizes, space.inputs_per_node, constraints)
+
+
+def strongest(problem: RecoveryProblem, strengths: Tensor) -> Support:
+    """The feasible support of largest total strength.
+
+    Args:
+        problem: Of :func:`decoding_problem`.
+        strengths: Of every candidate, shape ``(blocks, n)``, not below 0; what pads a shorter block is not read.
+    """
+    return tuple(tuple(kept) for kept in truncate(problem, strengths).tolist())
