@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsenas.networks import SuperNet
+from sparsenas.networks import SuperNet, skeleton_of
 from sparsenas.networks.heads import AuxiliaryHead
-from sparsenas.spaces import Candidate
+from sparsenas.spaces import Candidate, SearchSpace, Support
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,37 @@ def candidate_costs(network: SuperNet) -> CandidateCosts:
         multiply_adds=multiply_adds,
         base_parameters=count_parameters(network) - sum(map(sum, parameters)),
         base_multiply_adds=total - kept,
+    )
+
+
+def live_support(space: SearchSpace, support: Support) -> Support:
+    """The part of a support that lies on a path from an input of its cell to the cell's output.
+
+    The rest computes what nobody reads, or from nothing but zeros: its parameters are counted, but do nothing.
+
+    Args:
+        space: Search space.
+        support: Kept candidates per block.
+    """
+    concatenates = skeleton_of(space.name).concatenates
+    live: set[tuple[str, Candidate]] = set()
+    for cell in space.cell_types:
+        own = zip(space.blocks, support, strict=True)
+        kept = [block.candidates[i] for block, indices in own if block.cell == cell for i in indices]
+        edges = sorted((c for c in kept if c.primitive != "none"), key=lambda c: c.target)
+        fed = set(range(space.num_inputs))
+        for candidate in edges:
+            if candidate.source in fed:
+                fed.add(candidate.target)
+        targets = {candidate.target for candidate in kept}
+        read = targets if concatenates else {max(targets)}
+        for candidate in reversed(edges):
+            if candidate.target in read:
+                read.add(candidate.source)
+        live |= {(cell, c) for c in edges if c.source in fed and c.target in read}
+    return tuple(
+        tuple(i for i in indices if (block.cell, block.candidates[i]) in live)
+        for block, indices in zip(space.blocks, support, strict=True)
     )
 
 

@@ -21,7 +21,19 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from sparsenas import callbacks, comparison, data, networks, ranking, search, spaces, sparse_coding, tables, training
+from sparsenas import (
+    callbacks,
+    comparison,
+    data,
+    networks,
+    ranking,
+    search,
+    spaces,
+    sparse_coding,
+    tables,
+    training,
+    zero_cost,
+)
 from sparsenas.cli import main
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.comparison import read_plan
@@ -30,7 +42,7 @@ from sparsenas.networks import NormOptions, SuperNet, make_operation
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-ROOMS = (callbacks, data, networks, ranking, search, sparse_coding, spaces, tables, training)
+ROOMS = (callbacks, data, networks, ranking, search, sparse_coding, spaces, tables, training, zero_cost)
 PUBLIC = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 #: Snippets that the tests below run; a snippet more needs a test more.
 SNIPPETS = {

@@ -28,7 +28,8 @@ ALLOWED = {
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "export": "__init__ errors images spaces networks complexity",
-        "search": "errors spaces networks sparse_coding complexity schedules metrics",
+        "zero_cost": "errors networks",
+        "search": "errors spaces networks sparse_coding complexity schedules metrics zero_cost",
         "training": "errors spaces networks schedules metrics",
         "callbacks": "errors files spaces networks search training drawing complexity",
         "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
@@ -39,6 +40,7 @@ ALLOWED = {
 #: Rooms of pure functions and plain data, which know no trainer.
 WITHOUT_LIGHTNING = {
     *("errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images", "ranking", "tables"),
+    "zero_cost",
 }
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
 RUNS_TEXT = {"eval", "exec"}

@@ -121,13 +121,17 @@ class CellNetwork(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of the last cell's output."""
-        if self.neck is not None:
-            features = self.neck(features)
-        pooled = features.mean(dim=(2, 3))
+        pooled = self._behind_neck(features).mean(dim=(2, 3))
         if self.dropout > 0.0:
             pooled = functional.dropout(pooled, self.dropout, self.training)
         logits: Tensor = self.classifier(pooled)
         return logits
+
+    def _behind_neck(self, features: Tensor) -> Tensor:
+        """What is pooled: the last cell's output behind the neck, if there is one."""
+        if self.neck is not None:
+            features = self.neck(features)
+        return features
 
 
 class NetworkSize(TypedDict):
@@ -370,6 +374,13 @@ class DerivedNet(CellNetwork):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)``."""
         return self.forward_auxiliary(images)[0]
+
+    def features(self, images: Tensor) -> Tensor:
+        """What is pooled before the classifier, shape ``(B, C, H, W)``; without drop-path."""
+        states: list[list[Tensor]] = []
+        self.run(images, self._wirings, trace=states)
+        *_, (_, last) = self.typed_cells()
+        return self._behind_neck(last.output(states[-1]))
 
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits and, in training mode with an auxiliary head, its logits."""

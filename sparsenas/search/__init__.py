@@ -15,6 +15,7 @@ from sparsenas.search.selection import BestOf, RegularizedEvolution, Selection
 from sparsenas.search.settling import AbsoluteChange, SettlingRule, StableSupport
 from sparsenas.search.signals import FullGradient, Signal, SignalStep, SupportGradient
 from sparsenas.search.single_path import SinglePathSearch
+from sparsenas.search.training_free import TrainingFreeSearch
 from sparsenas.search.two_stage import TwoStageSearch
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "StableSupport",
     "SupportGradient",
     "SupportRules",
+    "TrainingFreeSearch",
     "TwoStageSearch",
     "UniformPaths",
     "UniformSampling",

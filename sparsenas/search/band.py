@@ -1,0 +1,108 @@
+"""Architectures of nearly equal cost, drawn uniformly: where a score has to say more than 'large is good'."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import from_numpy
+
+from sparsenas.complexity import live_support
+from sparsenas.errors import ConfigError
+from sparsenas.search.decoding import decoding_problem, strongest
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
+
+#: Proposals between two draws, and the share of them that is drawn from the whole space.
+STEPS, ANYWHERE = 200, 0.5
+#: Draws in a row that were there before, for each one found, after which there is thought to be nothing else.
+PATIENCE = 10
+
+#: Cost of every candidate, one row per block.
+Costs = Sequence[Sequence[float]]
+
+
+class Band:
+    r"""The feasible architectures whose live cost is at least a share of that of the largest one.
+
+    The cost is the one that the first budget of the constraints limits, else that given. *Live* counts only what lies
+    on a path through the cell, so that a convolution without an input does not make a cell large.
+
+    Args:
+        space: Search space.
+        constraints: What is feasible.
+        costs: Cost of every candidate, where the constraints have no budget.
+        fixed: Cost of everything else.
+        share: In [0, 1].
+
+    Attributes:
+        largest: A feasible architecture of largest cost.
+        lower: Least live cost in the band.
+
+    Raises:
+        ConfigError: If the share is out of range.
+        RecoveryError: If no support is feasible.
+    """
+
+    def __init__(
+        self, space: SearchSpace, constraints: Constraints, costs: Costs, fixed: float, share: float = 0.7
+    ) -> None:
+        if not 0.0 <= share <= 1.0:
+            raise ConfigError(f"band is {share}; use a share of the largest cost, in [0, 1]")
+        self.space, self.constraints = space, constraints
+        if constraints.budgets:
+            costs, fixed = constraints.budgets[0].costs, constraints.budgets[0].fixed
+        self._costs, self._fixed = costs, fixed
+        rows = np.zeros((len(costs), max(map(len, costs))))
+        for row, of_block in zip(rows, costs, strict=True):
+            row[: len(of_block)] = of_block
+        self.largest = strongest(decoding_problem(space, constraints), from_numpy(rows))
+        self.lower = share * self.live_cost(self.largest)
+        self._sizes = tuple(map(len, space.blocks))
+
+    def live_cost(self, support: Support) -> float:
+        """Cost of the network without what lies on no path."""
+        return self._cost(live_support(self.space, support))
+
+    def __contains__(self, support: Support) -> bool:
+        """Whether a support of the space is in the band."""
+        if self._cost(support) < self.lower:  # paths are looked at last, as they take longest
+            return False
+        return self.constraints.allows(support) and self.live_cost(support) >= self.lower
+
+    def _cost(self, support: Support) -> float:
+        return self._fixed + sum(row[i] for row, kept in zip(self._costs, support, strict=True) for i in kept)
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Support]:
+        """Distinct architectures of the band; fewer than asked for where the band has fewer, or is torn apart.
+
+        A random walk with symmetric proposals, of which those outside the band are refused: uniform over what it can
+        reach. It starts at the largest architecture, and half of its proposals are drawn from the whole space; the
+        others exchange one to three candidates, which find their way where the band is a small part of it.
+        """
+        found: dict[Support, None] = {}
+        current, repeated = self.largest, 0
+        while len(found) < count and repeated < PATIENCE * (1 + len(found)):
+            for _ in range(STEPS):
+                proposed = self._proposal(current, rng)
+                if proposed in self:
+                    current = proposed
+            repeated = repeated + 1 if current in found else 0
+            found.setdefault(current)
+        return list(found)
+
+    def _proposal(self, support: Support, rng: np.random.Generator) -> Support:
+        """A support that is proposed as often from here as this one from there."""
+        if rng.random() < ANYWHERE:
+            return self.space.sample_support(rng)
+        for _ in range(int(rng.integers(1, 4))):
+            support = self._exchange(support, rng)
+        return support
+
+    def _exchange(self, support: Support, rng: np.random.Generator) -> Support:
+        """Another candidate for one of the kept ones; as many are open in return, so this is symmetric."""
+        position = int(rng.integers(len(support)))
+        block, kept = self.space.blocks[position], list(support[position])
+        kept.pop(int(rng.integers(len(kept))))
+        taken = {block.candidates[index].edge for index in kept} if self.space.distinct_edges else set()
+        open_ = [i for i in range(self._sizes[position]) if i not in kept and block.candidates[i].edge not in taken]
+        changed = tuple(sorted((*kept, open_[int(rng.integers(len(open_)))])))
+        return (*support[:position], changed, *support[position + 1 :])

@@ -1,0 +1,57 @@
+"""Synaptic flow."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sparsenas.networks import DerivedNet
+from sparsenas.zero_cost.base import ZeroCostScore
+
+
+@dataclass(frozen=True)
+class SynFlow(ZeroCostScore):
+    r"""How much flows through an untrained network without batch-norms, all weights positive.
+
+    :math:`\log \sum_w w\, \partial R / \partial w`, where :math:`R` is the sum of the logits of an image of ones, and
+    every weight is replaced by its absolute value, every bias by 0. Of the images, only their shape is read.
+
+    Source: Tanaka et al., Pruning Neural Networks without any Data by Iteratively Conserving Synaptic Flow (NeurIPS
+        2020); as a score, Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS (ICLR 2021). The sum grows
+        exponentially with depth, so its logarithm is given, in double precision, as in their code.
+    """
+
+    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+        """See :class:`ZeroCostScore`."""
+        positive = _without_norms(copy.deepcopy(network).double().eval())
+        positive.auxiliary = None
+        with torch.no_grad():
+            for parameter in positive.parameters():
+                if parameter.ndim > 1:
+                    parameter.abs_()
+                else:
+                    parameter.zero_()
+        weights = list(positive.parameters())
+        flow = positive(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+        gradients = torch.autograd.grad(flow, weights, allow_unused=True)
+        total = sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
+        return math.log(total) if total > 0 else float("-inf")
+
+
+def _without_norms(network: DerivedNet) -> DerivedNet:
+    """The network with identities for batch-norms, changed in place."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, _Scaled())
+    return network
+
+
+class _Scaled(nn.Module):
+    """Stands for a batch-norm that does nothing, whose output may be scaled."""
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Map ``x`` to itself."""
+        return x if scale is None else x * scale
