@@ -27,6 +27,9 @@ WIDTH, KEPT = 0.1, 10
 BASELINE, COLOURED = "baseline", "tracked"
 COLOURS = {False: "#0072b2", True: "#d55e00"}
 
+#: Figures of which effects are given, and their digits.
+CHANGED = {"tau": 3, "shared_accuracy": 2}
+
 Row = Mapping[str, float | None]
 
 
@@ -83,30 +86,35 @@ def figures(scores: ArrayLike, truth: Sequence[float], population: ArrayLike) ->
 
 
 def effects(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What every factor changes in tau: levels with it against those that differ in it alone, seed by seed."""
+    """What every factor changes: levels with it against those that differ in it alone, seed by seed."""
     seeds = {row["level"]: row["seeds"] for row in rows}
     found = []
     for factor in dict.fromkeys(name for level in seeds for name in level.split("+") if name != BASELINE):
         pairs = [
-            (seed["tau"], other["tau"])
+            pair
             for level in seeds
             if factor in level.split("+")
-            for seed, other in zip(seeds[level], seeds.get(without(level, factor), []), strict=False)
+            for pair in zip(seeds[level], seeds.get(without(level, factor), []), strict=False)
         ]
-        if pairs and not any(None in pair for pair in pairs):
-            change = np.array([with_it - without_it for with_it, without_it in pairs])
-            found.append(
-                {
-                    "factor": factor,
-                    "pairs": len(pairs),
-                    "lower": int((change < 0).sum()),
-                    "mean": float(change.mean()),
-                    "worst": float(change.min()),
-                    "best": float(change.max()),
-                    "p": float(wilcoxon(change).pvalue) if change.any() else 1.0,
-                }
-            )
+        if pairs:
+            found.append({"factor": factor} | {figure: change(pairs, figure) for figure in CHANGED})
     return found
+
+
+def change(pairs: Sequence[tuple[Row, Row]], figure: str) -> dict[str, float] | None:
+    """How a figure differs in pairs; those without it are left out, and ``None`` if none has it."""
+    values = [(first[figure], second[figure]) for first, second in pairs]
+    known = np.array([first - second for first, second in values if first is not None and second is not None])
+    if not len(known):
+        return None
+    return {
+        "pairs": len(known),
+        "lower": int((known < 0).sum()),
+        "mean": float(known.mean()),
+        "lowest": float(known.min()),
+        "highest": float(known.max()),
+        "p": float(wilcoxon(known).pvalue) if known.any() else 1.0,
+    }
 
 
 def without(level: str, factor: str) -> str:
@@ -140,10 +148,26 @@ def levels_table(result: Mapping[str, Any]) -> str:
 
 def effects_table(result: Mapping[str, Any]) -> str:
     """A line for each factor."""
-    lines = ["| factor | change of tau, mean (lowest, highest) | lower in | p |", "|---" * 4 + "|"]
+    heads = ["factor"]
+    for figure in CHANGED:
+        heads += [f"change of {figure.replace('_', ' ')}, mean (lowest, highest)", "lower in", "p"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in result["effects"]:
-        change = f"{row['mean']:+.3f} ({row['worst']:+.3f}, {row['best']:+.3f})"
-        lines.append(f"| {row['factor']} | {change} | {row['lower']} of {row['pairs']} | {row['p']:.5f} |")
+        cells = []
+        for figure, digits in CHANGED.items():
+            found = row[figure]
+            cells += (
+                ["", "", ""]
+                if found is None
+                else [
+                    "{:+.{d}f} ({:+.{d}f}, {:+.{d}f})".format(
+                        found["mean"], found["lowest"], found["highest"], d=digits
+                    ),
+                    f"{found['lower']} of {found['pairs']}",
+                    f"{found['p']:.1g}",
+                ]
+            )
+        lines.append(f"| {row['factor']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparsenas.networks import SuperNet, skeleton_of
 from sparsenas.networks.heads import AuxiliaryHead
-from sparsenas.spaces import Candidate, SearchSpace, Support
+from sparsenas.spaces import NONE, Candidate, SearchSpace, Support
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def candidate_costs(network: SuperNet) -> CandidateCosts:
 def live_support(space: SearchSpace, support: Support) -> Support:
     """The part of a support that lies on a path from an input of its cell to the cell's output.
 
-    The rest computes what nobody reads, or from nothing but zeros: its parameters are counted, but do nothing.
+    The rest computes what nobody reads, or computes it from nothing but zeros: its parameters count for nothing.
 
     Args:
         space: Search space.
@@ -134,13 +134,13 @@ def live_support(space: SearchSpace, support: Support) -> Support:
     for cell in space.cell_types:
         own = zip(space.blocks, support, strict=True)
         kept = [block.candidates[i] for block, indices in own if block.cell == cell for i in indices]
-        edges = sorted((c for c in kept if c.primitive != "none"), key=lambda c: c.target)
+        edges = sorted((c for c in kept if c.primitive != NONE), key=lambda c: c.target)
         fed = set(range(space.num_inputs))
         for candidate in edges:
             if candidate.source in fed:
                 fed.add(candidate.target)
-        targets = {candidate.target for candidate in kept}
-        read = targets if concatenates else {max(targets)}
+        targets = {c.target for block in space.blocks if block.cell == cell for c in block.candidates}
+        read = set(targets) if concatenates else {max(targets)}
         for candidate in reversed(edges):
             if candidate.target in read:
                 read.add(candidate.source)

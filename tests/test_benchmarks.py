@@ -204,13 +204,20 @@ class TestSuperNetHeuristics:
     def test_effects_are_of_levels_that_differ_in_one_factor(self):
         report = import_module("supernet_report")
         taus = {"baseline": [0.5, 0.4], "affine": [0.6, 0.6], "tracked": [0.1, 0.3], "tracked+affine": [0.2, 0.0]}
-        rows = [{"level": level, "seeds": [{"tau": tau} for tau in both]} for level, both in taus.items()]
+        rows = [
+            {"level": level, "seeds": [{"tau": tau, "shared_accuracy": -tau} for tau in both]}
+            for level, both in taus.items()
+        ]
         affine, tracked = report.effects(rows)
-        assert (affine["pairs"], affine["lower"], tracked["pairs"], tracked["lower"]) == (4, 1, 4, 4)
-        assert affine["mean"] == pytest.approx((0.1 + 0.2 + 0.1 - 0.3) / 4)
-        assert (tracked["worst"], tracked["best"]) == pytest.approx((-0.6, -0.1))
-        assert tracked["p"] == pytest.approx(2 / 2**4)  # all four pairs agree
+        assert [effect["tau"]["pairs"] for effect in (affine, tracked)] == [4, 4]
+        assert [effect["tau"]["lower"] for effect in (affine, tracked)] == [1, 4]
+        assert affine["tau"]["mean"] == pytest.approx((0.1 + 0.2 + 0.1 - 0.3) / 4)
+        assert (tracked["tau"]["lowest"], tracked["tau"]["highest"]) == pytest.approx((-0.6, -0.1))
+        assert tracked["tau"]["p"] == pytest.approx(2 / 2**4)  # all four pairs agree
+        assert tracked["shared_accuracy"]["lower"] == 0
         assert report.effects(rows[1:2]) == []
+        rows[0]["seeds"][0]["tau"] = None  # a super-net that learned nothing costs its pairs, no more
+        assert [effect["tau"]["pairs"] for effect in report.effects(rows)] == [3, 3]
 
     def test_tables_have_baselines_too(self):
         report, space = import_module("supernet_report"), NasBench201Space()

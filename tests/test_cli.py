@@ -112,7 +112,7 @@ def test_closed_output_is_no_crash(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == 2
+    assert process.returncode == 141
     assert (tmp_path / "cell.png").is_file()
 
 

@@ -18,12 +18,12 @@ GRAPHS = 256
 class CellCompiler(pl.Callback):
     """Compile the cells of a derived net one by one for training, by ``torch.compile``.
 
-    Cells are the repeated region: those that differ only in their weights share a graph. The first training
-    batch compiles; what it took is logged as ``speed/compile_seconds`` and printed. Validation, tests and checkpoints
-    use the plain network, and so need no further graphs. Drop-path becomes a tensor, as another number in every epoch
-    would be another graph. Compiled programs draw their own random numbers and round in another order: a compiled run
-    is not the plain run of the same seed, and its drop-path draws count from the first epoch on, also where they drop
-    nothing.
+    Cells are the repeated region: those that differ only in their weights share a graph. The first training batch
+    compiles; what it took is logged as ``speed/compile_seconds`` and printed. Validation and checkpoints use the plain
+    network, and so need no further graphs; after the fit, nothing is compiled any more. Drop-path becomes a tensor, as
+    another number in every epoch would be another graph. Compiled programs draw their own random numbers and round in
+    another order: a compiled run is not the plain run of the same seed, and its drop-path draws count from the first
+    epoch on, also where they drop nothing.
 
     Args:
         backend: A backend of ``torch.compile``; ``inductor`` needs a C++ compiler on a CPU, Triton on a GPU.
@@ -79,9 +79,21 @@ class CellCompiler(pl.Callback):
         """Run the compiled cells again."""
         torch.compiler.set_stance("default")
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leave nothing behind that a run after this one in the same process would notice."""
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave nothing behind that a later use of the network, or another run in this process, would notice."""
+        self._undo(pl_module)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The same after an error, which may come in the middle of a validation."""
+        self._undo(pl_module)
+
+    def _undo(self, module: pl.LightningModule) -> None:
         torch.compiler.set_stance("default")
+        network = getattr(module, "network", None)
+        if isinstance(network, DerivedNet):
+            network.drop_path = float(network.drop_path)
+            for cell in network.cells:
+                cell._compiled_call_impl = None  # torch has no word for the opposite of Module.compile
 
     def _try_out(self, device: torch.device) -> None:
         """Raise if the backend does not compile a sum on this device."""

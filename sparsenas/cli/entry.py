@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ COMMANDS = {
 USER_ERROR = 2
 #: Exit code after Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
+#: Exit code when the output was closed: 128 + SIGPIPE.
+OUTPUT_CLOSED = 141
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -37,7 +40,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments without the program's name; by default those of the process.
 
     Returns:
-        Exit code: 0, 2 after an error of the user, 130 after Ctrl-C, 143 after SIGTERM.
+        Exit code: 0, 2 after an error of the user, 130 after Ctrl-C, 143 after SIGTERM, 141 if the output
+        was closed.
     """
     try:
         code = _dispatch(list(sys.argv[1:] if args is None else args))
@@ -49,9 +53,23 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sparsenas: interrupted; nothing was trained or written", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has closed it, as `head` does; nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return USER_ERROR
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        return OUTPUT_CLOSED
+
+
+def _output_is_closed() -> bool:
+    """Whether whoever read the output has closed it, as ``head`` does; if so, nothing more is written."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (AttributeError, OSError, ValueError):  # there is no poll on Windows, and no file behind some streams
+        return False
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return True
 
 
 def _dispatch(args: list[str]) -> int:

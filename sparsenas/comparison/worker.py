@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
+from math import isfinite
 from time import perf_counter
 from typing import Any, cast
 
@@ -92,7 +93,9 @@ def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, An
         chosen=chosen,
         timeline=tuple(timeline.changes),
         measured=tuple(
-            (space.to_string(search.space.genotype(support)), score) for support, score in search.measured.items()
+            (space.to_string(search.space.genotype(support)), score)
+            for support, score in search.measured.items()
+            if isfinite(score)  # others rank nothing, and have no place in JSON
         ),
         visited=len(search.visited),
         seconds=seconds,

@@ -14,13 +14,12 @@ from sparsenas.networks.cell import Cell, candidate_key
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
 from sparsenas.networks.skeletons import Skeleton
-from sparsenas.spaces import Candidate
+from sparsenas.spaces import NONE, Candidate
 
 #: Primitives of one edge that differ in the size of the kernel only: the smaller, its size, and the larger.
 JOINED = ("nor_conv_1x1", 1, "nor_conv_3x3")
 
 #: Primitive that feeds nothing to its node.
-ZERO = "none"
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class WeightMapping:
                 sets[name] |= 1 << candidate.source
             return [f"{name}@{sets[name]}" for name in names]
         for candidate in candidates:
-            if candidate.primitive != ZERO:
+            if candidate.primitive != NONE:
                 sets[candidate.target] |= 1 << candidate.source
         return [f"{name}@{sets[candidate.source]}" for name, candidate in zip(names, candidates, strict=True)]
 
@@ -162,8 +161,8 @@ class WeightMapping:
             feeding = {c.source for c in held if self._name(c) == name}
             unfed = False
         else:
-            feeding = {c.source for c in held if c.target == candidate.source and c.primitive != ZERO}
-            unfed = not feeding or any(c.primitive == ZERO for c in held)
+            feeding = {c.source for c in held if c.target == candidate.source and c.primitive != NONE}
+            unfed = not feeding or any(c.primitive == NONE for c in held)
         everything = sum(1 << node for node in feeding)
         return [
             f"{name}@{mask}" for mask in range(0 if unfed else 1, everything + 1) if mask | everything == everything

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sparsenas.errors import RankingError
 from sparsenas.ranking.correlation import percentile
 from sparsenas.ranking.vectors import Floats, pair, vector
-from sparsenas.spaces import Genotype
+from sparsenas.spaces import NONE, Genotype
 
 
 class Choice(NamedTuple):
@@ -51,7 +51,7 @@ def largest_within_cap(costs: ArrayLike, truth: ArrayLike, cap: float = np.inf) 
 def non_pool_edges(genotype: Genotype) -> int:
     """Number of kept candidates that are neither a pooling nor ``none``."""
     kept = [candidate.primitive for _, candidates in genotype.cells for candidate in candidates]
-    return sum("pool" not in primitive and primitive != "none" for primitive in kept)
+    return sum("pool" not in primitive and primitive != NONE for primitive in kept)
 
 
 def trivial_scores(genotypes: Iterable[Genotype], costs: Mapping[str, ArrayLike]) -> dict[str, Floats]:

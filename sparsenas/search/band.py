@@ -1,21 +1,24 @@
-"""Architectures of nearly equal cost, drawn uniformly: where a score has to say more than 'large is good'."""
+"""Architectures of nearly equal cost: where a score has to say more than 'large is good'."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import from_numpy
 
 from sparsenas.complexity import live_support
 from sparsenas.errors import ConfigError
 from sparsenas.search.decoding import decoding_problem, strongest
-from sparsenas.spaces import SearchSpace, Support
-from sparsenas.sparse_coding import Constraints
+from sparsenas.spaces import NONE, SearchSpace, Support
+from sparsenas.sparse_coding import Budget, Constraints
 
 #: Proposals between two draws, and the share of them that is drawn from the whole space.
 STEPS, ANYWHERE = 200, 0.5
 #: Draws in a row that were there before, for each one found, after which there is thought to be nothing else.
 PATIENCE = 10
 
+#: What breaks ties of cost, as a share of the largest cost of a candidate: less than two costs differ by.
+TIE = 1e-9
 #: Cost of every candidate, one row per block.
 Costs = Sequence[Sequence[float]]
 
@@ -34,7 +37,8 @@ class Band:
         share: In [0, 1].
 
     Attributes:
-        largest: A feasible architecture of largest cost.
+        largest: A feasible architecture of largest cost. Of those, one that connects as much as it can: ``none`` costs
+            as little as a skip, but a cell that it cuts off has no live cost.
         lower: Least live cost in the band.
 
     Raises:
@@ -47,36 +51,42 @@ class Band:
     ) -> None:
         if not 0.0 <= share <= 1.0:
             raise ConfigError(f"band is {share}; use a share of the largest cost, in [0, 1]")
-        self.space, self.constraints = space, constraints
-        if constraints.budgets:
-            costs, fixed = constraints.budgets[0].costs, constraints.budgets[0].fixed
-        self._costs, self._fixed = costs, fixed
-        rows = np.zeros((len(costs), max(map(len, costs))))
-        for row, of_block in zip(rows, costs, strict=True):
-            row[: len(of_block)] = of_block
-        self.largest = strongest(decoding_problem(space, constraints), from_numpy(rows))
+        self.space = space
+        everywhere = Budget(tuple(map(tuple, costs)), np.inf, tuple(range(len(space.blocks))), fixed=fixed)
+        self._cost = constraints.budgets[0] if constraints.budgets else everywhere
+        problem = decoding_problem(space, constraints)
+        self.constraints = problem.constraints
+        self.largest = strongest(problem, from_numpy(self._strengths()))
         self.lower = share * self.live_cost(self.largest)
         self._sizes = tuple(map(len, space.blocks))
 
     def live_cost(self, support: Support) -> float:
         """Cost of the network without what lies on no path."""
-        return self._cost(live_support(self.space, support))
+        return self._cost.fixed + self._cost.spent(live_support(self.space, support))
 
     def __contains__(self, support: Support) -> bool:
         """Whether a support of the space is in the band."""
-        if self._cost(support) < self.lower:  # paths are looked at last, as they take longest
+        if self._cost.fixed + self._cost.spent(support) < self.lower:  # paths are looked at last, they take longest
             return False
         return self.constraints.allows(support) and self.live_cost(support) >= self.lower
 
-    def _cost(self, support: Support) -> float:
-        return self._fixed + sum(row[i] for row, kept in zip(self._costs, support, strict=True) for i in kept)
+    def _strengths(self) -> NDArray[np.float64]:
+        """Cost of every candidate, shape ``(blocks, n)``, and for all but ``none`` a bit more, to break ties."""
+        blocks = self.space.blocks
+        rows = np.zeros((len(blocks), max(map(len, blocks))))
+        for position in self._cost.blocks:
+            rows[position, : len(blocks[position])] = self._cost.costs[position]
+        bonus = TIE * max(rows.max(), 1.0)
+        for row, block in zip(rows, blocks, strict=True):
+            row[: len(block)] += [0.0 if candidate.primitive == NONE else bonus for candidate in block.candidates]
+        return rows
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Support]:
         """Distinct architectures of the band; fewer than asked for where the band has fewer, or is torn apart.
 
-        A random walk with symmetric proposals, of which those outside the band are refused: uniform over what it can
-        reach. It starts at the largest architecture, and half of its proposals are drawn from the whole space; the
-        others exchange one to three candidates, which find their way where the band is a small part of it.
+        A random walk with symmetric proposals, of which those outside the band are refused: in the limit, uniform over
+        what it can reach. It starts at the largest architecture, and half of its proposals are drawn from the whole
+        space; the others exchange one to three candidates, which find their way where the band is a small part of it.
         """
         found: dict[Support, None] = {}
         current, repeated = self.largest, 0

@@ -5,11 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sparsenas.spaces import SearchSpace, Support
+from sparsenas.spaces import NONE, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints, RecoveryProblem, truncate
-
-#: The primitive that connects nothing.
-NONE = "none"
 
 
 def decoding_problem(space: SearchSpace, constraints: Constraints) -> RecoveryProblem:

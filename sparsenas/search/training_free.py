@@ -10,34 +10,34 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.complexity import candidate_costs
-from sparsenas.errors import ConfigError
+from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import DerivedNet, NormOptions, StemName, SuperNet
 from sparsenas.search.band import Band
 from sparsenas.search.base import SearchModule
 from sparsenas.search.rules import SupportRules
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
-from sparsenas.zero_cost import JacobianCovariance, ZeroCostScore
+from sparsenas.zero_cost import ZeroCostScore
 
 
 class TrainingFreeSearch(SearchModule):
     """Draw architectures of nearly the largest feasible size, score each untrained, keep the best.
 
     Nothing is trained, and no label is read: one batch of images is all that it needs. It is the opponent of every
-    search that claims to have learned something from training, at a hundredth of its cost. Which score ranks the
-    architectures of a space is another matter: the same one can be good in one space and worthless in the next.
+    search that claims to have learned something from training. Which score ranks the architectures of a space is
+    another matter: the same one can be good in one space and worthless in the next, so there is no default.
 
     Under other rules, :meth:`decide` draws and scores architectures of the band that these leave open.
 
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
         num_classes: Number of classes; the command line takes it from the data.
+        score: By what architectures are compared.
         space: Search space.
         channels: Channels of the network's first cell. Scores mean most at the size of the wanted network.
         cells: Cells of the network.
         stem: Kind of stem.
-        norms: Batch-norm options of the cells; scores are taken with batch statistics in any case.
-        score: By what architectures are compared.
+        norms: Batch-norm options of the cells; most scores use batch statistics in any case, or no batch-norms.
         count: Architectures that are scored, under each set of rules.
         band: Least live cost as a share of the largest feasible one, see :class:`~sparsenas.search.band.Band`.
         images: Images of the batch.
@@ -53,12 +53,12 @@ class TrainingFreeSearch(SearchModule):
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
+        score: ZeroCostScore,
         space: SearchSpace = DartsSpace(),  # noqa: B008 - immutable
         channels: int = 16,
         cells: int = 8,
         stem: StemName = "cifar",
         norms: NormOptions = NormOptions(track=False),  # noqa: B008 - frozen
-        score: ZeroCostScore = JacobianCovariance(),  # noqa: B008 - frozen
         count: int = 60,
         band: float = 0.7,
         images: int = 64,
@@ -79,19 +79,15 @@ class TrainingFreeSearch(SearchModule):
         self.rules = rules
         self._costs = candidate_costs(network)
         self._constraints = rules.constraints(space, self._costs if rules.needs_costs else None)
-        self._untrained(self._band(self._constraints).largest)  # what cannot be is said now
+        self._largest = self._band(self._constraints).largest
+        self._untrained(self._largest)  # what cannot be is said now
         self._images: Tensor | None = None
         self._best: dict[Constraints, Support] = {}
 
     @property
     def support(self) -> Support:
         """The best architecture; the largest one before any was scored."""
-        if not self.measured:
-            return self._band(self._constraints).largest
-        if self._constraints not in self._best:  # read from a checkpoint
-            band = self._band(self._constraints)
-            self._best[self._constraints] = max((s for s in self.measured if s in band), key=self.measured.__getitem__)
-        return self._best[self._constraints]
+        return self._best.get(self._constraints, self._largest)
 
     def decide(self, constraints: Constraints | None = None) -> Support:
         """See :meth:`SearchModule.decide`: the best of the architectures that the rules leave open.
@@ -106,9 +102,12 @@ class TrainingFreeSearch(SearchModule):
                 raise ConfigError("this search has no images to score architectures under other rules; run it again")
             # the same draws for the same rules, whatever was asked before
             drawn = self._band(rules).draw(self.count, np.random.default_rng(self.seed))
-            for support in drawn:
-                if support not in self.measured:
-                    self.measured[support] = self.score(self._untrained(support), self._images)
+            images = self._images.to(self.network.classifier.weight.device)
+            with torch.autocast(images.device.type, enabled=False):  # scores need the digits
+                for support in drawn:
+                    if support not in self.measured:
+                        self.measured[support] = self.score(self._untrained(support), images)
+            self.visited.update(drawn)
             scores = {self.measured[support] for support in drawn}
             if scores == {float("-inf")} or (len(scores) == 1 and len(drawn) > 1):
                 raise ConfigError(
@@ -127,6 +126,43 @@ class TrainingFreeSearch(SearchModule):
         """One that trains nothing, as a trainer counts its steps by an optimizer."""
         return torch.optim.SGD(self.network.parameters(), lr=0.0)
 
+    def on_train_start(self) -> None:
+        """Refuse several processes.
+
+        Raises:
+            ConfigError: If there are.
+        """
+        super().on_train_start()
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices makes {self.trainer.world_size} processes, each of which would score other images "
+                "and find its own architecture; use 1"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The architecture found goes beside what every search keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["search"]["found"] = self._best.get(self._constraints)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what :meth:`on_save_checkpoint` kept.
+
+        Raises:
+            CheckpointError: If the checkpoint is not one of such a search, or its architecture breaks the rules.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if "found" not in checkpoint["search"]:
+            raise CheckpointError("the checkpoint is one of another searcher; give one that TrainingFreeSearch wrote")
+        found = checkpoint["search"]["found"]
+        self._best = {}
+        if found is not None:
+            if not self._constraints.allows(found):
+                raise CheckpointError(
+                    f"the architecture of the checkpoint breaks {self.rules.option}, with which it was not searched; "
+                    "search again, which takes seconds"
+                )
+            self._best[self._constraints] = found
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Score architectures on the first batch; whatever comes after it is not read.
 
@@ -134,7 +170,7 @@ class TrainingFreeSearch(SearchModule):
             ConfigError: If the batch has too few images.
         """
         self.batches += 1
-        if not self.measured:
+        if self._constraints not in self._best:
             images, _ = batch["weights"] if isinstance(batch, Mapping) else batch
             if len(images) < self.images:
                 raise ConfigError(
@@ -142,7 +178,6 @@ class TrainingFreeSearch(SearchModule):
                 )
             self._images = self._shrunk(images[: self.images])
             self.decide()
-            self.visited.update(self.measured)
             self.note_recovery(None)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)  # for type checkers: there is one

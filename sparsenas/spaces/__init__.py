@@ -6,13 +6,14 @@ from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
 from sparsenas.spaces.published import PUBLISHED, read_genotype
-from sparsenas.spaces.topology import Block, Candidate, Support
+from sparsenas.spaces.topology import NONE, Block, Candidate, Support
 from sparsenas.spaces.weight_sharing64 import WEIGHT_SHARING64_PRIMITIVES, WeightSharing64Space
 
 __all__ = [
     "DARTS_PRIMITIVES",
     "NASBENCH201_PRIMITIVES",
     "NASBENCH_MACRO_PRIMITIVES",
+    "NONE",
     "PUBLISHED",
     "WEIGHT_SHARING64_PRIMITIVES",
     "Block",

@@ -79,7 +79,7 @@ class SearchSpace(ABC):
         return tuple(support)
 
     def encode(self, genotype: Genotype) -> NDArray[np.bool_]:
-        """Which candidates a genotype keeps: ``(n,)`` over the candidates of all blocks, in their order.
+        """Which candidates a genotype keeps: ``(N,)`` over the candidates of all blocks, in their order.
 
         These are the places where the sparse vector ``z`` of the genotype is not zero; predictors take it as features.
 
@@ -92,12 +92,16 @@ class SearchSpace(ABC):
         return np.concatenate(kept)
 
     def decode(self, kept: ArrayLike) -> Genotype:
-        """Genotype of a vector ``(n,)`` that is not zero where a candidate is kept, the inverse of :meth:`encode`.
+        """Genotype of a vector ``(N,)`` that is not zero where a candidate is kept, the inverse of :meth:`encode`.
 
         Raises:
-            GenotypeError: If the vector has another length, or what it keeps is no genotype of this space.
+            GenotypeError: If the vector has another length or a number that is not finite, or what it keeps is no
+                genotype of this space.
         """
-        flags = np.asarray(kept) != 0
+        numbers = np.asarray(kept)
+        if not np.isfinite(numbers).all():
+            raise GenotypeError("the vector has numbers that are not finite")
+        flags = numbers != 0
         sizes = [len(block) for block in self.blocks]
         if flags.shape != (sum(sizes),):
             raise GenotypeError(f"the vector has shape {flags.shape}; this space has {sum(sizes)} candidates")

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+#: The primitive that connects nothing.
+NONE = "none"
+
 #: Kept candidate indices per block, in block order; indices ascend within a block.
 Support = tuple[tuple[int, ...], ...]
 

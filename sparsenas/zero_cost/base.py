@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsenas.networks import DerivedNet
 
@@ -19,10 +19,27 @@ class ZeroCostScore(ABC):
         """Score of a network.
 
         Args:
-            network: With new weights; its batch-norms use batch statistics, whatever their options say.
+            network: With new weights.
             images: Shape ``(B, C, H, W)``, normalised as for training, ``B`` at least 2.
 
         Returns:
             The score; ``-inf`` for a network that gives the same output for all images, as one does whose input is cut
             off from its output. Never NaN.
         """
+
+
+def without_norms(network: DerivedNet) -> DerivedNet:
+    """The network with identities for batch-norms, changed in place; as untrained ones are in evaluation mode."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, _Scaled())
+    return network
+
+
+class _Scaled(nn.Module):
+    """Stands for a batch-norm that does nothing, whose output may be scaled."""
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Map ``x`` to itself."""
+        return x if scale is None else x * scale

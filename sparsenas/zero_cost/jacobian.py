@@ -1,12 +1,15 @@
 """Jacobian covariance."""
 
+import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, batch_statistics
-from sparsenas.zero_cost.base import ZeroCostScore
+from sparsenas.zero_cost.base import ZeroCostScore, without_norms
 
 
 @dataclass(frozen=True)
@@ -16,26 +19,42 @@ class JacobianCovariance(ZeroCostScore):
     Let row :math:`i` of :math:`J` be the gradient of the sum of logits with respect to image :math:`i`, and :math:`v`
     the eigenvalues of the correlation matrix of the rows:
 
-    .. math:: -\sum_i \log(v_i + k) + \frac{1}{v_i + k}
+    .. math:: -\sum_i \left[ \log(v_i + k) + \frac{1}{v_i + k} \right]
 
     It is largest, about :math:`-B`, where no two rows are correlated. A property of paths, not a sum over edges.
 
     Attributes:
+        norms: Whether batch-norms are left out, or use the statistics of the batch, which tie its images together.
         k: Keeps the score finite where rows depend on each other.
 
-    Source: first version of Mellor et al., Neural Architecture Search without Training (2020, arXiv:2006.04647v1).
+    Raises:
+        ConfigError: When called with ``norms="batch"`` on a network with nothing between its last cell and the pooling.
+            What a batch-norm puts out has one sum over the batch, whatever the images; where one ends every path to
+            the logits, as in the DARTS space, the gradient is zero and the score one of rounding.
 
-    Differs: batch statistics tie the images of a batch together; as in its code, the gradient is that of the sum over
-    the batch.
+    Source: first version of Mellor et al., Neural Architecture Search without Training (2020, arXiv:2006.04647v1),
+        whose code runs untrained networks in evaluation mode, in which their batch-norms do nothing.
+
+    Differs: the logits of all classes are summed; in that code there is one class.
     """
 
+    norms: Literal["none", "batch"] = "none"
     k: float = 1e-5
 
     def __call__(self, network: DerivedNet, images: Tensor) -> float:
         """See :class:`ZeroCostScore`."""
         images = images.detach().requires_grad_()
-        with batch_statistics(network):
-            (gradient,) = torch.autograd.grad(network(images).sum(), images)
+        if self.norms == "none":
+            logits = without_norms(copy.deepcopy(network).eval())(images)
+        elif network.neck is None:
+            raise ConfigError(
+                "norms is 'batch', but batch-norms end all paths of this network, so that the gradient is zero: use "
+                "'none'"
+            )
+        else:
+            with batch_statistics(network):
+                logits = network(images)
+        (gradient,) = torch.autograd.grad(logits.sum(), images)
         return correlation_score(gradient.flatten(1), self.k)
 
 

@@ -21,6 +21,7 @@ class Naswot(ZeroCostScore):
 
     :math:`\log |\det K|`, where :math:`K_{ij}` counts the rectifiers that are on, or off, for both image :math:`i` and
     image :math:`j`, over all rectifiers of the network. Zero inputs, of which none is on, agree everywhere.
+    Batch-norms use batch statistics.
 
     Source: Mellor et al., Neural Architecture Search without Training (ICML 2021).
     """
@@ -29,8 +30,8 @@ class Naswot(ZeroCostScore):
         """See :class:`ZeroCostScore`."""
         agreement = _Agreement(len(images))
         with torch.no_grad(), batch_statistics(network), agreement:
-            network(images)
-        if agreement.kernel is None:
+            logits = network(images)
+        if agreement.kernel is None or bool((logits == logits[:1]).all()):
             return float("-inf")
         sign, logarithm = torch.linalg.slogdet(agreement.kernel)
         return float(logarithm) if sign > 0 else float("-inf")

@@ -5,10 +5,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsenas.networks import DerivedNet
-from sparsenas.zero_cost.base import ZeroCostScore
+from sparsenas.zero_cost.base import ZeroCostScore, without_norms
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SynFlow(ZeroCostScore):
 
     def __call__(self, network: DerivedNet, images: Tensor) -> float:
         """See :class:`ZeroCostScore`."""
-        positive = _without_norms(copy.deepcopy(network).double().eval())
+        positive = without_norms(copy.deepcopy(network).double().eval())
         positive.auxiliary = None
         with torch.no_grad():
             for parameter in positive.parameters():
@@ -38,20 +38,3 @@ class SynFlow(ZeroCostScore):
         gradients = torch.autograd.grad(flow, weights, allow_unused=True)
         total = sum(float((w.detach() * g).sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
         return math.log(total) if total > 0 else float("-inf")
-
-
-def _without_norms(network: DerivedNet) -> DerivedNet:
-    """The network with identities for batch-norms, changed in place."""
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, _Scaled())
-    return network
-
-
-class _Scaled(nn.Module):
-    """Stands for a batch-norm that does nothing, whose output may be scaled."""
-
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Map ``x`` to itself."""
-        return x if scale is None else x * scale

@@ -157,7 +157,7 @@ def plain_logits(network, images, support, weights):
 
 @pytest.mark.parametrize("norms", [SEARCH, PARITY, TRACKING], ids=["search", "parity", "track"])
 def test_float32_gradients_equal_a_plain_reference(rng, norms):
-    """Of the architecture weights and of all network weights, each as a whole, to 1e-5 in relative norm."""
+    """Of the architecture weights and of every network weight, to 1e-5 in norm, or 1e-7 of all of them together."""
     torch.manual_seed(0)
     space, images = DartsSpace(nodes=3), torch.randn(8, 3, 16, 16)
     network = SuperNet(space, (3, 16, 16), 10, channels=8, cells=4, stem="small", norms=norms)
@@ -168,12 +168,13 @@ def test_float32_gradients_equal_a_plain_reference(rng, norms):
 
     def gradients(logits):
         loss = functional.cross_entropy(logits, torch.arange(8))
-        weight, *others = torch.autograd.grad(loss, leaves, allow_unused=True)
-        return weight.flatten(), torch.cat([g.flatten() for g in others if g is not None])
+        return [g for g in torch.autograd.grad(loss, leaves, allow_unused=True) if g is not None]
 
     ours = gradients(network(images, support, weights))
-    for found, expected in zip(ours, gradients(plain_logits(network, images, support, weights)), strict=True):
-        assert (found - expected).norm() <= 1e-5 * expected.norm()
+    expected = gradients(plain_logits(network, images, support, weights))
+    everything = torch.cat([g.flatten() for g in expected]).norm()
+    for one, other in zip(ours, expected, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-7 * everything
 
 
 @pytest.mark.parametrize("inputs", [1, 2])

@@ -11,13 +11,13 @@ from scipy.stats import chisquare
 
 from sparsenas.complexity import candidate_costs, live_support
 from sparsenas.data import Digits
-from sparsenas.errors import ConfigError, RecoveryError
+from sparsenas.errors import CheckpointError, ConfigError, RecoveryError
 from sparsenas.networks import DerivedNet, SuperNet
 from sparsenas.search import SupportRules, TrainingFreeSearch
 from sparsenas.search.band import Band
 from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
 from sparsenas.zero_cost import Naswot, ZeroCostScore
-from sparsenas.zero_cost.synflow import _without_norms
+from sparsenas.zero_cost.base import without_norms
 
 NB201 = NasBench201Space()
 
@@ -51,6 +51,17 @@ def fit_search(fit_briefly):
     return run
 
 
+@pytest.fixture(scope="module")
+def published():
+    """Costs in the published network; all cells, and their live costs."""
+    costs = candidate_costs(SuperNet(NB201, (3, 32, 32), 10, channels=16, cells=15))
+    (block,) = NB201.blocks
+    choices = [[i for i, c in enumerate(block.candidates) if c.edge == edge] for edge in block.edges]
+    cells = [(tuple(sorted(kept)),) for kept in product(*choices)]
+    live = {c: costs.base_parameters + sum(costs.parameters[0][i] for i in live_support(NB201, c)[0]) for c in cells}
+    return costs, cells, live
+
+
 class TestLiveSupport:
     def test_it_is_where_something_flows(self):
         """Positive weights, no batch-norms: exactly the live convolutions get a gradient."""
@@ -58,7 +69,7 @@ class TestLiveSupport:
         for _ in range(40):
             support = NB201.sample_support(rng)
             genotype = NB201.genotype(support)
-            network = _without_norms(DerivedNet(genotype, (3, 4, 4), 10, channels=2, cells=1))
+            network = without_norms(DerivedNet(genotype, (3, 4, 4), 10, channels=2, cells=1))
             for parameter in network.parameters():
                 torch.nn.init.ones_(parameter)
             network(torch.ones(1, 3, 4, 4)).sum().backward()
@@ -109,10 +120,21 @@ class TestBand:
         cost = lambda kept: costs.base_parameters + sum(costs.parameters[0][i] for i in kept[0])  # noqa: E731
         largest = cost(band.largest)
         assert 0.9 * limit < largest <= limit
-        assert band.lower == pytest.approx(0.7 * cost(live_support(NB201, band.largest)))
         for support in drawn:
             assert cost(support) <= largest
             assert cost(live_support(NB201, support)) >= band.lower
+
+    @pytest.mark.parametrize("limit", [0.35e6, 0.6e6, 0.85e6, 1.1e6, 1.4e6, None])
+    def test_the_largest_is_the_largest_alive(self, limit, published):
+        """``none`` costs as little as a skip: under a cap, a cell that is cut off may be as large as any."""
+        costs, cells, live = published
+        rules = SupportRules(max_params=limit).constraints(NB201, costs)
+        band = Band(NB201, rules, costs.parameters, costs.base_parameters, 0.7)
+        most = max(live[cell] for cell in cells if rules.allows(cell))
+        assert band.live_cost(band.largest) == live[band.largest] == most
+        inside = [cell for cell in cells if rules.allows(cell) and live[cell] >= 0.7 * most]
+        assert all(cell in band for cell in inside[::37])
+        assert sum(cell in band for cell in cells[::11]) == len(set(cells[::11]) & set(inside))
 
     def test_large_cells_of_a_large_space_are_found(self):
         """Of uniform draws, less than one in a thousand is so large."""
@@ -186,9 +208,27 @@ def test_a_checkpoint_knows_what_was_found(make_search, fit_search):
     found = search.support
     loaded = make_search(rules=SupportRules(forbidden=("none",)))
     loaded.on_load_checkpoint(torch.load(trainer.checkpoint_callback.last_model_path, weights_only=True))
-    assert loaded.support == found
+    assert loaded.decide() == loaded.support == found
     with pytest.raises(ConfigError, match="no images to score architectures under other rules; run it again"):
         loaded.decide(SupportRules().constraints(NB201))
+
+
+def test_a_checkpoint_of_other_rules_is_no_answer(make_search, fit_search):
+    saved = torch.load(fit_search(make_search()).checkpoint_callback.last_model_path, weights_only=True)
+    costs = candidate_costs(make_search().network)
+    strict = make_search(rules=SupportRules(max_params=costs.base_parameters + 1))
+    with pytest.raises(CheckpointError, match="breaks rules, with which it was not searched; search again"):
+        strict.on_load_checkpoint(saved)
+    saved["search"].pop("found")
+    with pytest.raises(CheckpointError, match="one of another searcher"):
+        make_search().on_load_checkpoint(saved)
+
+
+def test_several_processes_are_refused(make_search, monkeypatch):
+    search = make_search()
+    search._trainer = type("Trainer", (), {"world_size": 2, "max_epochs": 1, "model": None})()
+    with pytest.raises(ConfigError, match="makes 2 processes, each of which would score other images"):
+        search.on_train_start()
 
 
 def test_scores_that_rank_nothing_are_no_answer(make_search, fit_search):

@@ -144,6 +144,8 @@ def test_vectors_that_are_no_genotype(space):
     kept = space.encode(space.sample(np.random.default_rng(0)))
     with pytest.raises(GenotypeError, match=rf"shape \({len(kept) + 1},\); this space has {len(kept)} candidates"):
         space.decode(np.append(kept, False))
+    with pytest.raises(GenotypeError, match="not finite"):
+        space.decode(np.where(kept, np.nan, 0.0))
     with pytest.raises(GenotypeError):
         space.decode(np.ones_like(kept))
 

@@ -10,6 +10,7 @@ from torch._dynamo import register_backend
 from sparsenas.callbacks import CellCompiler
 from sparsenas.callbacks.compilation import compile_cells
 from sparsenas.cli import main
+from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 
 #: The compiler looks at gradients of what it is given, and hides torch's warning from people, not from pytest.
@@ -66,6 +67,29 @@ def test_validation_and_later_epochs_compile_nothing(make_training, fit):
     fit(make_training(drop_path=0.4), CellCompiler("counting"), watch, batches=1, epochs=3)
     assert watch.counts[0] == watch.counts[-1] <= 1 + 3  # one is that of the trial, the others are of three cells
     assert watch.rates == pytest.approx([0.0, 0.4 / 3, 0.8 / 3])
+
+
+def test_nothing_is_compiled_after_the_fit(make_training, fit):
+    training = make_training(drop_path=0.4)
+    trainer = fit(training, CellCompiler("counting"), batches=1, epochs=2)
+    GRAPHS.clear()
+    trainer.test(training, Digits(batch_size=32, arch_fraction=0.0), verbose=False)
+    training.train()(torch.randn(4, 1, 8, 8))
+    assert not GRAPHS
+    assert isinstance(training.network.drop_path, float)
+
+
+def test_an_error_in_validation_leaves_nothing_behind(make_training, fit):
+    class Broken(Callback):
+        def on_validation_batch_start(self, trainer, training, batch, batch_idx, dataloader_idx=0):
+            if not trainer.sanity_checking:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fit(make_training(), CellCompiler("counting"), Broken(), batches=1, epochs=1)
+    before = len(GRAPHS)
+    torch.compile(lambda x: x + 2, backend="counting")(torch.zeros(1))
+    assert len(GRAPHS) == before + 1  # not forced to be eager any more
 
 
 def test_cells_that_differ_in_weights_share_a_graph(make_training):
