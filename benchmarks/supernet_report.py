@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import wilcoxon
 from seeds import mean_of, or_none
 
@@ -18,7 +18,7 @@ from sparsenas.ranking import (
     trivial_scores,
     truth_tau_spread,
 )
-from sparsenas.spaces import Genotype, NasBench201Space
+from sparsenas.spaces import NONE, Genotype, NasBench201Space
 
 NAME = "supernet_nasbench201"
 #: Bin of sparse tau, in percent; and items that a search keeps.
@@ -28,7 +28,7 @@ BASELINE, COLOURED = "baseline", "tracked"
 COLOURS = {False: "#0072b2", True: "#d55e00"}
 
 #: Figures of which effects are given, and their digits.
-CHANGED = {"tau": 3, "shared_accuracy": 2}
+CHANGED = {"tau": 3, "tau_without_none": 3, "shared_accuracy": 2}
 
 Row = Mapping[str, float | None]
 
@@ -45,9 +45,13 @@ def study(
         population: Those of the whole space.
     """
     rows = []
+    nothing = np.array([sum(c.primitive == NONE for c in cell.cell("normal")) for cell in cells])
     for level in dict.fromkeys(net["level"] for net in super_nets):
         group = [net for net in super_nets if net["level"] == level]
         seeds = [net_figures(net, truth, population) for net in group]
+        for net, seed in zip(group, seeds, strict=True):
+            full = nothing == 0
+            seed["tau_without_none"] = or_none(kendall_tau, np.array(net["accuracy"])[full], np.array(truth)[full])
         row: dict[str, Any] = {"level": level, "seeds": seeds}
         row["mean"] = {name: mean_of([seed[name] for seed in seeds]) for name in seeds[0]}
         # averaged before ranking, as the released code of the study does; higher than the mean of tau over seeds
@@ -59,7 +63,16 @@ def study(
     space = NasBench201Space()
     sizes = {"parameters": [space.parameters(cell) for cell in cells], "FLOPs": [space.flops(cell) for cell in cells]}
     baselines = {name: figures(scores, truth, population) for name, scores in trivial_scores(cells, sizes).items()}
-    return {"cells": len(cells), "rows": rows, "baselines": baselines, "effects": effects(rows)}
+    result = {"cells": len(cells), "cells_by_none": np.bincount(nothing).tolist(), "rows": rows}
+    result |= {"baselines": baselines, "effects": effects(rows)}
+    return result | {"shared_accuracy_by_none": {str(k): by_none(super_nets, nothing, k) for k in COLOURS}}
+
+
+def by_none(super_nets: Sequence[Mapping[str, Any]], nothing: NDArray[np.int64], tracked: bool) -> list[float | None]:
+    """Mean shared accuracy, in percent, of the cells with so many ``none``; of super-nets that track, or do not."""
+    group = [net["accuracy"] for net in super_nets if (COLOURED in net["level"].split("+")) == tracked]
+    means = [np.array(group)[:, nothing == count] if group else np.empty(0) for count in range(nothing.max() + 1)]
+    return [100 * float(values.mean()) if values.size else None for values in means]
 
 
 def net_figures(net: Mapping[str, Any], truth: Sequence[float], population: ArrayLike) -> dict[str, float | None]:
@@ -124,7 +137,7 @@ def without(level: str, factor: str) -> str:
 
 def tables(result: Mapping[str, Any]) -> str:
     """Both tables, in Markdown."""
-    return f"{levels_table(result)}\n\n{effects_table(result)}"
+    return f"{levels_table(result)}\n\n{effects_table(result)}\n\n{none_table(result)}"
 
 
 def levels_table(result: Mapping[str, Any]) -> str:
@@ -168,6 +181,17 @@ def effects_table(result: Mapping[str, Any]) -> str:
                 ]
             )
         lines.append(f"| {row['factor']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def none_table(result: Mapping[str, Any]) -> str:
+    """Shared accuracy by the number of edges that keep ``none``."""
+    counts = [count for count, cells in enumerate(result["cells_by_none"]) if cells]
+    lines = ["| edges with `none` | " + " | ".join(map(str, counts)) + " |", "|---" * (1 + len(counts)) + "|"]
+    lines.append("| cells | " + " | ".join(str(result["cells_by_none"][count]) for count in counts) + " |")
+    for key, name in (("False", "batch statistics"), ("True", "running statistics")):
+        values = [result["shared_accuracy_by_none"][key][count] for count in counts]
+        lines.append(f"| {name} | " + " | ".join(number("accuracy", value) for value in values) + " |")
     return "\n".join(lines)
 
 

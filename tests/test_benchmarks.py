@@ -205,7 +205,7 @@ class TestSuperNetHeuristics:
         report = import_module("supernet_report")
         taus = {"baseline": [0.5, 0.4], "affine": [0.6, 0.6], "tracked": [0.1, 0.3], "tracked+affine": [0.2, 0.0]}
         rows = [
-            {"level": level, "seeds": [{"tau": tau, "shared_accuracy": -tau} for tau in both]}
+            {"level": level, "seeds": [{"tau": tau, "tau_without_none": None, "shared_accuracy": -tau} for tau in both]}
             for level, both in taus.items()
         ]
         affine, tracked = report.effects(rows)
@@ -215,6 +215,7 @@ class TestSuperNetHeuristics:
         assert (tracked["tau"]["lowest"], tracked["tau"]["highest"]) == pytest.approx((-0.6, -0.1))
         assert tracked["tau"]["p"] == pytest.approx(2 / 2**4)  # all four pairs agree
         assert tracked["shared_accuracy"]["lower"] == 0
+        assert tracked["tau_without_none"] is None
         assert report.effects(rows[1:2]) == []
         rows[0]["seeds"][0]["tau"] = None  # a super-net that learned nothing costs its pairs, no more
         assert [effect["tau"]["pairs"] for effect in report.effects(rows)] == [3, 3]

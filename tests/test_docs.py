@@ -319,6 +319,16 @@ def test_the_study_shows_the_figures_of_its_file(monkeypatch):
     assert (folder / "weight_sharing_64.png").stat().st_size < 60_000
 
 
+def test_tables_of_the_super_nets_are_those_of_their_results(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS.parent / "benchmarks")
+    report, folder = import_module("supernet_report"), DOCS / "studies"
+    result = json.loads((folder / "supernet_nasbench201.json").read_text(encoding="utf-8"))
+    text = (folder / "supernet_nasbench201.md").read_text(encoding="utf-8")
+    for table in (report.levels_table, report.effects_table, report.none_table):
+        assert table(result) in text
+    assert (folder / "supernet_nasbench201.png").stat().st_size < 60_000
+
+
 def test_tables_of_the_comparison_are_those_of_its_results():
     text, folder = (DOCS / "studies" / "nasbench201.md").read_text(encoding="utf-8"), DOCS / "studies"
     rows = [
