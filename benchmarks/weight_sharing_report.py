@@ -165,7 +165,8 @@ def recency_table(result: Mapping[str, Any]) -> str:
     names = ("ranked_higher", "ranked_higher_p", "ranks_gained", "ranks_gained_p", "ranked_first")
     for row in result["rows"]:
         if row["level"] in SHARED:
-            cells = [number(row["mean"][f"last_trained_{name}"], 4 if name.endswith("_p") else 2) for name in names]
+            found = [(name, row["mean"][f"last_trained_{name}"]) for name in names]
+            cells = [probability(value) if name.endswith("_p") else number(value, 2) for name, value in found]
             lines.append(f"| {row['level']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -235,3 +236,8 @@ def spread(mean: float | None, deviation: float | None) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A figure for people; empty if there is none."""
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def probability(value: float | None) -> str:
+    """A p-value for people."""
+    return "< 0.0001" if value is not None and value < 0.0001 else number(value, 4)

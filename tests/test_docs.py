@@ -320,13 +320,23 @@ def test_the_study_shows_the_figures_of_its_file(monkeypatch):
 
 
 def test_tables_of_the_super_nets_are_those_of_their_results(monkeypatch):
-    monkeypatch.syspath_prepend(DOCS.parent / "benchmarks")
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
     report, folder = import_module("supernet_report"), DOCS / "studies"
     result = json.loads((folder / "supernet_nasbench201.json").read_text(encoding="utf-8"))
     text = (folder / "supernet_nasbench201.md").read_text(encoding="utf-8")
     for table in (report.levels_table, report.effects_table, report.none_table):
         assert table(result) in text
     assert (folder / "supernet_nasbench201.png").stat().st_size < 60_000
+
+
+def test_tables_of_trained_weight_sharing_are_those_of_their_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
+    report, folder = import_module("weight_sharing_report"), DOCS / "studies"
+    result = json.loads((folder / "weight_sharing_trained.json").read_text(encoding="utf-8"))
+    text = (folder / "weight_sharing_trained.md").read_text(encoding="utf-8")
+    for table in (report.levels_table, report.recency_table, report.fine_tuning_table):
+        assert table(result) in text
+    assert (folder / "weight_sharing_trained.png").stat().st_size < 60_000
 
 
 def test_tables_of_the_comparison_are_those_of_its_results():
