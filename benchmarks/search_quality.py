@@ -190,7 +190,8 @@ def report(results: Sequence[dict[str, Any]], out: Path) -> None:
     for row in rows:
         values = (f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
         print("  ".join(values))
-    text = json.dumps({"rows": rows, "cells": results}, indent=1)
+    plain = [{key: None if value != value else value for key, value in row.items()} for row in rows]  # no NaN in JSON
+    text = json.dumps({"rows": plain, "cells": results}, indent=1, allow_nan=False)
     write_atomically(out / "results.json", text.encode())
 
 

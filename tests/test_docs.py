@@ -359,6 +359,29 @@ def test_tables_of_the_comparison_are_those_of_its_results():
     assert (folder / "nasbench201.png").stat().st_size < 60_000
 
 
+def test_figures_of_the_comparison_in_the_readme():
+    """Mean and worst accuracy without a cap, and the mean percentile over all caps, as printed."""
+    rows = json.loads((DOCS / "studies" / "nasbench201.json").read_text(encoding="utf-8"))["rows"]
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    named = {
+        "the cell with the most parameters: no search": ["most parameters"],
+        "random search: nine cells trained alone": ["random"],
+        "single-path, best of 100": ["single_path"],
+        "PC-DARTS": ["pc_darts"],
+        "two-stage, our default": ["two_stage"],
+        "two-stage, official recipe": ["two_stage_official"],
+        "DARTS, first and second order": ["darts_first_order", "darts_second_order"],
+        "GDAS": ["gdas"],
+        "a random cell": ["random cell"],
+    }
+    for text, names in named.items():
+        uncapped = [row for name in names for row in rows if row["name"] == name and row["cap"] is None]
+        means = [np.mean([row["percentile"] for row in rows if row["name"] == name]) for name in names]
+        accuracy = " and ".join(f"{row['mean']:.1f} ({row['worst']:.1f})" for row in uncapped)
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {text} |"))
+        assert line.endswith(f"| {accuracy} % | {' and '.join(f'{mean:.0f}' for mean in means)} |")
+
+
 def test_config_names_the_same_primitives(primitive_page):
     (config,) = code_blocks("bring_your_primitive.md", "yaml")
     assert tuple(re.findall(r"[\w:]+", config.split("primitives: [")[1])) == primitive_page[1].primitives
