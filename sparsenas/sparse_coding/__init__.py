@@ -16,20 +16,25 @@ from sparsenas.sparse_coding.lars import LarsSolver
 from sparsenas.sparse_coding.problem import RecoveryProblem
 from sparsenas.sparse_coding.proximal import FistaSolver, IstaSolver
 from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver, truncate
+from sparsenas.sparse_coding.regression import CodeRegression, LassoRegression, RidgeRegression, SparseFit
 
 __all__ = [
     "Budget",
     "Cap",
     "Certificate",
+    "CodeRegression",
     "Constraints",
     "DictionaryKind",
     "ExactSolver",
     "FistaSolver",
     "IstaSolver",
     "LarsSolver",
+    "LassoRegression",
     "Recovery",
     "RecoveryProblem",
+    "RidgeRegression",
     "Solver",
+    "SparseFit",
     "architecture_weights",
     "gaussian_dictionary",
     "low_coherence_dictionary",
