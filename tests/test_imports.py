@@ -28,18 +28,20 @@ ALLOWED = {
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "export": "__init__ errors images spaces networks complexity",
+        "latency": "errors files spaces networks",
         "zero_cost": "errors networks",
-        "search": "errors spaces networks sparse_coding complexity schedules metrics zero_cost",
+        "search": "errors spaces networks sparse_coding complexity latency schedules metrics zero_cost",
         "training": "errors spaces networks schedules metrics",
         "callbacks": "errors files spaces networks search training drawing complexity",
         "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
         "cli": "__init__ errors files spaces sparse_coding networks data drawing complexity search training callbacks "
-        "export comparison",
+        "export comparison latency",
     }.items()
 }
 #: Rooms of pure functions and plain data, which know no trainer.
 WITHOUT_LIGHTNING = {
     *("errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images", "ranking", "tables"),
+    "latency",
     "zero_cost",
 }
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}

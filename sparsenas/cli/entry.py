@@ -22,6 +22,7 @@ COMMANDS = {
     **TRAINER_COMMANDS,
     "export": "turn a checkpoint into files for use elsewhere, each proven to compute the same",
     "compare": "run searchers with several seeds at equal cost, and judge their cells by a published table",
+    "latency": "time every candidate on this device, for searches with a budget of milliseconds",
     "draw": "draw a genotype to a PNG, SVG or PDF file",
 }
 
@@ -93,6 +94,10 @@ def _dispatch(args: list[str]) -> int:
             from sparsenas.cli.draw import draw
 
             return draw(args[1:])
+        if command == "latency":
+            from sparsenas.cli.latency import latency
+
+            return latency(args[1:])
         if command == "export":
             from sparsenas.cli.export import export
 

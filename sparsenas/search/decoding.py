@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparsenas.spaces import NONE, SearchSpace, Support
-from sparsenas.sparse_coding import Constraints, RecoveryProblem, truncate
+from sparsenas.sparse_coding import Constraints, RecoveryProblem
 
 
 def decoding_problem(space: SearchSpace, constraints: Constraints) -> RecoveryProblem:
@@ -36,4 +36,7 @@ def strongest(problem: RecoveryProblem, strengths: Tensor) -> Support:
         problem: Of :func:`decoding_problem`.
         strengths: Of every candidate, shape ``(blocks, n)``, not below 0; what pads a shorter block is not read.
     """
-    return tuple(tuple(kept) for kept in truncate(problem, strengths).tolist())
+    supports = problem.supports
+    totals = strengths.gather(1, supports.flatten(1)).view(supports.shape).sum(2) * problem.feasible
+    chosen = problem.select(totals.detach().cpu().double().numpy())
+    return tuple(tuple(rows[index]) for rows, index in zip(supports.tolist(), chosen, strict=True))

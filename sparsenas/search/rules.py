@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sparsenas.complexity import CandidateCosts
 from sparsenas.errors import ConfigError
+from sparsenas.latency import read_latency
 from sparsenas.spaces import Block, SearchSpace
 from sparsenas.sparse_coding import Budget, Cap, Constraints
 
@@ -19,22 +20,32 @@ class SupportRules:
         forbidden: Primitives that may not be found.
         max_params: Most parameters of the found network at the size of the super-net, auxiliary head not counted.
         max_flops: Most multiply-adds of the same for one image; the field's tables call them FLOPs.
+        max_latency: Most milliseconds of the found network by the table ``latency``.
+        latency: File of ``python -m sparsenas latency``, see :class:`~sparsenas.latency.LatencyTable`.
 
     Raises:
-        ConfigError: If a limit is not positive.
+        ConfigError: If a limit is not positive, or only one of the last two is set.
     """
 
     max_per_cell: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     forbidden: tuple[str, ...] = ()
     max_params: float | None = None
     max_flops: float | None = None
+    max_latency: float | None = None
+    latency: str | None = None
 
     #: Name of the option that holds the rules, for messages.
     option = "rules"
 
     def __post_init__(self) -> None:
         """Check the numbers that no later check sees."""
-        for name, limit in (("max_params", self.max_params), ("max_flops", self.max_flops)):
+        if (self.max_latency is None) != (self.latency is None):
+            raise ConfigError(
+                f"{self.option}.max_latency is {self.max_latency} and {self.option}.latency is {self.latency}; a limit "
+                "needs a table, and a table a limit"
+            )
+        limits = {"max_params": self.max_params, "max_flops": self.max_flops, "max_latency": self.max_latency}
+        for name, limit in limits.items():
             if limit is not None and not (limit > 0 and math.isfinite(limit)):
                 raise ConfigError(f"{self.option}.{name} is {limit}; use a positive number, or null for no limit")
 
@@ -59,7 +70,7 @@ class SupportRules:
             max_per_group=1 if space.distinct_edges else None,
             forbidden=tuple(_members(block, self.forbidden) for block in space.blocks) if self.forbidden else None,
             caps=self._caps(space),
-            budgets=self._budgets(costs),
+            budgets=(*self._budgets(costs), *self._latency_budget(space)),
         )
 
     def _caps(self, space: SearchSpace) -> tuple[Cap, ...]:
@@ -95,6 +106,14 @@ class SupportRules:
             for name, at_most, rows, fixed in limited
             if at_most is not None
         )
+
+    def _latency_budget(self, space: SearchSpace) -> tuple[Budget, ...]:
+        """The limit of the latency, if there is one."""
+        if self.latency is None or self.max_latency is None:
+            return ()
+        table = read_latency(self.latency, space)
+        blocks = tuple(range(len(space.blocks)))
+        return (Budget(table.candidates, self.max_latency, blocks, f"{self.option}.max_latency", table.base),)
 
 
 def _members(block: Block, primitives: Collection[str]) -> tuple[int, ...]:
