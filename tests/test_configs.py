@@ -39,7 +39,7 @@ SMALL = {
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_two_stage_nasbench201": "images16 --data.batch_size 4",
-    "search_training_free_nasbench201": "images16 --data.batch_size 4 --model.images 4 --model.count 2",
+    "search_measured_nasbench201": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3",
     "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
@@ -109,6 +109,14 @@ def shortened(run, path):
     epochs = 2
     if "epochs_each" in model:  # so many cells that one of them meets the smallest cap
         model["epochs_each"], epochs = 1, 12
+    if "measuring" in model:
+        signals = [dict(signal) for signal in model["measuring"]["signals"]]
+        for signal in signals:
+            if "init_args" in signal:
+                signal["init_args"] = {**signal["init_args"], "images": 8}
+        model |= {"channels": 4, "cells": 3}
+        model["measuring"] = {**model["measuring"], "signals": signals, "count": 8, "rounds": 1}
+        epochs = 8
     data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
     trainer = {**run.settings["trainer"], "max_epochs": epochs, "limit_train_batches": 2}
     return {
@@ -125,8 +133,8 @@ def shortened(run, path):
 def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
     plan = read_plan(COMPARISONS[name])
     archive = random_archive(tmp_path / "images.npz", 16)
-    for run in (run for run in plan.runs if run.seed == 0):
-        record = search_once(run.searcher, 0, run.digest, shortened(run, archive))
+    for run in {run.searcher: run for run in reversed(plan.runs)}.values():
+        record = search_once(run.searcher, run.seed, run.digest, shortened(run, archive))
         space = NasBench201Space()
         assert [cap for cap, _ in record.chosen] == list(plan.caps)
         for cap, text in record.chosen:
@@ -193,7 +201,7 @@ def test_config_begins_with_its_command_cost_and_expectation(name):
 def test_config_keeps_the_last_epoch_and_the_best_where_one_is(name):
     kept = {options["filename"]: options for path, options in callbacks(name) if path == "ModelCheckpoint"}
     # one-stage runs have no best epoch before the architecture is fixed, and runs without training none at all
-    has_best = settings(name)["model"]["class_path"] not in ("OneStageSearch", "TrainingFreeSearch")
+    has_best = settings(name)["model"]["class_path"] not in ("OneStageSearch", "MeasuredSearch")
     assert set(kept) == ({"best", "last"} if has_best else {"last"})
     if has_best:
         assert kept["best"]["monitor"] == "val/acc"
@@ -207,7 +215,7 @@ def test_schedule_is_as_long_as_the_run(name):
     model = settings(name)["model"]["init_args"]
     schedule = model.get("scheduler") or model.get("weight_scheduler")
     if schedule is None:
-        without = ("OneStageSearch", "TrainingFreeSearch")
+        without = ("OneStageSearch", "MeasuredSearch")
         assert name == "search_two_stage_digits" or settings(name)["model"]["class_path"] in without
     else:
         assert schedule["init_args"]["epochs"] == settings(name)["trainer"]["max_epochs"]

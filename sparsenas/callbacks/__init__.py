@@ -1,6 +1,7 @@
 """What watches a run: scalars, figures, files, timing, final metrics and the progress bar."""
 
 from sparsenas.callbacks.compilation import CellCompiler
+from sparsenas.callbacks.confidence import ConfidenceReport
 from sparsenas.callbacks.figures import CellFigures
 from sparsenas.callbacks.genotype_file import GenotypeFile
 from sparsenas.callbacks.hparams import HParamsSummary
@@ -12,6 +13,7 @@ from sparsenas.callbacks.timing import StepTimer
 __all__ = [
     "CellCompiler",
     "CellFigures",
+    "ConfidenceReport",
     "GenotypeFile",
     "HParamsSummary",
     "PredictionWriter",

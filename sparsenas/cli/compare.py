@@ -6,8 +6,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -29,6 +30,7 @@ from sparsenas.comparison import (
     read_plan,
     read_records,
     run_all,
+    summarize,
 )
 from sparsenas.comparison.records import planned_records
 from sparsenas.drawing import save_figure
@@ -76,7 +78,9 @@ def compare(args: Sequence[str]) -> int:
             return INTERRUPTED
         finished = _finished(plan, out)
         if finished:
-            print(_write(make_report(plan, finished, plan.read_table()), out))
+            table = plan.read_table()
+            also = [make_report(replace(plan, training=training), finished, table) for training in plan.also]
+            print(_write(make_report(plan, finished, table), also, out))
         elif not failures:
             raise ConfigError(f"{out / 'runs.jsonl'}: no finished run to report; leave out --report")
     return FAILED if failures else 0
@@ -155,15 +159,10 @@ def _make(runs: Sequence[PlannedRun], jobs: int, out: Path) -> Iterator[Failure]
             bar.update()
 
 
-def _write(report: Report, out: Path) -> str:
+def _write(report: Report, also: Sequence[Report], out: Path) -> str:
     """Write the report; gives its text and where it is."""
-    text, figure = markdown(report), draw_comparison(report)
-    rows = [asdict(row) for row in report.rows]
-    for row, found in zip(rows, report.rows, strict=True):
-        for name in ("beats_random", "beats_largest"):
-            test = getattr(found, name)
-            row[name] = None if test is None else test._asdict()
-    content = {"accuracy": str(report.plan.training), "budget_seconds": report.plan.budget_seconds, "rows": rows}
+    text, figure = markdown(report, also), draw_comparison(report)
+    content = _content(report) | {"budget_seconds": report.plan.budget_seconds, "also": list(map(_content, also))}
     write_atomically(out / "table.md", text.encode())
     write_atomically(out / "table.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     save_figure(figure, out / "figure.png")
@@ -171,3 +170,13 @@ def _write(report: Report, out: Path) -> str:
         writer.add_text("compare/table", text, global_step=len(report.runs))
         writer.add_figure("compare/accuracy", figure, global_step=len(report.runs), close=False)
     return f"{text}\ntable         {out / 'table.md'}, {out / 'table.json'}\nfigure        {out / 'figure.png'}"
+
+
+def _content(report: Report) -> dict[str, Any]:
+    """A report as what JSON knows."""
+    rows = [asdict(row) for row in report.rows]
+    for row, found in zip(rows, report.rows, strict=True):
+        for name in ("beats_random", "beats_largest"):
+            test = getattr(found, name)
+            row[name] = None if test is None else test._asdict()
+    return {"accuracy": str(report.plan.training), "rows": rows, "summaries": list(map(asdict, summarize(report)))}

@@ -5,7 +5,8 @@ from sparsenas.comparison.plan import Plan, PlannedRun, PublishedNetwork, read_p
 from sparsenas.comparison.pool import Failure, run_all
 from sparsenas.comparison.records import Record, append_record, read_records
 from sparsenas.comparison.report import Judged, Report, Row, SignTest, make_report, sign_test
-from sparsenas.comparison.text import cap_table, markdown, percentile_table
+from sparsenas.comparison.summary import Summary, summarize
+from sparsenas.comparison.text import cap_table, markdown, percentile_table, summary_table
 
 __all__ = [
     "Failure",
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "Row",
     "SignTest",
+    "Summary",
     "append_record",
     "cap_table",
     "draw_comparison",
@@ -27,4 +29,6 @@ __all__ = [
     "read_records",
     "run_all",
     "sign_test",
+    "summarize",
+    "summary_table",
 ]

@@ -1,6 +1,7 @@
 """From plain settings to objects, by the machinery of ``fit``."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -35,7 +36,8 @@ def build_run(settings: Mapping[str, Any]) -> tuple[SearchModule, ImageData, Tra
     parser.add_lightning_class_args(SearchModule, "model", subclass_mode=True)
     for name in ("image_shape", "num_classes"):
         parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
-    parsed = parser.parse_object({name: settings[name] for name in ("model", "data", "trainer")})
+    # copied: the parser puts objects of its own into nested lists
+    parsed = parser.parse_object({name: deepcopy(settings[name]) for name in ("model", "data", "trainer")})
     made = parser.instantiate(parsed)
     return made.model, made.data, Trainer(**made.trainer)  # left as options by Lightning's parser
 

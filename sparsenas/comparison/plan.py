@@ -85,6 +85,7 @@ class Plan:
         caps: Most parameters of the published network; ``None`` for no cap.
         published: That network.
         training: Which accuracies of the table judge.
+        also: Further ones, of which percentiles are given.
         table: Settings of the table.
         runs: All runs; searchers in the order of the config.
     """
@@ -94,6 +95,7 @@ class Plan:
     caps: tuple[float | None, ...]
     published: PublishedNetwork
     training: Training
+    also: tuple[Training, ...]
     table: Mapping[str, Any]
     runs: tuple[PlannedRun, ...]
 
@@ -141,9 +143,10 @@ class Plan:
             raise ConfigError(
                 f"table: {table} is of the space {table.space.name!r}, but the searchers search {self.space.name!r}"
             )
-        if self.training not in table.trainings:
-            known = ", ".join(map(str, table.trainings))
-            raise ConfigError(f"accuracy: {table} has no {self.training} (dataset/split/epochs); it has {known}")
+        for name, training in [("accuracy", self.training), *(("also", training) for training in self.also)]:
+            if training not in table.trainings:
+                known = ", ".join(map(str, table.trainings))
+                raise ConfigError(f"{name}: {table} has no {training} (dataset/split/epochs); it has {known}")
         return table
 
 
@@ -159,11 +162,16 @@ def read_plan(path: str | Path) -> Plan:
         raise ConfigError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
     where = str(path)
     needed = ("budget_seconds", "caps", "table", "accuracy", "published", "searchers")
-    config = _mapping(config, where, needed, ("common",))
+    config = _mapping(config, where, needed, ("common", "first_seed", "also"))
+    first = config.get("first_seed", 0)
+    if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+        raise ConfigError(f"{where}: first_seed is {first!r}; use a whole number from 0 on")
     budget = _number(config["budget_seconds"], f"{where}: budget_seconds")
     caps = _caps(config["caps"], f"{where}: caps")
     network = _mapping(config["published"], f"{where}: published", ("image_shape", "num_classes", "channels", "cells"))
-    accuracy = _mapping(config["accuracy"], f"{where}: accuracy", ("dataset", "split", "epochs"))
+    also = config.get("also", [])
+    if not isinstance(also, list):
+        raise ConfigError(f"{where}: also must be a list of entries like that of accuracy")
     common = _mapping(config.get("common", {}), f"{where}: common", (), SECTIONS)
     searchers = _mapping(config["searchers"], f"{where}: searchers", (), None)
     if not searchers:
@@ -177,21 +185,21 @@ def read_plan(path: str | Path) -> Plan:
     judged = {"caps": list(caps), "published": network}
     runs: list[PlannedRun] = []
     for name, entry in searchers.items():
-        runs += _runs(str(name), f"{where}: searchers.{name}", entry, common, budget, judged)
-    epochs = _whole(accuracy["epochs"], f"{where}: accuracy.epochs")
+        runs += _runs(str(name), f"{where}: searchers.{name}", entry, common, budget, judged, first)
     return Plan(
         name=Path(path).stem,
         budget_seconds=budget,
         caps=caps,
         published=published,
-        training=Training(str(accuracy["dataset"]), str(accuracy["split"]), epochs),
+        training=_training(config["accuracy"], f"{where}: accuracy"),
+        also=tuple(_training(entry, f"{where}: also") for entry in also),
         table=config["table"] if isinstance(config["table"], Mapping) else {"class_path": str(config["table"])},
         runs=tuple(runs),
     )
 
 
 def _runs(
-    name: str, where: str, entry: Any, common: Mapping[str, Any], budget: float, judged: Mapping[str, Any]
+    name: str, where: str, entry: Any, common: Mapping[str, Any], budget: float, judged: Mapping[str, Any], first: int
 ) -> list[PlannedRun]:
     """The runs of one entry."""
     if not name or not all(letter.isalnum() or letter in "_-." for letter in name):
@@ -211,8 +219,13 @@ def _runs(
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     return [
         PlannedRun(name, seed, {**settings, "model": _seeded(model, seed), "data": _seeded(data, seed)}, digest)
-        for seed in range(seeds)
+        for seed in range(first, first + seeds)
     ]
+
+
+def _training(entry: Any, where: str) -> Training:
+    entry = _mapping(entry, where, ("dataset", "split", "epochs"))
+    return Training(str(entry["dataset"]), str(entry["split"]), _whole(entry["epochs"], f"{where}.epochs"))
 
 
 def _component(common: Any, own: Any, where: str) -> dict[str, Any]:

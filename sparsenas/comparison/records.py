@@ -21,7 +21,8 @@ class Record:
         digest: See :class:`PlannedRun`.
         chosen: Each cap and the cell chosen under it, as the space writes it.
         timeline: Seconds since the start and the uncapped cell from then on, whenever it changed.
-        measured: Cells that the search has scored, and their scores; more is better.
+        scored: Each cap, and the cells that the search compared to decide under it with their scores; more is better.
+        remarks: Each cap, and what the search says of its decision, if anything.
         visited: Architectures it has visited.
         seconds: From the start of the search to its last decision.
         cut: Whether the budget ended it before its last epoch did.
@@ -32,10 +33,11 @@ class Record:
     digest: str
     chosen: tuple[tuple[float | None, str], ...]
     timeline: tuple[tuple[float, str], ...]
-    measured: tuple[tuple[str, float], ...]
+    scored: tuple[tuple[float | None, tuple[tuple[str, float], ...]], ...]
     visited: int
     seconds: float
     cut: bool
+    remarks: tuple[tuple[float | None, str], ...] = ()
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
@@ -110,9 +112,19 @@ def from_json(fields: dict[str, Any]) -> Record:
     Raises:
         TypeError, ValueError: If it is none.
     """
+    if "measured" in fields:  # as written before searches compared other architectures under each cap
+        fields = {**fields, "scored": [(cap, fields["measured"]) for cap, _ in fields["chosen"]]}
+        del fields["measured"]
     pairs = {
-        "chosen": tuple((None if cap is None else float(cap), str(text)) for cap, text in fields["chosen"]),
+        "chosen": tuple((_cap(cap), str(text)) for cap, text in fields["chosen"]),
         "timeline": tuple((float(seconds), str(text)) for seconds, text in fields["timeline"]),
-        "measured": tuple((str(text), float(score)) for text, score in fields["measured"]),
+        "scored": tuple(
+            (_cap(cap), tuple((str(text), float(score)) for text, score in scores)) for cap, scores in fields["scored"]
+        ),
+        "remarks": tuple((_cap(cap), str(text)) for cap, text in fields.get("remarks", [])),
     }
     return Record(**{**fields, **pairs})
+
+
+def _cap(cap: Any) -> float | None:
+    return None if cap is None else float(cap)

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from sparsenas.comparison.plan import Plan
 from sparsenas.comparison.records import Record
-from sparsenas.complexity import CandidateCosts
+from sparsenas.complexity import CandidateCosts, live_support
 from sparsenas.errors import DataError, GenotypeError, RankingError, TableError
 from sparsenas.ranking import kendall_tau, percentile
 from sparsenas.spaces import SearchSpace, Support
@@ -19,7 +19,9 @@ from sparsenas.tables import BenchmarkTable
 Floats = NDArray[np.float64]
 
 #: Names of the baselines.
-RANDOM, LARGEST = "random cell", "most parameters"
+RANDOM, BAND, LARGEST, LIVE = "random cell", "random in the band", "most parameters", "most live parameters"
+#: Least live parameters of a cell of the band, as a share of the most within the cap.
+BAND_SHARE = 0.7
 
 
 class SignTest(NamedTuple):
@@ -52,7 +54,7 @@ class Row:
         visited: Mean number of architectures visited.
         seconds: Mean duration of a search, which decides under all caps.
         cut: Searches that the budget ended.
-        tau: Mean Kendall's tau-b of scores and accuracies among the feasible cells that the search scored; ``None``
+        tau: Mean Kendall's tau-b of scores and accuracies among the feasible cells that the search compared; ``None``
             where there are no two of them to rank.
         beats_random: Against the median feasible cell: for random cells, heads is as likely as tails.
         beats_largest: Against the median of the feasible cells of most parameters.
@@ -80,12 +82,14 @@ class Judged(NamedTuple):
     Attributes:
         record: The run.
         chosen: Accuracy of its cell under each cap.
+        percentiles: Of these among the feasible cells.
         seconds: Times at which its uncapped cell changed.
         accuracies: Accuracy from those times on.
     """
 
     record: Record
     chosen: Mapping[float | None, float]
+    percentiles: Mapping[float | None, float]
     seconds: Floats
     accuracies: Floats
 
@@ -126,7 +130,8 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
         DataError: If a run chose a cell that is none of the space, or more than its cap allows.
     """
     truth = table.accuracies(*plan.training)
-    costs = parameters(table, plan.space, plan.published.costs(plan.space))
+    published = plan.published.costs(plan.space)
+    costs, live = parameters(table, plan.space, published), parameters(table, plan.space, published, live=True)
     judged = tuple(_judged(record, table, truth, costs) for record in records)
     rows: list[Row] = []
     for cap in plan.caps:
@@ -135,7 +140,13 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
             raise DataError(f"caps: no cell has at most {cap:g} parameters; the smallest has {costs.min():g}")
         population = truth[within]
         largest = population[costs[within] == costs[within].max()]
-        rows += [_baseline(cap, RANDOM, population, population), _baseline(cap, LARGEST, largest, population)]
+        most = live[within].max()
+        rows += [
+            _baseline(cap, RANDOM, population, population),
+            _baseline(cap, BAND, population[live[within] >= BAND_SHARE * most], population),
+            _baseline(cap, LARGEST, largest, population),
+            _baseline(cap, LIVE, population[live[within] == most], population),
+        ]
         for name in plan.searchers:
             of_searcher = [run for run in judged if run.record.searcher == name]
             if of_searcher:
@@ -144,25 +155,33 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
     return Report(plan, tuple(rows), feasible, judged)
 
 
-def parameters(table: BenchmarkTable, space: SearchSpace, costs: CandidateCosts) -> Floats:
-    """Parameters of every cell of a table in the network of the costs, in its order, shape ``(R,)``."""
+def parameters(table: BenchmarkTable, space: SearchSpace, costs: CandidateCosts, live: bool = False) -> Floats:
+    """Parameters of every cell of a table in the network of the costs, in its order, shape ``(R,)``.
+
+    Args:
+        table: The table.
+        space: Its space.
+        costs: Of the candidates.
+        live: Whether to count only what lies on a path through the cell.
+    """
 
     def total(support: Support) -> int:
-        kept = zip(costs.parameters, support, strict=True)
+        kept = zip(costs.parameters, live_support(space, support) if live else support, strict=True)
         return costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
 
     return np.array([total(space.support(genotype)) for genotype in table], dtype=np.float64)
 
 
 def _judged(record: Record, table: BenchmarkTable, truth: Floats, costs: Floats) -> Judged:
-    chosen = {}
+    chosen, percentiles = {}, {}
     for cap, text in record.chosen:
         row = _number(record, text, table)
         if cap is not None and costs[row] > cap:
             raise DataError(f"{_named(record)}: {text} has {costs[row]:g} parameters, more than its cap of {cap:g}")
         chosen[cap] = float(truth[row])
+        percentiles[cap] = float(percentile(truth[row], truth[costs <= (np.inf if cap is None else cap)]))
     rows = [_number(record, text, table) for _, text in record.timeline]
-    return Judged(record, chosen, np.array([seconds for seconds, _ in record.timeline]), truth[rows])
+    return Judged(record, chosen, percentiles, np.array([seconds for seconds, _ in record.timeline]), truth[rows])
 
 
 def _number(record: Record, text: str, table: BenchmarkTable) -> int:
@@ -192,7 +211,7 @@ def _row(
 ) -> Row:
     accuracies = np.array([run.chosen[cap] for run in runs])
     population = truth[within]
-    taus = [tau for run in runs if (tau := _tau(run.record, table, truth, within)) is not None]
+    taus = [tau for run in runs if (tau := _tau(run.record, cap, table, truth, within)) is not None]
     mean, median, worst, best = _summary(accuracies)
     return Row(
         cap=cap,
@@ -216,9 +235,11 @@ def _summary(values: Floats) -> tuple[float, float, float, float]:
     return float(values.mean()), float(np.median(values)), float(values.min()), float(values.max())
 
 
-def _tau(record: Record, table: BenchmarkTable, truth: Floats, within: NDArray[np.bool_]) -> float | None:
-    measured = [(_number(record, text, table), score) for text, score in record.measured]
-    feasible = [(row, score) for row, score in measured if within[row]]
+def _tau(
+    record: Record, cap: float | None, table: BenchmarkTable, truth: Floats, within: NDArray[np.bool_]
+) -> float | None:
+    scored = [(_number(record, text, table), score) for text, score in dict(record.scored)[cap]]
+    feasible = [(row, score) for row, score in scored if within[row]]
     try:
         return kendall_tau([score for _, score in feasible], truth[[row for row, _ in feasible]])
     except (RankingError, IndexError):  # fewer than two, or all equal

@@ -4,11 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparsenas.comparison.report import LARGEST, RANDOM, Report, Row, SignTest
+from sparsenas.comparison.report import BAND, BAND_SHARE, LARGEST, LIVE, RANDOM, Report, Row, SignTest
+from sparsenas.comparison.summary import Summary, summarize
 
 
-def markdown(report: Report) -> str:
-    """The report as text: percentiles under all caps, a table for each cap, and how to read them."""
+def markdown(report: Report, also: Sequence[Report] = ()) -> str:
+    """The report as text: percentiles under all caps, a table for each cap, and how to read them.
+
+    Args:
+        report: The comparison.
+        also: The same runs judged by further accuracies.
+    """
     plan = report.plan
     planned = {name: sum(run.searcher == name for run in plan.runs) for name in plan.searchers}
     lines = [
@@ -19,13 +25,18 @@ def markdown(report: Report) -> str:
     ]
     if len(plan.caps) > 1:
         lines += ["", "## Mean percentile among the cells within each cap", "", percentile_table(report.rows)]
+        lines += ["", "## Over all caps", "", summary_table(summarize(report))]
+    for other in also:
+        lines += ["", f"## The same cells by {other.plan.training}", "", percentile_table(other.rows)]
+        lines += ["", summary_table(summarize(other))]
     for cap in plan.caps:
         lines += ["", f"## {cap_text(cap)} ({report.feasible[cap]:,} cells)", ""]
         lines.append(cap_table([row for row in report.rows if row.cap == cap], planned))
     lines += [
         "",
-        f"`{RANDOM}` is any cell within the cap, `{LARGEST}` any of those within it that have the most: exact figures, "
-        "which cost nothing. Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are "
+        f"`{RANDOM}` is any cell within the cap, `{BAND}` any of those with at least {BAND_SHARE:.0%} of the most live "
+        f"parameters, `{LARGEST}` and `{LIVE}` any of those that have the most: exact figures, which cost nothing. "
+        "Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are "
         "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
         "searcher are not independent.",
     ]
@@ -46,6 +57,18 @@ def percentile_table(rows: Sequence[Row]) -> str:
     for name in dict.fromkeys(row.name for row in rows):
         values = [found[name, cap] for cap in caps]
         lines.append(_line_of([_name(name), *(f"{value:.1f}" for value in (*values, np.mean(values)))]))
+    return "\n".join(lines)
+
+
+def summary_table(summaries: Sequence[Summary]) -> str:
+    """Mean and worst run of each, and for each searcher the p-value of its difference from every other one."""
+    heads = ["searcher", "runs", "mean", "worst run", *(f"p: {_name(summary.name)}" for summary in summaries)]
+    lines = [_line_of(heads), "|" + "---|" * len(heads)]
+    for summary in summaries:
+        tests = [f"{summary.p[other.name]:.3f}" if other.name in summary.p else "" for other in summaries]
+        runs = str(summary.runs) if summary.runs else ""
+        worst = f"{summary.worst:.1f}" if summary.runs else ""
+        lines.append(_line_of([_name(summary.name), runs, f"{summary.mean:.1f}", worst, *tests]))
     return "\n".join(lines)
 
 
@@ -77,7 +100,7 @@ def _line_of(texts: Sequence[str]) -> str:
 
 
 def _name(name: str) -> str:
-    return f"*{name}*" if name in (RANDOM, LARGEST) else name
+    return f"*{name}*" if name in (RANDOM, BAND, LARGEST, LIVE) else name
 
 
 def _sign(test: SignTest) -> tuple[str, str]:

@@ -78,6 +78,13 @@ def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, An
     def written(constraints: Constraints | None) -> str:
         return space.to_string(search.space.genotype(search.decide(constraints)))
 
+    def scored(constraints: Constraints | None) -> tuple[tuple[str, float], ...]:
+        return tuple(
+            (space.to_string(search.space.genotype(support)), score)
+            for support, score in search.scores(constraints).items()
+            if isfinite(score)  # others rank nothing, and have no place in JSON
+        )
+
     cut = _cut(trainer)
     try:
         chosen = tuple((cap, written(constraints)) for cap, constraints in limits.items())
@@ -92,14 +99,11 @@ def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, An
         digest=digest,
         chosen=chosen,
         timeline=tuple(timeline.changes),
-        measured=tuple(
-            (space.to_string(search.space.genotype(support)), score)
-            for support, score in search.measured.items()
-            if isfinite(score)  # others rank nothing, and have no place in JSON
-        ),
+        scored=tuple((cap, scored(constraints)) for cap, constraints in limits.items()),
         visited=len(search.visited),
         seconds=seconds,
         cut=cut,
+        remarks=tuple((cap, text) for cap, constraints in limits.items() if (text := search.remark(constraints))),
     )
 
 

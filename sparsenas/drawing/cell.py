@@ -4,10 +4,8 @@ from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
-from matplotlib.textpath import TextPath
 
 from sparsenas.drawing.layout import Layout, Vertex, cell_layout
 from sparsenas.drawing.style import (
@@ -16,11 +14,13 @@ from sparsenas.drawing.style import (
     SOLID,
     STRUCTURE,
     add_legend,
+    cell_title,
     legend_height,
     legend_order,
     line_sample,
     node_name,
     primitive_style,
+    text_width,
     tint,
 )
 from sparsenas.networks import SKELETONS
@@ -37,7 +37,6 @@ _BETWEEN_CELLS = 0.55
 _TITLE = 0.36
 _LABEL_SIZE = 8.5
 _ARROW = 0.075
-_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 
 
 def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
@@ -58,7 +57,7 @@ def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
     concatenates = skeleton is None or skeleton.concatenates
     layouts = [(cell, cell_layout(candidates, concatenates)) for cell, candidates in genotype.cells]
     primitives = legend_order(c.primitive for _, candidates in genotype.cells for c in candidates)
-    box = max(_text_width(primitive_style(name).short) for name in primitives) + 0.16
+    box = max(text_width(primitive_style(name).short, _LABEL_SIZE) for name in primitives) + 0.16
     pictures = [_CellPicture(cell, layout, box) for cell, layout in layouts]
     width = max(sum(p.width for p in pictures) + _BETWEEN_CELLS * (len(pictures) - 1) + 2 * _MARGIN, 4.6)
     legend = legend_height(len(primitives) + 1, width)
@@ -79,11 +78,6 @@ def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
     samples = [line_sample(style.colour, style.name, style.dashes) for style in styles]
     add_legend(figure, [*samples, line_sample(STRUCTURE, "concatenation" if concatenates else "output")])
     return figure
-
-
-def _text_width(text: str) -> float:
-    """Width in inches of a label."""
-    return float(TextPath((0, 0), text, size=_LABEL_SIZE, prop=FontProperties()).get_extents().width) / 72
 
 
 class _CellPicture:
@@ -117,7 +111,7 @@ class _CellPicture:
 
     def draw(self, axes: Axes, x: float, top: float) -> None:
         self.x, self.y = x, top - _TITLE - self.upper
-        title = _TITLES.get(self.cell, f"{self.cell} cell")
+        title = cell_title(self.cell)
         axes.text(x, top, title, ha="left", va="top", size=11, weight="bold", color=INK)
         for chain in sorted(self.layout.chains, key=lambda c: c[-1].kind != "output"):
             self._draw_chain(axes, chain)

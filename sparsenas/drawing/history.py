@@ -10,7 +10,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sparsenas.drawing.style import DPI, INK, STRUCTURE, add_legend, legend_height, legend_order, primitive_style
+from sparsenas.drawing.style import (
+    DPI,
+    INK,
+    STRUCTURE,
+    add_legend,
+    cell_title,
+    legend_height,
+    legend_order,
+    primitive_style,
+)
 from sparsenas.errors import ConfigError
 from sparsenas.spaces.topology import Block, Candidate, Support
 
@@ -24,7 +33,6 @@ _MARGIN = 0.15
 #: Columns of the image; longer histories show, in each, the share of recoveries that kept the candidate.
 _MOST_COLUMNS = 400
 _EMPTY = to_rgb("#f1f3f5")
-_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def draw_support_history(
         rows, tall = shown[cell], len(shown[cell]) * row
         left = _MARGIN + number * (_LABELS + _PANEL + _GROUPS) + _LABELS
         axes = figure.add_axes((left / width, (height - _TOP - tall) / height, _PANEL / width, tall / height))
-        axes.set_title(_TITLES.get(cell, f"{cell} cell"), loc="left", size=11, weight="bold", color=INK)
+        axes.set_title(cell_title(cell), loc="left", size=11, weight="bold", color=INK)
         last = {c for b, kept in zip(blocks, history[-1], strict=True) if b.cell == cell for c in _named(b, kept)}
         _draw_panel(axes, rows, last, num_inputs, size=8.0 if row == 0.2 else 7.0)
         _label_time(axes, len(history), epochs)

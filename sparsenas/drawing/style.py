@@ -8,7 +8,9 @@ from typing import Literal
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 #: Ink of text and node outlines.
 INK = "#1f2328"
@@ -110,6 +112,16 @@ def node_name(node: int, num_inputs: int) -> str:
 def legend_height(entries: int, width: float) -> float:
     """Inches the legend needs below a figure of the given width."""
     return _LEGEND_ROW * -(-entries // _legend_columns(entries, width)) + 0.12
+
+
+def cell_title(cell: str) -> str:
+    """Title of the part of a picture that shows a cell type."""
+    return {"normal": "Normal cell", "reduce": "Reduction cell"}.get(cell, f"{cell} cell")
+
+
+def text_width(text: str, size: float) -> float:
+    """Width in inches of a text of so many points."""
+    return float(TextPath((0, 0), text, size=size, prop=FontProperties()).get_extents().width) / 72
 
 
 def line_sample(colour: str, label: str, dashes: LineStyle = SOLID) -> Line2D:

@@ -2,6 +2,8 @@
 
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
+from sparsenas.search.measured import MeasuredSearch
+from sparsenas.search.measuring import Decoding, LiveCost, Measurement, Measuring, ShortTraining, Untrained
 from sparsenas.search.one_stage import OneStageSearch
 from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
@@ -15,17 +17,21 @@ from sparsenas.search.selection import BestOf, RegularizedEvolution, Selection
 from sparsenas.search.settling import AbsoluteChange, SettlingRule, StableSupport
 from sparsenas.search.signals import FullGradient, Signal, SignalStep, SupportGradient
 from sparsenas.search.single_path import SinglePathSearch
-from sparsenas.search.training_free import TrainingFreeSearch
 from sparsenas.search.two_stage import TwoStageSearch
 
 __all__ = [
     "AbsoluteChange",
     "BestOf",
     "CompressedArchitecture",
+    "Decoding",
     "EdgeNormalizedRelaxation",
     "FairPaths",
     "FullGradient",
     "GumbelRelaxation",
+    "LiveCost",
+    "MeasuredSearch",
+    "Measurement",
+    "Measuring",
     "MixtureSampling",
     "NearbySampling",
     "OneStageSearch",
@@ -42,6 +48,7 @@ __all__ = [
     "SearchModule",
     "Selection",
     "SettlingRule",
+    "ShortTraining",
     "Signal",
     "SignalStep",
     "SinglePathSearch",
@@ -50,9 +57,9 @@ __all__ = [
     "StableSupport",
     "SupportGradient",
     "SupportRules",
-    "TrainingFreeSearch",
     "TwoStageSearch",
     "UniformPaths",
     "UniformSampling",
     "UniquePaths",
+    "Untrained",
 ]

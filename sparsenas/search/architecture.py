@@ -150,6 +150,15 @@ class CompressedArchitecture(nn.Module):
         self.accept(recovery)
         return recovery
 
+    @torch.no_grad()
+    def adopt(self, support: Support) -> None:
+        """Make a support that was found otherwise the final one: ``b`` becomes that of equal weights of norm 1."""
+        indices = torch.tensor(support)
+        code = torch.zeros_like(self.recovery.code).scatter_(1, indices, indices.shape[1] ** -0.5)
+        self.b.copy_((self.dictionary @ code.to(self.dictionary.device)[:, :, None])[:, :, 0])
+        self.accept(Recovery(code, indices, self.recovery.certificate, code.clone()))
+        self.settle(torch.ones_like(self.settled))
+
     def settle(self, blocks: Tensor) -> None:
         """Declare the codes of some blocks final.
 

@@ -127,6 +127,17 @@ class SearchModule(pl.LightningModule):
         """
         raise NotImplementedError(f"{type(self).__name__} must define decide")
 
+    def scores(self, constraints: Constraints | None = None) -> Mapping[Support, float]:
+        """What the search thinks of the architectures it compared, to decide under some rules; more is better."""
+        if constraints is None:
+            return self.measured
+        return {support: score for support, score in self.measured.items() if constraints.allows(support)}
+
+    def remark(self, constraints: Constraints | None = None) -> str:
+        """What there is to say of :meth:`decide`, in a sentence; nothing by most searchers."""
+        del constraints
+        return ""
+
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far, with shared weights."""
         raise NotImplementedError(f"{type(self).__name__} must define logits")

@@ -27,8 +27,9 @@ from sparsenas.networks import (
 )
 from sparsenas.schedules import Decay
 from sparsenas.search.architecture import CompressedArchitecture
-from sparsenas.search.base import SearchModule, one_stream
+from sparsenas.search.base import ImageBatch, SearchModule, one_stream
 from sparsenas.search.exploration import Exploration
+from sparsenas.search.measuring import Conclusion, Measuring, MeasuringRun
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, Sampling
@@ -49,6 +50,9 @@ class OneStageSearch(SearchModule):
     operations, which stood at (1, 0), begin to train; before, they and the architecture weights would be two names for
     one thing. The phase ends when all blocks have settled, or after ``search_epochs``, when the others keep what they
     have.
+
+    With ``measuring``, the search phase measures untrained networks of the target's size instead, as
+    :class:`~sparsenas.search.MeasuredSearch` does, one for each batch; it trains nothing, and ends with the last one.
 
     **Training phase.** The architecture is fixed. Learning rate and drop-path have schedules of their own; architecture
     weights are constants, which :meth:`deployable` folds into the batch-norms.
@@ -72,6 +76,8 @@ class OneStageSearch(SearchModule):
             batches before, :math:`b \leftarrow b - \eta\, \frac{L - \bar L}{\sigma} A_S 1`; over uniform draws this
             regresses the loss on the candidates.
         settling: When a block settles.
+        measuring: What the search phase measures; signal, sampling and settling have no part in it then. ``None`` for
+            steps on ``b``.
         search_epochs: Longest search phase.
         train_epochs: Length of the training phase; ``None`` takes all epochs up to ``trainer.max_epochs``.
         warm_start: Whether the training phase goes on from the weights of the search phase. If not, it begins with new
@@ -116,6 +122,7 @@ class OneStageSearch(SearchModule):
         sampling: Sampling = NearbySampling(),  # noqa: B008 - frozen
         signal: Literal["gradient", "loss"] = "gradient",
         settling: SettlingRule = StableSupport(),  # noqa: B008 - frozen
+        measuring: Measuring | None = None,
         search_epochs: int = 120,
         train_epochs: int | None = None,
         warm_start: bool = True,
@@ -152,10 +159,15 @@ class OneStageSearch(SearchModule):
             ]
             for block in space.blocks
         ]
-        costs = candidate_costs(network) if recovery.needs_costs or reject_params is not None else None
+        needs_costs = recovery.needs_costs or reject_params is not None or measuring is not None
+        costs = candidate_costs(network) if needs_costs else None
         generator = torch.Generator().manual_seed(seed)
         self.architecture = CompressedArchitecture(space, recovery, generator, costs)
         self.settler = Settler(settling, len(space.blocks), reject_params, costs)
+        self.measuring: MeasuringRun | None = None
+        if measuring is not None and costs is not None:
+            rules = recovery.constraints(space, costs)
+            self.measuring = MeasuringRun(space, network, costs, measuring, rules, seed)
         self.rules = self.recovery = recovery
         self.exploration = exploration
         self.phases, self.warm_start = phases, warm_start
@@ -189,8 +201,15 @@ class OneStageSearch(SearchModule):
 
     @property
     def support(self) -> Support:
-        """Support of the code last recovered."""
+        """Support of the code last recovered; while architectures are measured, the best one so far."""
+        if self.searching and self.measuring is not None:
+            return self.measuring.support
         return self.architecture.support
+
+    @property
+    def conclusion(self) -> Conclusion | None:
+        """What was measured, and how sure the choice is; ``None`` before the end, or where nothing is measured."""
+        return None if self.measuring is None else self.measuring.conclusion
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of the architecture found so far."""
@@ -198,7 +217,11 @@ class OneStageSearch(SearchModule):
 
     def decide(self, constraints: Constraints | None = None) -> Support:
         """See :meth:`SearchModule.decide`: the recovered support."""
-        return self.support if constraints is None else self.architecture.support_under(constraints)
+        if constraints is None:
+            return self.support
+        if self.measuring is not None:
+            return self.measuring.conclude(constraints).support
+        return self.architecture.support_under(constraints)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far.
@@ -244,8 +267,10 @@ class OneStageSearch(SearchModule):
         if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
             self.phases.check(self._epochs)
             self._warn_of_patience()
+        if self.measuring is not None:
+            self._check_measuring(self.measuring)
         if self.batches == 0:
-            self.note_recovery(None, self.architecture.recovery)
+            self.note_recovery(None, self.architecture.recovery if self.measuring is None else None)
         if self.finished:  # resumed once more; nothing is left to do
             self.trainer.should_stop = True
 
@@ -272,6 +297,9 @@ class OneStageSearch(SearchModule):
         """One forward and one backward pass for weights and, in the search phase, ``b``."""
         images, labels = one_stream(batch)
         self.batches += 1
+        if self.searching and self.measuring is not None:
+            self._measure(self.measuring, (images, labels))
+            return
         support = self._draw(batch_idx)
         logits, auxiliary = self.network.run(
             images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
@@ -288,10 +316,14 @@ class OneStageSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        if self.train_loss.update_called:  # not while architectures are measured
+            self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         self.log("search/phase", 1.0 if self.searching else 2.0)
         if not self.searching:
             self.trained_epochs += 1
+        elif self.measuring is not None:
+            if self.conclusion is not None or self.current_epoch + 1 >= self.phases.search_epochs:
+                self._adopt(self.measuring)
         elif self.current_epoch >= self.phases.warmup_epochs:
             if self.recovery.every_n_steps is None:
                 self._recover()
@@ -309,6 +341,8 @@ class OneStageSearch(SearchModule):
         """The phase goes beside the counters."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["search"] |= {"search_end": self.search_end, "trained_epochs": self.trained_epochs}
+        if self.measuring is not None:
+            checkpoint["search"]["measuring"] = self.measuring.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept."""
@@ -316,14 +350,58 @@ class OneStageSearch(SearchModule):
         state = checkpoint["search"]
         self.search_end, self.trained_epochs = state["search_end"], state["trained_epochs"]
         self._fixed_weights = None
+        if self.measuring is not None:
+            if "measuring" not in state:
+                raise CheckpointError(
+                    "the checkpoint is of a run without measurements; resume with the settings it was made with"
+                )
+            self.measuring.load(state["measuring"])
 
     def progress(self) -> dict[str, str | int | float]:
         """See :meth:`SearchModule.progress`; the training phase has no news of the search."""
-        return super().progress() | {"settled": self._count_settled()} if self.searching else {}
+        if not self.searching:
+            return {}
+        if self.measuring is not None:
+            return super().progress() | self.measuring.progress()
+        return super().progress() | {"settled": self._count_settled()}
 
     @property
     def _moves_architecture(self) -> bool:
-        return self.searching and self.current_epoch >= self.phases.warmup_epochs
+        return self.searching and self.measuring is None and self.current_epoch >= self.phases.warmup_epochs
+
+    def _check_measuring(self, run: MeasuringRun) -> None:
+        """Check that all measurements fit into the search phase."""
+        run.check_processes(self.trainer.world_size)
+        per_epoch = int(self.trainer.num_training_batches)
+        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        if self.searching and run.needs(per_epoch) > per_epoch * self.phases.search_epochs and not dry:
+            raise ConfigError(
+                f"search_epochs is {self.phases.search_epochs}, of {per_epoch} batches each; measuring takes "
+                f"{run.needs(per_epoch)}: set it to at least {-(-run.needs(per_epoch) // per_epoch)}"
+            )
+
+    def _measure(self, run: MeasuringRun, batch: ImageBatch) -> None:
+        """Keep the batch, or measure the next architecture; after the last one, what is left of the epoch is idle."""
+        if run.conclusion is None:
+            old = self.support
+            finished = run.take(batch, int(self.trainer.num_training_batches))
+            self.visited.update(run.known)
+            if finished:
+                run.finish()
+            if self.support != old:
+                self.note_recovery(old)
+        # of nothing, as no gradient is there; schedules and the checkpoint callback wait for a step
+        self.optimizers()[0].step()  # type: ignore[index]  # a list, as there are two
+
+    def _adopt(self, run: MeasuringRun) -> None:
+        """Make what was found the architecture, and begin the training phase with the next epoch."""
+        old, conclusion = self.support, run.finish()
+        self.measured = dict(run.scores())
+        self.print(f"epoch {self.current_epoch + 1}: found: {conclusion.verdict}")
+        self.architecture.adopt(conclusion.support)
+        self._end_search()
+        if self.support != old:
+            self.note_recovery(old)
 
     def _draw(self, batch_idx: int) -> Support:
         """Support of the next batch."""

@@ -36,6 +36,9 @@ class Signal(ABC):
 
     every: int
 
+    #: What whoever uses it should know; printed when a search begins.
+    caution = ""
+
     @abstractmethod
     def step(
         self,
@@ -61,9 +64,11 @@ class SupportGradient(Signal):
     r"""The official signal: back-propagation through the active candidates only.
 
     With :math:`w = z_S + A_S^\top (b - A_S z_S)` the gradient is :math:`A_S\, \partial L / \partial w`. It lies in the
-    span of the active columns, so nothing compares an active candidate with an inactive one: on published ground truth
-    searches with this signal ended no better than random cells and visited a handful of architectures. Kept for
-    fidelity.
+    span of the active columns.
+
+    Warning: nothing compares an active candidate with an inactive one. On published ground truth searches with this
+    signal ended no better than random cells and visited a handful of architectures (``docs/studies/nasbench201.md``).
+    Kept for fidelity; to find a good architecture, use :class:`~sparsenas.search.MeasuredSearch`.
 
     Attributes:
         every: Take a step on every so-many-th training batch.
@@ -72,6 +77,11 @@ class SupportGradient(Signal):
     """
 
     every: int = 1
+
+    caution = (
+        "SupportGradient compares no active candidate with an inactive one: on published benchmarks such searches end "
+        "no better than random cells (docs/studies/nasbench201.md). It is kept for fidelity."
+    )
 
     def __post_init__(self) -> None:
         """Check the numbers."""

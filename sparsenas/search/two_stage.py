@@ -134,6 +134,8 @@ class TwoStageSearch(SearchModule):
         super().on_train_start()
         self.check_warmup(self.warmup_epochs)
         if self.batches == 0:
+            if self.signal.caution:
+                self.print(f"caution: {self.signal.caution}")
             self.note_recovery(None, self.architecture.recovery)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:

@@ -24,7 +24,8 @@ class JacobianCovariance(ZeroCostScore):
     It is largest, about :math:`-B`, where no two rows are correlated. A property of paths, not a sum over edges.
 
     Attributes:
-        norms: Whether batch-norms are left out, or use the statistics of the batch, which tie its images together.
+        norms: Whether batch-norms are left out (``none``), or use the statistics of the batch (``batch``), which tie
+            its images together. ``auto`` uses them where the gradient does not vanish.
         k: Keeps the score finite where rows depend on each other.
 
     Raises:
@@ -38,13 +39,13 @@ class JacobianCovariance(ZeroCostScore):
     Differs: the logits of all classes are summed; in that code there is one class.
     """
 
-    norms: Literal["none", "batch"] = "none"
+    norms: Literal["none", "batch", "auto"] = "none"
     k: float = 1e-5
 
     def __call__(self, network: DerivedNet, images: Tensor) -> float:
         """See :class:`ZeroCostScore`."""
         images = images.detach().requires_grad_()
-        if self.norms == "none":
+        if self.norms == "none" or (self.norms == "auto" and network.neck is None):
             logits = without_norms(copy.deepcopy(network).eval())(images)
         elif network.neck is None:
             raise ConfigError(

@@ -1,9 +1,13 @@
 """Plans, records and figures without a run; what is wrong with them in one clear message."""
 
 import json
+from dataclasses import asdict
+from itertools import combinations, product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from sparsenas.cli import main
 from sparsenas.comparison import (
@@ -17,7 +21,9 @@ from sparsenas.comparison import (
     read_records,
     sign_test,
 )
-from sparsenas.comparison.records import planned_records
+from sparsenas.comparison.records import from_json, planned_records
+from sparsenas.comparison.report import BAND, LARGEST, LIVE, RANDOM, parameters
+from sparsenas.comparison.summary import summarize
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError
 from sparsenas.search import SupportRules
@@ -33,7 +39,8 @@ def record(run, text="111", capped="111", **fields):
     caps = run.settings["caps"]
     chosen = tuple((cap, text if cap is None else capped) for cap in caps)
     timeline = ((0.5, "222"), (1.5, text))
-    defaults = {"measured": (("111", 1.0), ("222", 2.0), ("433", 0.5)), "visited": 2, "seconds": 2.0, "cut": False}
+    scores = (("111", 1.0), ("222", 2.0), ("433", 0.5))
+    defaults = {"scored": tuple((cap, scores) for cap in caps), "visited": 2, "seconds": 2.0, "cut": False}
     return Record(run.searcher, run.seed, run.digest, chosen, timeline, **(defaults | fields))
 
 
@@ -78,11 +85,45 @@ def test_digest_is_of_the_settings_not_of_seeds_or_neighbours(settings, write):
     assert first["coded"] != second["coded"]
 
 
+def test_seeds_begin_at_the_first(settings, write):
+    without = read_plan(write(settings))
+    settings["first_seed"] = 100
+    plan = read_plan(write(settings, "later"))
+    assert [run.seed for run in plan.runs] == [run.seed + 100 for run in without.runs] == [100, 101, 100, 101]
+    for run in plan.runs:
+        assert {run.settings[name]["init_args"]["seed"] for name in ("model", "data")} == {run.seed}
+    assert [run.digest for run in plan.runs] == [run.digest for run in without.runs]
+
+
 def test_records_are_read_as_written(plan, tmp_path):
     records = [record(run) for run in plan.runs]
     for one in records:
         append_record(tmp_path / "runs.jsonl", one)
     assert read_records(tmp_path / "runs.jsonl") == tuple(records)
+
+
+def test_remarks_and_scores_are_kept_by_cap(plan, tmp_path):
+    caps = plan.caps
+    scored = tuple((cap, (("111", 0.5), ("222", -float(i)))) for i, cap in enumerate(caps))
+    one = record(plan.runs[0], scored=scored, remarks=((caps[1], "no better than the largest cell"),))
+    append_record(tmp_path / "runs.jsonl", one)
+    (again,) = read_records(tmp_path / "runs.jsonl")
+    assert again == one
+    assert dict(again.scored)[caps[1]] == (("111", 0.5), ("222", -1.0))
+    assert dict(again.remarks) == {caps[1]: "no better than the largest cell"}
+    assert record(plan.runs[0]).remarks == ()
+
+
+def test_records_as_they_once_were_are_still_read(plan, tmp_path):
+    """Then, a search compared the same architectures under all caps, and had nothing to say."""
+    now = record(plan.runs[0])
+    fields = json.loads(json.dumps(asdict(now)))
+    del fields["scored"], fields["remarks"]
+    fields["measured"] = [["111", 1], ["222", 2.0], ["433", 0.5]]
+    assert from_json(fields) == now
+    (tmp_path / "runs.jsonl").write_text(json.dumps(fields) + "\n")
+    assert read_records(tmp_path / "runs.jsonl") == (now,)
+    assert "measured" in fields  # what was read is not changed
 
 
 @pytest.mark.parametrize("line", ['{"searcher": "coded"', '{"searcher": "coded"}', "[]", '{"chosen": 3}', "null"])
@@ -117,10 +158,126 @@ def test_report_of_some_runs_says_what_is_missing_or_late(plan):
     assert "| measured | 1 of 2 |" in text
     assert "coded" not in text
     assert "`measured` with seed 0 took 99.0 s" in text
-    assert text.count("*random cell*") == text.count("*most parameters*") == 1 + len(plan.caps)
+    assert text.count("*random cell*") == text.count("*most parameters*") == 3 + len(plan.caps)
     first, last = (row.percentile for row in report.rows if row.name == "measured")
     assert f"| measured | {first:.1f} | {last:.1f} | {(first + last) / 2:.1f} |" in text
     assert json.dumps(report.rows[0].mean)
+
+
+class TestSummary:
+    @pytest.fixture(params=[2000])
+    def small(self, settings, write, request):
+        """Seven runs of one searcher, five of the other, and percentiles by counting."""
+        settings["caps"] = [None, request.param]
+        settings["searchers"]["measured"]["seeds"], settings["searchers"]["coded"]["seeds"] = 7, 5
+        plan = read_plan(write(settings))
+        table = plan.read_table()
+        truth = dict(zip(table.texts, table.accuracies(*plan.training), strict=True))
+        costs = plan.published.costs(plan.space)
+        sizes = dict(zip(table.texts, parameters(table, plan.space, costs), strict=True))
+        within = {cap: [text for text in truth if cap is None or sizes[text] <= cap] for cap in plan.caps}
+
+        def percentile(text, cap):
+            return 100 * np.mean([truth[other] <= truth[text] for other in within[cap]])
+
+        return plan, within, sizes, percentile
+
+    def test_it_is_over_all_caps_and_runs(self, small):
+        plan, within, sizes, percentile = small
+        rng = np.random.default_rng(0)
+        chosen = [[str(rng.choice(texts)) for texts in within.values()] for _ in plan.runs]
+        records = [record(run, *texts) for run, texts in zip(plan.runs, chosen, strict=True)]
+        report = make_report(plan, records, plan.read_table())
+        found = {summary.name: summary for summary in summarize(report)}
+        assert list(found) == [RANDOM, BAND, LARGEST, LIVE, "measured", "coded"]
+        for name in (RANDOM, BAND, LARGEST, LIVE):
+            expected = []
+            for cap, texts in within.items():
+                most = max(sizes[text] for text in texts)
+                least = {RANDOM: 0, BAND: 0.7 * most}.get(name, most)  # here, all parameters live
+                expected.append(np.mean([percentile(text, cap) for text in texts if sizes[text] >= least]))
+            assert found[name].mean == found[name].worst == pytest.approx(np.mean(expected))
+            assert (found[name].runs, found[name].p) == (0, {})
+        runs = {}
+        for name, count in (("measured", 7), ("coded", 5)):
+            pairs = [texts for run, texts in zip(plan.runs, chosen, strict=True) if run.searcher == name]
+            runs[name] = [np.mean([percentile(t, cap) for t, cap in zip(pair, within, strict=True)]) for pair in pairs]
+            assert found[name].runs == count == len(runs[name])
+            assert found[name].mean == pytest.approx(np.mean(runs[name]))
+            assert found[name].worst == pytest.approx(min(runs[name]))
+        for name, other in (("measured", "coded"), ("coded", "measured")):
+            assert list(found[name].p) == [RANDOM, BAND, LARGEST, LIVE, other]
+            assert found[name].p[other] == pytest.approx(rank_sum(runs[name], runs[other]))
+            for baseline in (RANDOM, BAND, LARGEST, LIVE):
+                differences = np.array(runs[name]) - found[baseline].mean
+                assert found[name].p[baseline] == pytest.approx(signed_rank(differences))
+        line = next(line for line in markdown(report).splitlines() if line.startswith("| coded | 5 | "))
+        test = f"{found['coded'].p[RANDOM]:.3f}"
+        assert line.startswith(f"| coded | 5 | {found['coded'].mean:.1f} | {found['coded'].worst:.1f} | {test} | ")
+
+    @pytest.mark.parametrize("small", [1e6], indirect=True)
+    def test_runs_that_do_what_a_baseline_does_are_not_different(self, small):
+        plan, within, sizes, _ = small
+        largest = [max(texts, key=sizes.__getitem__) for texts in within.values()]
+        assert sum(size == max(sizes.values()) for size in sizes.values()) == 1
+        report = make_report(plan, [record(run, *largest) for run in plan.runs], plan.read_table())
+        *_, measured, coded = summarize(report)
+        assert measured.p[LARGEST] == coded.p[LARGEST] == measured.p["coded"] == coded.p["measured"] == 1.0
+        assert measured.p[RANDOM] == pytest.approx(2 / 2**7)
+        assert coded.p[RANDOM] == pytest.approx(2 / 2**5)
+
+    @pytest.mark.parametrize("small", [1e6], indirect=True)
+    @pytest.mark.parametrize("different", [1, 2, 6])
+    def test_some_runs_that_do_what_a_baseline_does_do_not_count(self, small, different):
+        plan, within, sizes, _ = small
+        largest = [max(texts, key=sizes.__getitem__) for texts in within.values()]
+        choices = [within[plan.caps[1]][::4][i] if i < different else None for i in range(7)]
+        records = [
+            record(run, *largest) if other is None else record(run, largest[0], other)
+            for run, other in zip(plan.runs[:7], choices, strict=True)
+        ]
+        (*_, measured) = summarize(make_report(plan, records, plan.read_table()))
+        assert 0 < measured.p[LARGEST] <= 1
+
+    def test_one_run_proves_nothing(self, small):
+        plan, *_ = small
+        records = [record(plan.runs[0], "222"), record(plan.runs[-1], "433")]
+        for summary in summarize(make_report(plan, records, plan.read_table()))[-2:]:
+            assert (summary.runs, summary.mean) == (1, summary.worst)
+            assert set(summary.p.values()) == {1.0}
+
+    def test_rounding_breaks_no_tie(self):
+        """The same percentiles under other caps have the same mean, whatever the order of the sum."""
+        cells = 100 * np.array([1, 7, 11, 13, 17, 23]) / 26
+        rows = [SimpleNamespace(name=RANDOM, percentile=cell) for cell in cells]
+        rows += [SimpleNamespace(name=name, percentile=0.0) for name in ("one", "other")]
+        orders = [np.random.default_rng(seed).permutation(cells) for seed in range(12)]
+        runs = [
+            SimpleNamespace(record=SimpleNamespace(searcher=name), percentiles=dict(enumerate(order)))
+            for name, part in (("one", orders[:6]), ("other", orders[6:]))
+            for order in part
+        ]
+        for summary in summarize(SimpleNamespace(rows=rows, runs=runs))[1:]:
+            assert set(summary.p.values()) == {1.0}
+
+
+def signed_rank(differences):
+    """Wilcoxon's exact two-sided p-value, by all signs; equal differences are equal whatever their rounding."""
+    differences = np.round(differences, 9)
+    ranks = rankdata(np.abs(differences))
+    sums = [np.dot(signs, ranks) for signs in product((0, 1), repeat=len(ranks))]
+    return two_sided(np.dot(differences > 0, ranks), sums)
+
+
+def rank_sum(first, second):
+    """Mann and Whitney's exact two-sided p-value, by all ways to divide the runs."""
+    ranks = rankdata(np.round([*first, *second], 9))
+    sums = [sum(part) for part in combinations(ranks, len(first))]
+    return two_sided(sum(ranks[: len(first)]), sums)
+
+
+def two_sided(found, values):
+    return min(1.0, 2 * min(np.mean([v >= found - 1e-9 for v in values]), np.mean([v <= found + 1e-9 for v in values])))
 
 
 def test_figure_has_a_line_per_searcher_and_is_repeatable(plan):
@@ -144,6 +301,10 @@ def broken(settings, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("first_seed", -1, "first_seed is -1; use a whole number from 0 on"),
+        ("first_seed", True, "first_seed is True; use a whole number from 0 on"),
+        ("first_seed", "a", "first_seed is 'a'; use a whole number from 0 on"),
+        ("first_sed", 1, "unknown entry 'first_sed'"),
         ("budget_seconds", 0, "budget_seconds is 0; use a positive number"),
         ("budget_seconds", -3, "budget_seconds is -3; use a positive number"),
         ("caps", [], "caps: must be a list"),

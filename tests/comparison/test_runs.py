@@ -13,6 +13,8 @@ from scipy.stats import binomtest, kendalltau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparsenas.cli import main
+from sparsenas.comparison import read_plan
+from sparsenas.comparison.worker import search_once
 from sparsenas.networks import NormOptions, SuperNet
 from sparsenas.spaces import WeightSharing64Space
 
@@ -76,7 +78,7 @@ def test_report_agrees_with_a_computation_of_its_own(settings, compare, tmp_path
             assert row["visited"] == np.mean([run["visited"] for run in mine])
             taus = []
             for run in mine:
-                kept = [(score, truth[text]) for text, score in run["measured"] if text in feasible]
+                kept = [(score, truth[text]) for text, score in dict(run["scored"])[limit] if text in feasible]
                 taus += [kendalltau(*zip(*kept, strict=True)).statistic] if kept else []
             assert row["tau"] == (pytest.approx(np.mean(taus)) if taus else None)
     assert rows[None, "measured"]["tau"] is not None
@@ -93,7 +95,7 @@ def test_report_agrees_with_a_computation_of_its_own(settings, compare, tmp_path
     assert text.startswith("1 runs, 1 at a time")
     again = lines(out)[-1]
     assert again["chosen"] == removed["chosen"]
-    assert again["measured"] == removed["measured"]
+    assert again["scored"] == removed["scored"]
 
 
 def derived_size(text):
@@ -101,6 +103,33 @@ def derived_size(text):
     space = WeightSharing64Space()
     network = SuperNet(space, (1, 8, 8), 10, 4, 1, norms=NormOptions(affine=True, track=True, append="none"))
     return sum(p.numel() for p in network.derive(space.from_string(text)).parameters())
+
+
+def test_a_measured_search_says_what_it_compared_under_each_cap(settings, write):
+    signals = [
+        {"class_path": "LiveCost"},
+        {
+            "class_path": "Untrained",
+            "init_args": {"score": {"class_path": "JacobianCovariance", "init_args": {"norms": "auto"}}, "images": 16},
+        },
+        {"class_path": "Untrained", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}},
+    ]
+    measuring = {"signals": signals, "count": 8, "rounds": 1, "proposals": 2, "band": 0.5}
+    model = {"class_path": "MeasuredSearch", "init_args": {"measuring": measuring}}
+    settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 8, "model": model}}
+    (run,) = read_plan(write(settings)).runs
+    record = search_once(run.searcher, run.seed, run.digest, run.settings)
+    chosen, scored, remarks = dict(record.chosen), dict(record.scored), dict(record.remarks)
+    assert list(chosen) == list(scored) == list(remarks) == settings["caps"]
+    for cap in settings["caps"]:
+        assert 8 <= len(scored[cap]) <= 10
+        assert chosen[cap] in dict(scored[cap])
+        assert all(cap is None or derived_size(text) <= cap for text, _ in scored[cap])
+        assert " deviations from " in remarks[cap] or "no better than the largest cell" in remarks[cap]
+    texts = {text for cap in settings["caps"] for text, _ in scored[cap]}
+    assert record.visited == len(texts)
+    assert record.timeline[-1][1] == chosen[None]
+    assert not record.cut
 
 
 def test_a_crash_is_reported_and_the_others_go_on(settings, compare, tmp_path):

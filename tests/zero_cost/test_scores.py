@@ -21,7 +21,10 @@ from sparsenas.spaces import DartsSpace, NasBench201Space
 from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Zen, ZeroCostScore, rank_sum
 from sparsenas.zero_cost.jacobian import correlation_score
 
-SCORES = [JacobianCovariance(), JacobianCovariance(norms="batch"), Naswot(), SynFlow(), Zen(repeats=2)]
+SCORES = [
+    *(JacobianCovariance(), JacobianCovariance(norms="batch"), JacobianCovariance(norms="auto")),
+    *(Naswot(), SynFlow(), Zen(repeats=2)),
+]
 every_score = pytest.mark.parametrize("score", SCORES, ids=str)
 SPACE = NasBench201Space()
 CONNECTED = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|"
@@ -126,6 +129,14 @@ class TestJacobianCovariance:
         network = DerivedNet(genotype, (3, 8, 8), 10, channels=4, cells=3, stem="small")
         with pytest.raises(ConfigError, match=r"batch-norms end all paths of this network, .*: use 'none'"):
             JacobianCovariance(norms="batch")(network, images)
+
+    def test_auto_uses_batch_statistics_where_the_gradient_does_not_vanish(self, images):
+        scores = {norms: JacobianCovariance(norms=norms) for norms in ("none", "batch", "auto")}
+        network = network_of()
+        assert scores["auto"](network, images) == scores["batch"](network, images) != scores["none"](network, images)
+        genotype = DartsSpace().sample(np.random.default_rng(0))
+        network = DerivedNet(genotype, (3, 8, 8), 10, channels=4, cells=3, stem="small")
+        assert scores["auto"](network, images) == scores["none"](network, images)
 
     @pytest.mark.slow
     @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA is not set: no published scores")

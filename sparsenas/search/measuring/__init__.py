@@ -1,0 +1,32 @@
+"""Sparse coding over measurements: signals, evidence for them, and what follows."""
+
+from sparsenas.search.measuring.atoms import LEVELS, Atoms, Level
+from sparsenas.search.measuring.conclusion import NO_BETTER, Conclusion, Decoding, Measurements, conclude
+from sparsenas.search.measuring.evidence import Evidence, weigh
+from sparsenas.search.measuring.measurements import Bench, LiveCost, Measurement, ShortTraining, Untrained
+from sparsenas.search.measuring.run import MeasuringRun
+from sparsenas.search.measuring.survey import LEAST, Measured, Measuring, Survey, measure
+
+__all__ = [
+    "LEAST",
+    "LEVELS",
+    "NO_BETTER",
+    "Atoms",
+    "Bench",
+    "Conclusion",
+    "Decoding",
+    "Evidence",
+    "Level",
+    "LiveCost",
+    "Measured",
+    "Measurement",
+    "Measurements",
+    "Measuring",
+    "MeasuringRun",
+    "ShortTraining",
+    "Survey",
+    "Untrained",
+    "conclude",
+    "measure",
+    "weigh",
+]

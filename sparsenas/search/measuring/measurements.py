@@ -1,0 +1,237 @@
+"""What can be measured of an architecture without knowing how good it is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.complexity import CandidateCosts, live_support
+from sparsenas.errors import ConfigError
+from sparsenas.networks import DerivedNet, NormOptions
+from sparsenas.networks.network import NetworkSize
+from sparsenas.search.base import ImageBatch
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.zero_cost import ZeroCostScore
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What measurements are made with: images of the search's own training data, and networks at its size.
+
+    Attributes:
+        space: Search space.
+        size: Of the networks.
+        norms: Batch-norm options of their cells.
+        costs: Of the candidates at that size.
+        batches: Training batches, in the order in which they came.
+        seed: All weights and draws follow from it, so that a resumed search repeats an uninterrupted one.
+    """
+
+    space: SearchSpace
+    size: NetworkSize
+    norms: NormOptions
+    costs: CandidateCosts
+    batches: Sequence[ImageBatch]
+    seed: int
+
+    def network(
+        self, support: Support, repeat: int, pixels: int, channels: int | None = None, cells: int | None = None
+    ) -> DerivedNet:
+        """A network with new weights, the same ones for the same ``repeat``; on the device of the images."""
+        size = self.size.copy()
+        size["image_shape"] = (size["image_shape"][0], pixels, pixels)
+        size["channels"], size["cells"] = channels or size["channels"], cells or size["cells"]
+        with isolate_rng():
+            # not the sum: neighbouring seeds would share weights
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, repeat)).generate_state(1)[0]))
+            network = DerivedNet(self.space.genotype(support), norms=self.norms, **size)
+        return network.to(self.batches[0][0].device).to(memory_format=torch.channels_last)
+
+    def images(self, number: int, pixels: int) -> ImageBatch:
+        """A batch at a size; after the last one comes the first."""
+        images, labels = self.batches[number % len(self.batches)]
+        return shrunk(images, pixels), labels
+
+
+def shrunk(images: Tensor, pixels: int) -> Tensor:
+    """Images averaged down to so many pixels a side; as they are if they are no larger."""
+    return images if max(images.shape[2:]) <= pixels else functional.adaptive_avg_pool2d(images, pixels)
+
+
+class Measurement(ABC):
+    """A number for an architecture, more is better."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short text for reports."""
+
+    @abstractmethod
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """Measure an architecture.
+
+        Args:
+            support: The architecture.
+            bench: What it is measured with.
+            repeat: Which of several independent measurements of the same.
+
+        Returns:
+            The number; ``-inf`` for an architecture that fails. Never NaN.
+        """
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether another repeat measures anything new."""
+        return True
+
+
+@dataclass(frozen=True)
+class Untrained(Measurement):
+    """A training-free score of the network with new weights.
+
+    Attributes:
+        score: The score.
+        pixels: Images are averaged down to so many pixels a side; ``None`` for as they are.
+        images: How many; a batch has at least as many.
+
+    Raises:
+        ConfigError: If a number is too small.
+    """
+
+    score: ZeroCostScore
+    pixels: int | None = None
+    images: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.images < 2 or (self.pixels is not None and self.pixels < 1):
+            raise ConfigError(
+                f"{self.name}: images is {self.images}, pixels is {self.pixels}; need at least 2 images and 1 pixel"
+            )
+
+    @property
+    def name(self) -> str:
+        """See :class:`Measurement`."""
+        return type(self.score).__name__
+
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """See :class:`Measurement`.
+
+        Raises:
+            ConfigError: If a batch has too few images.
+        """
+        pixels = self.pixels or max(bench.size["image_shape"][1:])
+        images, _ = bench.images(repeat, pixels)
+        if len(images) < self.images:
+            raise ConfigError(
+                f"{self.name}: images is {self.images}, but a batch has {len(images)}: set data.batch_size to at least "
+                "as many"
+            )
+        network = bench.network(support, repeat, pixels)
+        with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):  # scores need the digits
+            return self.score(network, images[: self.images])
+
+
+@dataclass(frozen=True)
+class LiveCost(Measurement):
+    """The trivial opinion that more is better: what the network costs, without what lies on no path.
+
+    Attributes:
+        unit: What is counted.
+    """
+
+    unit: Literal["parameters", "multiply_adds"] = "parameters"
+
+    @property
+    def name(self) -> str:
+        """See :class:`Measurement`."""
+        return f"live {self.unit.replace('_', '-')}"
+
+    @property
+    def repeatable(self) -> bool:
+        """See :class:`Measurement`."""
+        return False
+
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """See :class:`Measurement`."""
+        rows = zip(getattr(bench.costs, self.unit), live_support(bench.space, support), strict=True)
+        return float(sum(row[index] for row, kept in rows for index in kept))
+
+
+@dataclass(frozen=True)
+class ShortTraining(Measurement):
+    """Minus the training loss at the end of a short training of the network alone.
+
+    The loss is the mean over the last quarter of the steps, whose images are new to the network as long as one epoch is
+    not over. It ranks by how fast architectures learn, which is not how good they become: shortcuts and pools look
+    better than they are. It is a witness, not a judge.
+
+    Attributes:
+        steps: Training steps.
+        learning_rate: Peak of the learning rate of SGD with Nesterov momentum; it is warmed up over a twentieth of the
+            steps, then follows a cosine to 0.
+        weight_decay: Of SGD.
+        gradient_clip: Largest norm of the gradient.
+        pixels: Images are averaged down to so many pixels a side; ``None`` for as they are.
+        channels: Channels of the first cell; ``None`` for those of the search.
+        cells: Cells of the network; ``None`` for those of the search.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    steps: int = 200
+    learning_rate: float = 0.1
+    weight_decay: float = 3e-4
+    gradient_clip: float = 5.0
+    pixels: int | None = None
+    channels: int | None = None
+    cells: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.steps < 4 or not self.learning_rate > 0 or self.weight_decay < 0 or not self.gradient_clip > 0:
+            raise ConfigError(
+                f"training: steps={self.steps}, learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, "
+                f"gradient_clip={self.gradient_clip}; need at least 4 steps, a positive rate and clip, and a decay not "
+                "below 0"
+            )
+        if min(number for number in (self.pixels, self.channels, self.cells, 1) if number is not None) < 1:
+            raise ConfigError(
+                f"training: pixels={self.pixels}, channels={self.channels}, cells={self.cells}; each is at least 1, or "
+                "null"
+            )
+
+    @property
+    def name(self) -> str:
+        """See :class:`Measurement`."""
+        return f"{self.steps} training steps"
+
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """See :class:`Measurement`."""
+        pixels = self.pixels or max(bench.size["image_shape"][1:])
+        network = bench.network(support, repeat, pixels, self.channels, self.cells).train()
+        parameters = list(network.parameters())
+        optimizer = torch.optim.SGD(
+            parameters, lr=self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
+        )
+        warmup, losses = max(self.steps // 20, 1), []
+        with torch.enable_grad():
+            for step in range(self.steps):
+                rise, fall = (step + 1) / warmup, (1 + np.cos(np.pi * step / self.steps)) / 2
+                optimizer.param_groups[0]["lr"] = self.learning_rate * min(rise, 1.0) * fall
+                images, labels = bench.images(repeat * self.steps + step, pixels)
+                loss = functional.cross_entropy(network(images), labels)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+                torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+                optimizer.step()
+                losses.append(loss.detach())
+        mean = float(torch.stack(losses[-(self.steps // 4) :]).mean())
+        return -mean if np.isfinite(mean) else -np.inf

@@ -1,0 +1,168 @@
+"""The state of a search that measures: images, what is known, and one survey for every set of rules."""
+
+from typing import Any
+
+from sparsenas.complexity import CandidateCosts
+from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.networks import SuperNet
+from sparsenas.search.band import Band
+from sparsenas.search.base import ImageBatch
+from sparsenas.search.measuring.conclusion import Conclusion
+from sparsenas.search.measuring.measurements import Bench
+from sparsenas.search.measuring.survey import Measured, Measuring, Survey, measure
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
+
+
+class MeasuringRun:
+    """Takes batches one by one: keeps the first ones as images, then measures one architecture for each.
+
+    Args:
+        space: Search space.
+        network: Super-net whose size the measured networks have; nothing of it runs.
+        costs: Of the candidates at that size.
+        options: What is measured.
+        rules: What may be found.
+        seed: Of all draws.
+
+    Attributes:
+        known: What has been measured.
+        conclusion: What was found under the rules; ``None`` until the end.
+
+    Raises:
+        RecoveryError: If no architecture keeps the rules.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        network: SuperNet,
+        costs: CandidateCosts,
+        options: Measuring,
+        rules: Constraints,
+        seed: int,
+    ) -> None:
+        self.space, self.costs, self.options, self.rules, self.seed = space, costs, options, rules, seed
+        self._size, self._norms = network.size, network.norms
+        self.known: dict[Support, Measured] = {}
+        self._batches: list[ImageBatch] = []
+        self._surveys: dict[Constraints, Survey] = {}
+        self._conclusions: dict[Constraints, Conclusion] = {}
+        self._leader = self._survey(rules).band.largest
+
+    @property
+    def conclusion(self) -> Conclusion | None:
+        """See the class."""
+        return self._conclusions.get(self.rules)
+
+    @property
+    def support(self) -> Support:
+        """The architecture found; before the end the best one so far, at the beginning the largest."""
+        return self._leader if self.conclusion is None else self.conclusion.support
+
+    def progress(self) -> dict[str, str | int | float]:
+        """What a progress bar shows."""
+        return {"measured": f"{len(self.known)}/{self.options.total}"}
+
+    def check_processes(self, count: int) -> None:
+        """Refuse several processes.
+
+        Raises:
+            ConfigError: If there are.
+        """
+        if count > 1:
+            raise ConfigError(
+                f"trainer.devices makes {count} processes, each of which would measure other images and find its own "
+                "architecture; use 1"
+            )
+
+    def kept(self, per_epoch: int) -> int:
+        """Batches that are kept of so many in an epoch."""
+        return min(self.options.batches, per_epoch)
+
+    def needs(self, per_epoch: int) -> int:
+        """Batches until the end, at most."""
+        return self.kept(per_epoch) + self.options.total
+
+    def take(self, batch: ImageBatch, per_epoch: int) -> bool:
+        """Keep a batch, or measure the next architecture; says whether that was the last one.
+
+        Args:
+            batch: Images and labels.
+            per_epoch: Batches of an epoch.
+        """
+        survey = self._survey(self.rules)
+        if len(self._batches) < self.kept(per_epoch):
+            self._batches.append(batch)
+        elif (support := survey.next(self.known)) is not None:
+            self._conclusions.pop(self.rules, None)  # of a run that was cut short, and goes on
+            self._measure(survey, support)
+            self._leader = survey.leader(self.known)
+        return len(self._batches) == self.kept(per_epoch) and survey.next(self.known) is None
+
+    def conclude(self, rules: Constraints | None = None) -> Conclusion:
+        """What was found under the rules so far; or under others, for which their band is measured now.
+
+        Raises:
+            ConfigError: If too little was measured, no signal ranks anything, or rules are new and the images are not
+                there, as before the first measurement and in a search that was read from a checkpoint.
+        """
+        rules = self.rules if rules is None else rules
+        if rules in self._conclusions:
+            return self._conclusions[rules]
+        survey = self._survey(rules)
+        if rules == self.rules:
+            return survey.conclude(self.known)  # not kept: more may come
+        if not self._batches or not self.known:
+            raise ConfigError("this search has no images to measure under other rules; run it again")
+        while (support := survey.next(self.known)) is not None:
+            self._measure(survey, support)
+        return self._conclusions.setdefault(rules, survey.conclude(self.known))
+
+    def finish(self) -> Conclusion:
+        """Make what follows from the measurements the :attr:`conclusion`."""
+        return self._conclusions.setdefault(self.rules, self.conclude())
+
+    def scores(self, rules: Constraints | None = None) -> dict[Support, float]:
+        """How the architectures compare that were measured under the rules; more is better."""
+        return self._survey(self.rules if rules is None else rules).scores(self.known, self.conclude(rules))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the measurements and, until they are complete, the images they are made with."""
+        return {
+            "known": [(support, measured.values, measured.trained) for support, measured in self.known.items()],
+            "images": [] if self.known and self._survey(self.rules).next(self.known) is None else self._batches,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave; what follows from it is concluded anew.
+
+        Raises:
+            CheckpointError: If other signals were measured.
+        """
+        self.known = {support: Measured(values, trained) for support, values, trained in state["known"]}
+        self._batches = list(state["images"])
+        self._surveys, self._conclusions = {}, {}
+        shape = (len(self.options.signals), self.options.repeats)
+        for measured in self.known.values():
+            if (len(measured.values), len(measured.values[0])) != shape:
+                raise CheckpointError(
+                    f"the checkpoint has {len(measured.values)} signals with {len(measured.values[0])} repeats, this "
+                    f"search {shape[0]} with {shape[1]}; resume with the settings it was made with"
+                )
+        survey = self._survey(self.rules)
+        self._leader = survey.band.largest
+        if any(support in self.known for support in survey.planned):
+            self._leader = survey.leader(self.known)
+            if survey.next(self.known) is None:
+                self.finish()
+
+    def _measure(self, survey: Survey, support: Support) -> None:
+        bench = Bench(self.space, self._size, self._norms, self.costs, self._batches, self.seed)
+        self.known[support] = measure(support, bench, self.options, survey.trains(support))
+
+    def _survey(self, rules: Constraints) -> Survey:
+        if rules not in self._surveys:
+            band = Band(self.space, rules, self.costs.parameters, self.costs.base_parameters, self.options.band)
+            self._surveys[rules] = Survey(band, self.options, self.seed)
+        return self._surveys[rules]

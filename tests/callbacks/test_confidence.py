@@ -1,0 +1,164 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytorch_lightning import Callback
+
+from sparsenas.callbacks import ConfidenceReport
+from sparsenas.data import Digits
+from sparsenas.errors import ConfigError
+from sparsenas.search import MeasuredSearch
+from sparsenas.search.measuring import Conclusion, Evidence, LiveCost, Measuring, Untrained
+from sparsenas.spaces import DartsSpace, Genotype, WeightSharing64Space
+from sparsenas.zero_cost import Naswot, SynFlow
+
+SPACE = DartsSpace(nodes=2)
+FOUND, SECOND, LARGEST = (SPACE.sample_support(np.random.default_rng(seed)) for seed in range(3))
+NASWOT = Evidence("naswot", stability=0.93, consensus=0.71, training=0.64, trained=12, trusted=True, why="trusted")
+NOISE = Evidence("noise", 0.1, None, None, trained=0, trusted=False, why="its repeats disagree")
+CONCLUSION = Conclusion(
+    support=FOUND,
+    score=1.5,
+    best=FOUND,
+    runner_up=SECOND,
+    gap=0.25,
+    largest=LARGEST,
+    largest_score=-0.5,
+    beats_largest=0.95,
+    chosen=tuple(tuple(0.75 * (i in kept) for i in range(len(b))) for b, kept in zip(SPACE.blocks, FOUND, strict=True)),
+    explained=None,
+    evidence=(NASWOT, NOISE),
+    measured=64,
+    considered=80,
+)
+
+
+@pytest.fixture
+def concluding(search_class):
+    """A search with the given conclusion, which it draws as late as a run that is cut short does."""
+
+    def make(conclusion=CONCLUSION):
+        class Concluding(search_class):
+            conclusion = None
+
+            def on_train_end(self):
+                self.conclusion = conclusion
+
+        return Concluding()
+
+    return make
+
+
+def report_of(folder):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads((Path(folder) / "confidence.json").read_text(), parse_constant=refuse)
+
+
+def genotype(tree):
+    return Genotype.from_json(json.dumps(tree))
+
+
+def test_the_conclusion_is_in_the_run_folder(fit, concluding):
+    folder = fit(ConfidenceReport(), search=concluding()).trainer.log_dir
+    report = report_of(folder)
+    assert report["verdict"] == CONCLUSION.verdict
+    assert genotype(report["found"]) == genotype(report["best"]) == SPACE.genotype(FOUND)
+    assert genotype(report["runner_up"]["genotype"]) == SPACE.genotype(SECOND)
+    assert genotype(report["largest"]["genotype"]) == SPACE.genotype(LARGEST)
+    assert (report["score"], report["runner_up"]["gap"], report["largest"]["score"]) == (1.5, 0.25, -0.5)
+    assert (report["beats_largest"], report["explained"], report["measured"], report["considered"]) == (
+        0.95,
+        None,
+        64,
+        80,
+    )
+    assert [Evidence(**item) for item in report["evidence"]] == [NASWOT, NOISE]
+    assert (Path(folder) / "confidence.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(Path(folder).glob("*.partial"))
+
+
+def test_shares_stand_under_cell_edge_and_primitive(fit, concluding, tmp_path):
+    fit(ConfidenceReport(), search=concluding(), logger=False)
+    chosen = report_of(tmp_path)["chosen"]
+    found = dict(SPACE.genotype(FOUND).cells)
+    assert list(chosen) == ["normal", "reduce"]
+    for block in SPACE.blocks:
+        for c in block.candidates:
+            share = chosen[block.cell][f"edge {c.source}->{c.target}"][c.primitive]
+            assert share == (0.75 if c in found[block.cell] else 0.0)
+
+
+def test_what_is_not_finite_is_null(fit, concluding, tmp_path):
+    odd = replace(NOISE, stability=math.nan)
+    conclusion = replace(CONCLUSION, explained=math.nan, largest_score=-math.inf, evidence=(NASWOT, odd))
+    fit(ConfidenceReport(), search=concluding(conclusion), logger=False)
+    report = report_of(tmp_path)
+    assert (report["explained"], report["largest"]["score"], report["evidence"][1]["stability"]) == (None, None, None)
+
+
+def test_tensorboard_shows_shares_verdict_and_evidence(fit, concluding):
+    events = fit(ConfidenceReport(), search=concluding()).events
+    (image,) = events.Images("confidence/chosen")
+    assert image.step == 8
+    assert image.width > 300
+    (event,) = events.Tensors("confidence/verdict/text_summary")
+    verdict, empty, *table = event.tensor_proto.string_val[0].decode().splitlines()
+    assert (verdict, empty) == (CONCLUSION.verdict, "")
+    assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table] == [
+        ["signal", "stability", "agreement with the others", "agreement with trainings", "used"],
+        ["---"] * 5,
+        ["naswot", "0.93", "0.71", "0.64 (12 trained)", "yes"],
+        ["noise", "0.10", "-", "-", "no: its repeats disagree"],
+    ]
+
+
+def test_searches_without_a_conclusion_write_nothing(fit, concluding, tmp_path):
+    fit(ConfidenceReport(), logger=False)
+    fit(ConfidenceReport(), search=concluding(None), logger=False)
+    assert not list(tmp_path.rglob("confidence*"))
+
+
+def test_fast_dev_run_writes_nothing(fit, concluding, tmp_path):
+    fit(ConfidenceReport(), search=concluding(), fast_dev_run=True)
+    assert not list(tmp_path.rglob("*confidence*"))
+
+
+def test_unwritable_folder_is_named(fit, concluding, tmp_path):
+    (tmp_path / "confidence.json").mkdir()
+    with pytest.raises(ConfigError, match=r"confidence\.json: cannot write"):
+        fit(ConfidenceReport(), search=concluding(), logger=False)
+
+
+def test_a_missing_folder_is_made(fit, concluding, tmp_path):
+    class Remove(Callback):
+        def on_train_end(self, trainer, pl_module):
+            tmp_path.rmdir()
+
+    fit(ConfidenceReport(), Remove(), search=concluding(), logger=False)
+    assert report_of(tmp_path)["measured"] == 64
+
+
+@pytest.mark.parametrize(("last_batch", "measured"), [(8, 6), (20, 12)], ids=["cut short", "whole"])
+def test_a_measured_search_is_reported(fit_briefly, tmp_path, last_batch, measured):
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            trainer.should_stop = trainer.should_stop or batch_idx + 1 == last_batch
+
+    signals = [Untrained(Naswot(), images=16), Untrained(SynFlow(), images=16), LiveCost()]
+    search = MeasuredSearch(
+        (1, 8, 8), 10, WeightSharing64Space(), channels=4, cells=3, measuring=Measuring(signals, count=12, rounds=0)
+    )
+    data = Digits(batch_size=16, arch_fraction=0.0)
+    fit_briefly(search, data, ConfidenceReport(), Stop(), batches=20, epochs=1, limit_val_batches=0)
+    report = report_of(tmp_path)
+    assert report["measured"] == measured
+    assert report["verdict"] == search.conclusion.verdict
+    assert genotype(report["found"]) == search.genotype
+    edges = report["chosen"]["normal"]
+    assert list(edges) == ["edge 0->1", "edge 0->2", "edge 1->2"]
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in edges.values())
