@@ -359,6 +359,57 @@ def test_tables_of_the_comparison_are_those_of_its_results():
     assert (folder / "nasbench201.png").stat().st_size < 60_000
 
 
+def test_tables_of_the_measured_search_are_those_of_its_results():
+    text, folder = (DOCS / "studies" / "measured_nasbench201.md").read_text(encoding="utf-8"), DOCS / "studies"
+    content = json.loads((folder / "measured_nasbench201.json").read_text(encoding="utf-8"))
+    planned = {"measured": 10, "jacobian_covariance": 10, "single_path": 10}
+    for report in (content, *content["also"]):
+        rows = [
+            comparison.Row(
+                **row
+                | {name: row[name] and comparison.SignTest(**row[name]) for name in ("beats_random", "beats_largest")}
+            )
+            for row in report["rows"]
+        ]
+        assert comparison.percentile_table(rows) in text
+        assert comparison.summary_table([comparison.Summary(**row) for row in report["summaries"]]) in text
+        if report is content:
+            for cap in (0.35e6, 1.1e6):
+                assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
+    with gzip.open(folder / "measured_nasbench201_runs.jsonl.gz", "rt", encoding="utf-8") as file:
+        runs = Counter(json.loads(line)["searcher"] for line in file)
+    assert runs == planned
+
+
+def test_figures_of_the_measured_search_in_the_readme():
+    content = json.loads((DOCS / "studies" / "measured_nasbench201.json").read_text(encoding="utf-8"))
+    summaries = {summary["name"]: summary for summary in content["summaries"]}
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    named = {
+        "`MeasuredSearch`, default": "measured",
+        "Jacobian covariance alone, a signal chosen with these accuracies": "jacobian_covariance",
+        "the cell with the most live parameters: no search": "most live parameters",
+        "the cell with the most parameters: no search": "most parameters",
+        "single-path, best of 100": "single_path",
+    }
+    section = readme.split("**Search by measurement on NAS-Bench-201**")[1]
+    for text, name in named.items():
+        summary = summaries[name]
+        mean = f"{summary['mean']:.1f}" + (f" ({summary['worst']:.1f})" if summary["runs"] else "")
+        p = summaries["measured"]["p"].get(name)
+        printed = (
+            ""
+            if p is None
+            else "< .001"
+            if p < 0.001
+            else f"{p:.3f}".lstrip("0")
+            if p < 0.01
+            else f"{p:.2f}".lstrip("0")
+        )
+        line = next(line for line in section.splitlines() if line.startswith(f"| {text} |"))
+        assert line == f"| {text} | {summary['runs'] or ''} | {mean} | {printed} |".replace("|  |", "| |")
+
+
 def test_figures_of_the_comparison_in_the_readme():
     """Mean and worst accuracy without a cap, and the mean percentile over all caps, as printed."""
     rows = json.loads((DOCS / "studies" / "nasbench201.json").read_text(encoding="utf-8"))["rows"]
