@@ -25,7 +25,7 @@ from sparsenas.search import (
     Untrained,
 )
 from sparsenas.search.measuring import NO_BETTER
-from sparsenas.spaces import NasBench201Space, WeightSharing64Space
+from sparsenas.spaces import NasBench201Space
 from sparsenas.sparse_coding.regression import LassoRegression
 from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow
 
@@ -488,12 +488,6 @@ class TestMistakes:
     def test_rules_that_leave_nothing_open(self, make_search):
         with pytest.raises(RecoveryError, match="max_params"):
             make_search(rules=SupportRules(max_params=10))
-
-    def test_a_band_that_is_too_small(self, make_search, fit_search):
-        with pytest.raises(
-            ConfigError, match=r"\d architectures of the band have been measured, .* or widen measuring\.band"
-        ):
-            fit_search(make_search(band=1.0, space=WeightSharing64Space(), signals=[LiveCost()]))
 
 
 def test_a_cap_that_leaves_next_to_nothing_gives_the_largest(make_search, fit_search):

@@ -674,11 +674,15 @@ class TestSurvey:
         assert survey.next(known) is None
         assert survey.conclude(known).best == max(known, key=worth_of(0))
 
-    def test_a_band_of_one_is_too_small(self, make_survey):
+    def test_a_band_of_one_gives_the_largest_and_says_so(self, make_survey):
         survey = make_survey(share=1.0)
         assert survey.planned == [survey.band.largest]
-        with pytest.raises(ConfigError, match=r"1 architectures of the band have been measured.*widen measuring\.band"):
-            carry_out(survey)
+        known = carry_out(survey)
+        conclusion = survey.conclude(known)
+        assert conclusion.support == survey.band.largest
+        assert conclusion.verdict.startswith("the largest of the 1 cells in the band, too few to compare")
+        assert [sum(row) for row in conclusion.chosen] == [survey.band.space.inputs_per_node]
+        assert survey.scores(known, conclusion) == {}
 
     def test_signals_that_rank_nothing_propose_nothing(self, make_survey):
         survey = make_survey(signals=[Constant()])
