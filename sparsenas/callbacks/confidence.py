@@ -13,7 +13,7 @@ from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
 from sparsenas.drawing import draw_choice_shares, figure_bytes
 from sparsenas.files import write_atomically
 from sparsenas.search.base import SearchModule
-from sparsenas.search.measuring import Conclusion, Evidence
+from sparsenas.search.measuring import NO_BETTER, Conclusion, Evidence
 from sparsenas.spaces import SearchSpace, Support
 
 
@@ -50,7 +50,8 @@ class ConfidenceReport(pl.Callback):
             folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_finite(_plain(pl_module.space, conclusion)), indent=1, allow_nan=False)
         write_atomically(folder / "confidence.json", f"{text}\n".encode())
-        title = f"{conclusion.measured} architectures measured, {conclusion.considered} compared"
+        compared = f"{conclusion.considered} compared" if conclusion.considered else NO_BETTER
+        title = f"{conclusion.measured} architectures measured, {compared}"
         figure = draw_choice_shares(pl_module.space.blocks, conclusion.chosen, conclusion.support, title)
         write_atomically(folder / "confidence.png", figure_bytes(figure))
         batches = trained_batches(trainer)

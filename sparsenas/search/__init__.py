@@ -3,7 +3,15 @@
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
 from sparsenas.search.measured import MeasuredSearch
-from sparsenas.search.measuring import Decoding, LiveCost, Measurement, Measuring, ShortTraining, Untrained
+from sparsenas.search.measuring import (
+    Decoding,
+    LiveCost,
+    Measurement,
+    Measuring,
+    SharedWeights,
+    ShortTraining,
+    Untrained,
+)
 from sparsenas.search.one_stage import OneStageSearch
 from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
@@ -48,6 +56,7 @@ __all__ = [
     "SearchModule",
     "Selection",
     "SettlingRule",
+    "SharedWeights",
     "ShortTraining",
     "Signal",
     "SignalStep",

@@ -25,6 +25,11 @@ class HeldOut:
         self.batches = batches
         self._kept: list[ImageBatch] = []
 
+    @property
+    def images(self) -> tuple[ImageBatch, ...]:
+        """The kept batches."""
+        return tuple(self._kept)
+
     def keep(self, batch: ImageBatch) -> None:
         """Keep a batch, and drop the oldest if there are too many."""
         self._kept = [*self._kept, batch][-self.batches :]

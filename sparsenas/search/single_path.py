@@ -1,6 +1,7 @@
 """Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.complexity import candidate_costs
-from sparsenas.errors import ConfigError
+from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import NormOptions, StemName, SuperNet, WeightMapping, ramped_drop_path, seed_drop_path
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
 from sparsenas.search.held_out import HeldOut, best_measured
+from sparsenas.search.measuring import Conclusion, Measuring, MeasuringRun
 from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.optimizers import make_optimizers, step_schedules
 from sparsenas.search.paths import PathSampling, UniformPaths, union
@@ -43,9 +45,12 @@ class SinglePathSearch(SearchModule):
             in the last cell at the last batch; less before that and above, see
             :func:`~sparsenas.networks.ramped_drop_path`.
         selection: Which architectures are measured.
+        measuring: Decide by a sparse code over measurements inside the band that the rules leave open, as
+            :class:`~sparsenas.search.MeasuredSearch` does, instead of by the best of a selection; its signals may be
+            :class:`~sparsenas.search.SharedWeights`. ``None`` for the selection.
         criterion: By what they are compared.
         measure_batches: Architecture batches they are measured on.
-        rules: What may not be found; they hold for what is kept, not for what is measured.
+        rules: What may not be found; they hold for what is kept, not for what a selection measures.
         weight_optimizer: Makes the optimizer of the network weights.
         weight_scheduler: Makes its learning-rate schedule, stepped once per epoch.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
@@ -76,6 +81,7 @@ class SinglePathSearch(SearchModule):
         untrained: tuple[str, ...] = (),
         path_dropout: float = 0.0,
         selection: Selection = BestOf(),  # noqa: B008 - frozen
+        measuring: Measuring | None = None,
         criterion: Literal["loss", "accuracy"] = "loss",
         measure_batches: int = 16,
         rules: SupportRules = SupportRules(),  # noqa: B008 - frozen
@@ -104,7 +110,11 @@ class SinglePathSearch(SearchModule):
         self.keep_plain_hyperparameters()
         self.paths, self.untrained, self.path_dropout = paths, untrained, path_dropout
         self.rules, self.selection, self.criterion = rules, selection, criterion
-        self._constraints = rules.constraints(space, candidate_costs(network) if rules.needs_costs else None)
+        costs = candidate_costs(network) if rules.needs_costs or measuring is not None else None
+        self._constraints = rules.constraints(space, costs)
+        self._run: MeasuringRun | None = None
+        if measuring is not None and costs is not None:
+            self._run = MeasuringRun(space, network, costs, measuring, self._constraints, seed, self.score)
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.gradient_clip = gradient_clip
         self._held_out = HeldOut(measure_batches)
@@ -116,16 +126,37 @@ class SinglePathSearch(SearchModule):
     def support(self) -> Support:
         """The best architecture that was measured; a random one before."""
         if self._support is None:
-            self._support = self.decide() if self.measured else self._start
+            if self.conclusion is not None:
+                self._support = self.conclusion.support
+            else:
+                self._support = self.decide() if self.measured else self._start
         return self._support
 
+    @property
+    def conclusion(self) -> Conclusion | None:
+        """What was measured, and how sure the choice is; ``None`` before the end, or where a selection decides."""
+        return None if self._run is None else self._run.conclusion
+
     def decide(self, constraints: Constraints | None = None) -> Support:
-        """See :meth:`SearchModule.decide`: the best measured architecture.
+        """See :meth:`SearchModule.decide`: the best measured architecture; with ``measuring``, of their band.
 
         Raises:
             ConfigError: If nothing was measured, or nothing that the constraints allow.
         """
-        return best_measured(self.measured, self._constraints if constraints is None else constraints)
+        if self._run is None:
+            return best_measured(self.measured, self._constraints if constraints is None else constraints)
+        with self._evaluating():
+            support = self._run.conclude(constraints).support
+        self.visited.update(self._run.known)
+        return support
+
+    def scores(self, constraints: Constraints | None = None) -> Mapping[Support, float]:
+        """See :meth:`SearchModule.scores`."""
+        return super().scores(constraints) if self._run is None else self._run.scores(constraints)
+
+    def remark(self, constraints: Constraints | None = None) -> str:
+        """What the search says of its choice, where it was measured: the verdict of the conclusion."""
+        return super().remark(constraints) if self._run is None else self._run.conclude(constraints).verdict
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far."""
@@ -140,6 +171,16 @@ class SinglePathSearch(SearchModule):
         """
         return make_optimizers((self.network.parameters(), self.weight_optimizer, self.weight_scheduler))
 
+    def on_train_start(self) -> None:
+        """Refuse several processes where architectures are measured: each has images of its own.
+
+        Raises:
+            ConfigError: If there are.
+        """
+        super().on_train_start()
+        if self._run is not None:
+            self._run.check_processes(self.trainer.world_size)
+
     def on_train_epoch_start(self) -> None:
         """What is dropped depends on (seed, epoch) only, as all other draws do."""
         super().on_train_epoch_start()
@@ -150,6 +191,8 @@ class SinglePathSearch(SearchModule):
         """A step on the drawn paths; after the last one, the measurements."""
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
+        if self._run is not None:  # now, as it is too late when everything is trained
+            self._run.check_batch(arch_batch)
         paths = self.paths.paths(self.space, self.untrained, self._rng)
         self.step_weights(
             self._losses(weights_batch, paths, self._drop_rates(batch_idx)),
@@ -168,10 +211,26 @@ class SinglePathSearch(SearchModule):
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         step_schedules(self.trainer)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The measurements go beside what every search keeps."""
+        super().on_save_checkpoint(checkpoint)
+        if self._run is not None:
+            checkpoint["search"]["measuring"] = self._run.state()
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The architecture of the checkpoint is decided anew."""
+        """The architecture of the checkpoint is decided anew.
+
+        Raises:
+            CheckpointError: If the checkpoint has no measurements, and the search is to decide by them.
+        """
         super().on_load_checkpoint(checkpoint)
         self._support = None
+        if self._run is not None:
+            if "measuring" not in checkpoint["search"]:
+                raise CheckpointError(
+                    "the checkpoint is of a run without measurements; resume with the settings it was made with"
+                )
+            self._run.load(checkpoint["search"]["measuring"])
 
     def score(self, support: Support) -> float:
         """How good an architecture is with the shared weights on the images held out for that; more is better."""
@@ -200,11 +259,24 @@ class SinglePathSearch(SearchModule):
             self.train_accuracy.update(logits.detach(), labels)
             yield loss
 
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """With the network in evaluation mode."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            yield
+        finally:
+            self.network.train(training)
+
     def _measure(self) -> None:
         old = self.support
-        self.network.eval()
-        self.measured = self.selection.measure(self.space, self.score, self._rng)
-        self.network.train()
+        with self._evaluating():
+            if self._run is None:
+                self.measured = self.selection.measure(self.space, self.score, self._rng)
+            else:
+                self.print(f"found: {self._run.measure_all(self._held_out.images).verdict}")
+                self.measured = dict(self._run.scores())
         self._support = None
-        self.visited |= self.measured.keys()
+        self.visited |= self.measured.keys() if self._run is None else self._run.known.keys()
         self.note_recovery(old)

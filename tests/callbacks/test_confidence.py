@@ -12,8 +12,9 @@ from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 from sparsenas.search import MeasuredSearch
 from sparsenas.search.measuring import Conclusion, Evidence, LiveCost, Measuring, Untrained
+from sparsenas.search.measuring.conclusion import only
 from sparsenas.spaces import DartsSpace, Genotype, WeightSharing64Space
-from sparsenas.zero_cost import Naswot, SynFlow
+from sparsenas.zero_cost import Naswot
 
 SPACE = DartsSpace(nodes=2)
 FOUND, SECOND, LARGEST = (SPACE.sample_support(np.random.default_rng(seed)) for seed in range(3))
@@ -117,6 +118,32 @@ def test_tensorboard_shows_shares_verdict_and_evidence(fit, concluding):
     ]
 
 
+def test_where_nothing_can_be_trusted_the_largest_is_reported(fit, concluding):
+    against = (
+        Evidence("naswot", 0.93, 0.125, None, trained=0, trusted=False, why="given size, the others disagree"),
+        replace(NOISE, why="no other is left to agree with it"),
+    )
+    conclusion = only(SPACE, [LARGEST, FOUND, SECOND], against)
+    run = fit(ConfidenceReport(), search=concluding(conclusion))
+    report = report_of(run.trainer.log_dir)
+    assert report["verdict"] == (
+        "no better than the largest cell at this budget, which is given back: no signal can be trusted (naswot: given "
+        "size, the others disagree; noise: no other is left to agree with it)"
+    )
+    assert genotype(report["found"]) == genotype(report["best"]) == SPACE.genotype(LARGEST)
+    assert genotype(report["largest"]["genotype"]) == SPACE.genotype(LARGEST)
+    assert (report["score"], report["runner_up"]["gap"], report["beats_largest"]) == (0.0, 0.0, 1.0)
+    assert (report["explained"], report["measured"], report["considered"]) == (None, 3, 0)
+    assert tuple(Evidence(**item) for item in report["evidence"]) == against
+    (event,) = run.events.Tensors("confidence/verdict/text_summary")
+    verdict, _, *table = event.tensor_proto.string_val[0].decode().splitlines()
+    assert verdict == conclusion.verdict
+    assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table[2:]] == [
+        ["naswot", "0.93", "0.12", "-", "no: given size, the others disagree"],
+        ["noise", "0.10", "-", "-", "no: no other is left to agree with it"],
+    ]
+
+
 def test_searches_without_a_conclusion_write_nothing(fit, concluding, tmp_path):
     fit(ConfidenceReport(), logger=False)
     fit(ConfidenceReport(), search=concluding(None), logger=False)
@@ -144,12 +171,16 @@ def test_a_missing_folder_is_made(fit, concluding, tmp_path):
 
 
 @pytest.mark.parametrize(("last_batch", "measured"), [(8, 6), (20, 12)], ids=["cut short", "whole"])
-def test_a_measured_search_is_reported(fit_briefly, tmp_path, last_batch, measured):
+@pytest.mark.parametrize(
+    ("signals", "trusted"),
+    [([Untrained(Naswot(), images=16)], True), ([Untrained(Naswot(), images=16), LiveCost()], False)],
+    ids=["trusted", "not trusted"],
+)
+def test_a_measured_search_is_reported(fit_briefly, tmp_path, last_batch, measured, signals, trusted):
     class Stop(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             trainer.should_stop = trainer.should_stop or batch_idx + 1 == last_batch
 
-    signals = [Untrained(Naswot(), images=16), Untrained(SynFlow(), images=16), LiveCost()]
     search = MeasuredSearch(
         (1, 8, 8), 10, WeightSharing64Space(), channels=4, cells=3, measuring=Measuring(signals, count=12, rounds=0)
     )
@@ -158,7 +189,9 @@ def test_a_measured_search_is_reported(fit_briefly, tmp_path, last_batch, measur
     report = report_of(tmp_path)
     assert report["measured"] == measured
     assert report["verdict"] == search.conclusion.verdict
+    assert [item["trusted"] for item in report["evidence"]] == [trusted] * len(signals)
+    assert ("no signal can be trusted" in report["verdict"]) != trusted
     assert genotype(report["found"]) == search.genotype
     edges = report["chosen"]["normal"]
     assert list(edges) == ["edge 0->1", "edge 0->2", "edge 1->2"]
-    assert all(sum(shares.values()) == pytest.approx(1) for shares in edges.values())
+    assert all(sum(shares.values()) == pytest.approx(float(trusted)) for shares in edges.values())

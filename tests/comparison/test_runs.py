@@ -105,20 +105,25 @@ def derived_size(text):
     return sum(p.numel() for p in network.derive(space.from_string(text)).parameters())
 
 
-def test_a_measured_search_says_what_it_compared_under_each_cap(settings, write):
-    signals = [
-        {"class_path": "LiveCost"},
-        {
-            "class_path": "Untrained",
-            "init_args": {"score": {"class_path": "JacobianCovariance", "init_args": {"norms": "auto"}}, "images": 16},
-        },
-        {"class_path": "Untrained", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}},
-    ]
-    measuring = {"signals": signals, "count": 8, "rounds": 1, "proposals": 2, "band": 0.5}
-    model = {"class_path": "MeasuredSearch", "init_args": {"measuring": measuring}}
-    settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 8, "model": model}}
-    (run,) = read_plan(write(settings)).runs
-    record = search_once(run.searcher, run.seed, run.digest, run.settings)
+NASWOT = {"class_path": "Untrained", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}}
+
+
+@pytest.fixture
+def search_measuring(settings, write):
+    """Gives the record of one search that measures the signals."""
+
+    def run(*signals):
+        measuring = {"signals": list(signals), "count": 8, "rounds": 1, "proposals": 2, "band": 0.5}
+        model = {"class_path": "MeasuredSearch", "init_args": {"measuring": measuring}}
+        settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 8, "model": model}}
+        (run,) = read_plan(write(settings)).runs
+        return search_once(run.searcher, run.seed, run.digest, run.settings)
+
+    return run
+
+
+def test_a_measured_search_says_what_it_compared_under_each_cap(settings, search_measuring):
+    record = search_measuring(NASWOT)
     chosen, scored, remarks = dict(record.chosen), dict(record.scored), dict(record.remarks)
     assert list(chosen) == list(scored) == list(remarks) == settings["caps"]
     for cap in settings["caps"]:
@@ -130,6 +135,21 @@ def test_a_measured_search_says_what_it_compared_under_each_cap(settings, write)
     assert record.visited == len(texts)
     assert record.timeline[-1][1] == chosen[None]
     assert not record.cut
+
+
+def test_a_measured_search_that_trusts_nothing_says_so_under_each_cap(settings, search_measuring):
+    """Given size, the live cost has nothing in common with anything."""
+    record = search_measuring({"class_path": "LiveCost"}, NASWOT)
+    chosen, remarks = dict(record.chosen), dict(record.remarks)
+    assert record.scored == tuple((cap, ()) for cap in settings["caps"])
+    for cap in settings["caps"]:
+        assert remarks[cap].startswith("no better than the largest cell at this budget, which is given back: no signal")
+        assert cap is None or derived_size(chosen[cap]) <= cap
+    sizes = {text: derived_size(text) for text in settings["table"]["init_args"]["texts"]}
+    assert [sizes[text] for text in chosen.values()] == [
+        max(size for size in sizes.values() if cap is None or size <= cap) for cap in chosen
+    ]
+    assert record.timeline[-1][1] == chosen[None]
 
 
 def test_a_crash_is_reported_and_the_others_go_on(settings, compare, tmp_path):

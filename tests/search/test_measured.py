@@ -72,6 +72,15 @@ class Biased(Planted):
         return super().__call__(support, bench, repeat)
 
 
+class Opposite(Planted):
+    @property
+    def name(self):
+        return f"opposite {self.seed}"
+
+    def __call__(self, support, bench, repeat):
+        return -super().__call__(support, bench, repeat)
+
+
 class Each(pl.Callback):
     """Does something after every batch."""
 
@@ -182,7 +191,7 @@ class TestRun:
         search = make_search(
             signals=[*(Untrained(score, images=8) for score in scores), LiveCost()],
             training=ShortTraining(4, cells=1, pixels=4),
-            trained=4,
+            trained=5,
             count=6,
             rounds=1,
         )
@@ -246,6 +255,20 @@ class TestRun:
         assert doubtful.remark().startswith(NO_BETTER)
         assert sure.support == doubtful.conclusion.best
         assert NO_BETTER not in sure.remark()
+
+    def test_signals_that_cannot_be_trusted_give_back_the_largest(self, make_search, fit_search, listener, capsys):
+        """Nothing is proposed, and nothing compared; whoever watched had seen a leader."""
+        search = make_search(signals=[Planted(0, 0.0), Opposite(0, 0.0)])
+        largest = search.support
+        fit_search(search, listener)
+        assert search.support == search.decide() == search.conclusion.support == search.conclusion.largest == largest
+        assert search.conclusion.measured == len(search.visited) == 10
+        assert search.batches == 12
+        assert search.scores() == search.measured == {}
+        assert search.remark().startswith(f"{NO_BETTER}, which is given back: no signal can be trusted (planted 0: ")
+        assert f"found: {search.remark()}" in capsys.readouterr().out
+        found = [report.support for report in listener.reports]
+        assert (found[0], found[-1]) == (largest, largest)
 
     def test_a_dry_run_goes_through(self, make_search, tmp_path):
         search = make_search()
@@ -321,6 +344,15 @@ class TestResume:
         assert first.conclusion is None
         assert last >= 2
 
+    def test_a_checkpoint_knows_that_nothing_can_be_trusted(self, make_search, fit_search):
+        signals = [Planted(0), Opposite(0)]
+        search = make_search(signals=signals)
+        saved = torch.load(fit_search(search).checkpoint_callback.last_model_path, weights_only=True)
+        loaded = make_search(4, signals=signals)
+        loaded.on_load_checkpoint(saved)
+        assert outcome(loaded) == outcome(search)
+        assert loaded.decide() == search.conclusion.largest
+
     def test_a_checkpoint_knows_what_was_found(self, make_search, fit_search):
         rules = SupportRules(forbidden=("avg_pool_3x3",))
         search = make_search(rules=rules)
@@ -375,7 +407,7 @@ class TestResume:
 class TestOtherRules:
     def test_the_order_of_questions_does_not_matter(self, make_search, fit_search, capped):
         training = ShortTraining(4, cells=1)
-        searches = [make_search(training=training, trained=3, count=8, rounds=1) for _ in range(2)]
+        searches = [make_search(training=training, trained=5, count=8, rounds=1) for _ in range(2)]
         # the bands overlap, so that some architectures have been measured before
         rules = [capped(0.5), capped(0.55, forbidden=("avg_pool_3x3",)), capped(1.0)]
         for search in searches:
@@ -396,6 +428,15 @@ class TestOtherRules:
         for search in searches:
             assert search.decide() == search.support
             assert outcome(search)[:4] == own[:4]
+
+    def test_each_gives_back_its_largest_where_nothing_can_be_trusted(self, make_search, fit_search, capped):
+        search, rules = make_search(signals=[Planted(0), Opposite(0)]), capped(0.5)
+        fit_search(search)
+        found = search.decide(rules)
+        assert rules.allows(found)
+        assert search.scores(rules) == {}
+        assert "no signal can be trusted" in search.remark(rules)
+        assert capped.cost(found) < capped.cost(search.decide())
 
     def test_a_search_under_these_rules_finds_the_same(self, make_search, fit_search, capped):
         rules = capped(0.5)
@@ -467,7 +508,7 @@ class TestMistakes:
     def test_signals_that_rank_nothing(self, make_search, fit_search, value):
         with pytest.raises(
             ConfigError,
-            match=r"no signal ranks the 10 measured architectures \(always: gives all the same score\); measure more",
+            match=r"no signal ranks the 10 measured architectures \(always: gives all the same score\); use other",
         ):
             fit_search(make_search(signals=[Always(value)]))
 

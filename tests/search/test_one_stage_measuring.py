@@ -107,8 +107,17 @@ def test_signals_that_rank_nothing(make, fit_one_stage):
         fit_one_stage(make(measuring=measuring(signals=[Nothing()])), epochs=6)
 
 
-def test_size_alone_gives_the_largest(make, fit_one_stage):
-    search = make(measuring=measuring(signals=[LiveCost()]))
+@pytest.mark.parametrize(
+    ("signals", "verdict"),
+    [
+        ([LiveCost()], "the largest cell"),
+        ([LiveCost(), Skips()], "no better than the largest cell at this budget, which is given back: no signal can"),
+    ],
+    ids=["alone", "beside another"],
+)
+def test_size_gives_the_largest(make, fit_one_stage, signals, verdict):
+    search = make(measuring=measuring(signals=signals))
     fit_one_stage(search, epochs=6)
-    assert search.conclusion.largest == search.support
-    assert search.conclusion.verdict.startswith("the largest cell")
+    assert search.conclusion.largest == search.support == search.architecture.support
+    assert search.conclusion.verdict.startswith(verdict)
+    assert search.genotype == search.deployable().genotype

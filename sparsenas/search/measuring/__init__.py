@@ -3,7 +3,14 @@
 from sparsenas.search.measuring.atoms import LEVELS, Atoms, Level
 from sparsenas.search.measuring.conclusion import NO_BETTER, Conclusion, Decoding, Measurements, conclude
 from sparsenas.search.measuring.evidence import Evidence, weigh
-from sparsenas.search.measuring.measurements import Bench, LiveCost, Measurement, ShortTraining, Untrained
+from sparsenas.search.measuring.measurements import (
+    Bench,
+    LiveCost,
+    Measurement,
+    SharedWeights,
+    ShortTraining,
+    Untrained,
+)
 from sparsenas.search.measuring.run import MeasuringRun
 from sparsenas.search.measuring.survey import LEAST, Measured, Measuring, Survey, measure
 
@@ -23,6 +30,7 @@ __all__ = [
     "Measurements",
     "Measuring",
     "MeasuringRun",
+    "SharedWeights",
     "ShortTraining",
     "Survey",
     "Untrained",

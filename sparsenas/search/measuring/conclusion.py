@@ -1,7 +1,7 @@
 """From measurements to an architecture, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparsenas.errors import ConfigError
 from sparsenas.search.measuring.atoms import LEVELS, Atoms, Level
-from sparsenas.search.measuring.evidence import Evidence, correlation, normal_scores, signal_scores, weigh
+from sparsenas.search.measuring.evidence import SAME, Evidence, correlation, normal_scores, signal_scores, weigh
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import CodeRegression, LassoRegression, SparseFit
 
@@ -61,6 +61,7 @@ class Measurements:
         supports: The measured architectures, ``K``; the first one is the largest of the band.
         values: Shape ``(K, S, R)``, more is better.
         trained: Minus the loss of short trainings, shape ``(K,)``; NaN for architectures that were not trained.
+        sizes: Live costs, shape ``(K,)``.
     """
 
     names: tuple[str, ...]
@@ -68,10 +69,22 @@ class Measurements:
     supports: tuple[Support, ...]
     values: Floats
     trained: Floats
+    sizes: Floats
 
     def first(self, count: int) -> "Measurements":
         """Of the first architectures only."""
-        return replace(self, supports=self.supports[:count], values=self.values[:count], trained=self.trained[:count])
+        return Measurements(
+            names=self.names,
+            repeatable=self.repeatable,
+            supports=self.supports[:count],
+            values=self.values[:count],
+            trained=self.trained[:count],
+            sizes=self.sizes[:count],
+        )
+
+    def weigh(self) -> tuple[Evidence, ...]:
+        """The evidence for each signal."""
+        return weigh(self.names, self.values, self.repeatable, self.trained, self.sizes)
 
 
 @dataclass(frozen=True)
@@ -89,12 +102,13 @@ class Conclusion:
         largest: The largest architecture of the band.
         largest_score: Its score.
         beats_largest: Share of the bootstraps in which the best is ahead of the largest; 1 if it is the largest.
-        chosen: How often each candidate was kept by the best architecture of a bootstrap, one row per block.
+        chosen: How often each candidate was kept by the best architecture of a bootstrap, one row per block; 0 where
+            there was none.
         explained: Spearman's correlation of the scores with what the code predicts of them without having seen them;
             ``None`` without a code.
         evidence: For each signal.
         measured: How many architectures were measured.
-        considered: How many were compared.
+        considered: How many were compared; 0 if nothing could be.
     """
 
     support: Support
@@ -120,6 +134,8 @@ class Conclusion:
             )
         trusted = ", ".join(e.signal for e in self.evidence if e.trusted)
         dropped = "; ".join(f"{e.signal}: {e.why}" for e in self.evidence if not e.trusted)
+        if not trusted:
+            return f"{NO_BETTER}, which is given back: no signal can be trusted ({dropped})"
         by = f"by {trusted}" + (f" (not used: {dropped})" if dropped else "")
         if self.support == self.largest and self.best != self.largest:
             ahead = f"another one is ahead in {self.beats_largest:.0%} of bootstraps"
@@ -135,7 +151,7 @@ class Conclusion:
 def conclude(
     space: SearchSpace, found: Measurements, drawn: int, open_: Sequence[Support], options: Decoding, seed: int
 ) -> Conclusion:
-    """Weigh the signals, recover a code, and choose.
+    """Weigh the signals, recover a code, and choose; the largest architecture, if no signal can be trusted.
 
     The bootstrap draws architectures, repeats and signals anew, so that it holds the luck of the draw, the noise of
     measuring, and the doubt which signal is right.
@@ -150,17 +166,18 @@ def conclude(
         seed: Of the bootstrap.
 
     Raises:
-        ConfigError: If no signal ranks the architectures, or the dictionary cannot tell them apart.
+        ConfigError: If every signal gives all architectures the same score, or the dictionary cannot tell them apart.
     """
-    random = found.first(drawn)
-    evidence = weigh(random.names, random.values, random.repeatable, random.trained)
+    evidence = found.first(drawn).weigh()
     used = [i for i, item in enumerate(evidence) if item.trusted]
-    if not used:
+    if all(item.why == SAME for item in evidence):
         raise ConfigError(
             f"no signal ranks the {len(found.supports)} measured architectures ("
             + "; ".join(f"{item.signal}: {item.why}" for item in evidence)
-            + "); measure more of them, repeat more often, or use other signals"
+            + "); use other signals, or more images"
         )
+    if not used:
+        return only(space, found.supports, evidence)
     values, measured = found.values[:, used], list(found.supports)
     ranks = signal_scores(values)
     decoder = _Decoder(space, measured, open_, options)
@@ -196,10 +213,14 @@ def conclude(
     )
 
 
-def only(space: SearchSpace, supports: Sequence[Support]) -> Conclusion:
-    """The conclusion from a band of so few architectures that there is nothing to compare: the first, largest one."""
-    votes = np.zeros(len(supports))
-    votes[0] = 1.0
+def only(space: SearchSpace, supports: Sequence[Support], evidence: tuple[Evidence, ...] = ()) -> Conclusion:
+    """The conclusion where nothing can be compared: the first, largest architecture. No bootstrap is made.
+
+    Args:
+        space: Search space.
+        supports: What was measured, or would have been in a band of so few.
+        evidence: Against the signals.
+    """
     return Conclusion(
         support=supports[0],
         score=0.0,
@@ -209,11 +230,11 @@ def only(space: SearchSpace, supports: Sequence[Support]) -> Conclusion:
         largest=supports[0],
         largest_score=0.0,
         beats_largest=1.0,
-        chosen=_shares(space, supports, votes),
+        chosen=_shares(space, supports, np.zeros(len(supports))),
         explained=None,
-        evidence=(),
+        evidence=evidence,
         measured=len(supports),
-        considered=len(supports),
+        considered=0,
     )
 
 
@@ -271,4 +292,4 @@ def _shares(space: SearchSpace, pool: Sequence[Support], votes: Floats) -> tuple
     for index in np.flatnonzero(votes).tolist():
         for row, kept in zip(shares, pool[index], strict=True):
             row[list(kept)] += votes[index]
-    return tuple(tuple((row / votes.sum()).tolist()) for row in shares)
+    return tuple(tuple((row / max(votes.sum(), 1.0)).tolist()) for row in shares)

@@ -10,7 +10,23 @@ from scipy.stats import norm, rankdata
 Floats = NDArray[np.float64]
 
 #: A signal whose repeats agree less has more noise than meaning; one that agrees less with the others is not believed.
+#: The second number was set on NAS-Bench-Macro, where the agreement is above .5, and on the space of 64 cells, where
+#: signals know nothing but size, and it is below .3.
 LEAST_STABILITY, LEAST_SUPPORT = 0.5, 0.4
+
+#: One-sided 5 % quantile of the normal distribution: trainings alone have to say more than chance does that often.
+CHANCE = 1.645
+#: Fewer trainings than this leave a partial correlation nothing to say.
+LEAST_TRAINED = 5
+
+#: Why a signal is not used.
+SAME, NOISE, CONTRADICTED, DISPROVED, ALONE = (
+    "gives all the same score",
+    "its repeats disagree",
+    "given size, the others disagree",
+    "given size, the short trainings disagree",
+    "no other is left to agree with it",
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,8 @@ class Evidence:
         signal: Its name.
         stability: Reliability of the mean of its repeats, from their rank correlation: 1 for no noise; ``None`` where
             a repeat would be the same.
-        consensus: Spearman's correlation with the rank sum of the other trusted signals; ``None`` without others.
+        consensus: Spearman's correlation, given size, with the rank sum of the other trusted signals, or of those that
+            were left when this one was dropped for it; ``None`` without others.
         training: The same with the short trainings; ``None`` without them.
         trained: How many architectures that rests on.
         trusted: Whether the signal is used.
@@ -37,53 +54,70 @@ class Evidence:
     why: str
 
 
-def weigh(names: Sequence[str], values: Floats, repeatable: Sequence[bool], trained: Floats) -> tuple[Evidence, ...]:
+def weigh(
+    names: Sequence[str], values: Floats, repeatable: Sequence[bool], trained: Floats, sizes: Floats
+) -> tuple[Evidence, ...]:
     r"""Decide which signals to use.
 
     A signal is dropped if it ranks nothing, or if its repeats disagree. Of the others, the one with the least support
     is dropped as long as that is too little, where support is the correlation with the rank sum of the other signals
-    and that with the short trainings, each weighted by the number of architectures it rests on. Signals of different
-    descent that agree do so because of the architectures; one that stands alone may be right, but nothing says so.
+    and that with the short trainings, each weighted by the number of architectures it rests on. It may come to
+    dropping all. One that is left alone has the trainings only, which must be for it by more than chance.
+
+    Signals of different descent that agree do so because of the architectures; one that stands alone may be right, but
+    nothing says so. Most signals grow with the architecture, and would agree by that alone, also against one that sees
+    more; hence the correlations are partial ones, given size.
 
     Args:
-        names: Of the signals.
+        names: Of the signals. A single one is not asked for support by others.
         values: Shape ``(K, S, R)``: architectures, signals, repeats. ``-inf`` is allowed, NaN is not.
         repeatable: Of each signal, whether repeats are independent.
         trained: Minus the loss of short trainings, shape ``(K,)``; NaN for architectures that were not trained.
+        sizes: Live costs, shape ``(K,)``.
     """
     scores = signal_scores(values)
     stability = [stability_of(values[:, i]) if repeats else None for i, repeats in enumerate(repeatable)]
     dropped: dict[int, str] = {}
+    agreed: dict[int, float | None] = {}
     for i, stable in enumerate(stability):
         if np.ptp(scores[:, i]) == 0:
-            dropped[i] = "gives all the same score"
+            dropped[i] = SAME
         elif stable is not None and stable < LEAST_STABILITY:
-            dropped[i] = "its repeats disagree"
+            dropped[i] = NOISE
     asked = ~np.isnan(trained)
 
     def consensus(i: int) -> float | None:
         others = [j for j in range(len(names)) if j != i and j not in dropped]
-        return correlation(scores[:, i], scores[:, others].sum(1)) if others else None
+        return partial_correlation(scores[:, i], scores[:, others].sum(1), sizes) if others else None
 
     def training(i: int) -> float | None:
-        return correlation(scores[asked, i], trained[asked]) if asked.sum() > 2 else None
+        enough = asked.sum() >= LEAST_TRAINED
+        return partial_correlation(scores[asked, i], trained[asked], sizes[asked]) if enough else None
 
-    def support(i: int) -> float:
-        terms = [(consensus(i), len(scores)), (training(i), int(asked.sum()))]
-        known = [(value, weight) for value, weight in terms if value is not None]
-        return sum(value * weight for value, weight in known) / max(sum(weight for _, weight in known), 1)
+    def surplus(i: int) -> float | None:
+        """By how much its support is above what is needed; ``None`` if there is nobody to ask."""
+        agreement, trainings = consensus(i), training(i)
+        if agreement is None:
+            return None if trainings is None else trainings - least_support(int(asked.sum()))
+        if trainings is None:
+            return agreement - LEAST_SUPPORT
+        return float(np.average([agreement, trainings], weights=[len(scores), asked.sum()])) - LEAST_SUPPORT
 
-    while len(left := [i for i in range(len(names)) if i not in dropped]) > 1:
-        worst = min(left, key=support)
-        # two that disagree contradict each other alike: only trainings can tell them apart
-        if support(worst) >= LEAST_SUPPORT or (len(left) == 2 and not asked.sum() > 2):
+    while left := [i for i in range(len(names)) if i not in dropped]:
+        least, worst = min((surplus(i) or 0.0, i) for i in left)
+        if surplus(worst) is None:
+            if len(names) > 1:
+                dropped[worst] = ALONE
             break
-        dropped[worst] = "the others disagree with it"
+        if least >= 0:
+            break
+        agreed[worst] = consensus(worst)
+        dropped[worst] = DISPROVED if agreed[worst] is None else CONTRADICTED
     return tuple(
         Evidence(
             signal=name,
             stability=stability[i],
-            consensus=consensus(i),
+            consensus=agreed[i] if i in agreed else consensus(i),
             training=training(i),
             trained=int(asked.sum()),
             trusted=i not in dropped,
@@ -91,6 +125,18 @@ def weigh(names: Sequence[str], values: Floats, repeatable: Sequence[bool], trai
         )
         for i, name in enumerate(names)
     )
+
+
+def least_support(count: int) -> float:
+    r"""Least partial correlation with so many trainings that is believed of a signal without others.
+
+    :data:`LEAST_SUPPORT`, or for few of them what chance exceeds in 5 % of cases by Fisher's transformation,
+    :math:`\tanh(1.645 / \sqrt{K - 4})`.
+
+    Args:
+        count: At least :data:`LEAST_TRAINED`.
+    """
+    return max(LEAST_SUPPORT, float(np.tanh(CHANCE / (count - 4) ** 0.5)))
 
 
 def signal_scores(values: Floats) -> Floats:
@@ -126,3 +172,13 @@ def correlation(first: Floats, second: Floats) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def partial_correlation(first: Floats, second: Floats, given: Floats) -> float:
+    r"""Spearman's correlation of what the ranks of a third quantity, linearly, do not explain of two others.
+
+    :math:`(r_{ab} - r_{ac} r_{bc}) / \sqrt{(1 - r_{ac}^2)(1 - r_{bc}^2)}`; 0 where nothing is left of one of them.
+    """
+    ab, ac, bc = correlation(first, second), correlation(first, given), correlation(second, given)
+    left = (1 - ac**2, 1 - bc**2)
+    return 0.0 if min(left) < 1e-12 else float((ab - ac * bc) / (left[0] * left[1]) ** 0.5)

@@ -1,7 +1,7 @@
 """What can be measured of an architecture without knowing how good it is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,7 @@ class Bench:
         costs: Of the candidates at that size.
         batches: Training batches, in the order in which they came.
         seed: All weights and draws follow from it, so that a resumed search repeats an uninterrupted one.
+        shared: How good an architecture is with the weights of a trained super-net; ``None`` where there is none.
     """
 
     space: SearchSpace
@@ -39,6 +40,7 @@ class Bench:
     costs: CandidateCosts
     batches: Sequence[ImageBatch]
     seed: int
+    shared: Callable[[Support], float] | None = None
 
     def network(
         self, support: Support, repeat: int, pixels: int, channels: int | None = None, cells: int | None = None
@@ -90,6 +92,28 @@ class Measurement(ABC):
         """Whether another repeat measures anything new."""
         return True
 
+    @property
+    def batches(self) -> int:
+        """Batches that a repeat reads."""
+        return 1
+
+    @property
+    def least_images(self) -> int:
+        """Images that a batch must have."""
+        return 1
+
+    def check(self, images: int) -> None:
+        """Check that a batch of so many images is enough.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if images < self.least_images:
+            raise ConfigError(
+                f"{self.name}: images is {self.least_images}, but a batch has {images}: set data.batch_size to at "
+                "least as many"
+            )
+
 
 @dataclass(frozen=True)
 class Untrained(Measurement):
@@ -120,6 +144,11 @@ class Untrained(Measurement):
         """See :class:`Measurement`."""
         return type(self.score).__name__
 
+    @property
+    def least_images(self) -> int:
+        """See :class:`Measurement`."""
+        return self.images
+
     def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
         """See :class:`Measurement`.
 
@@ -128,14 +157,42 @@ class Untrained(Measurement):
         """
         pixels = self.pixels or max(bench.size["image_shape"][1:])
         images, _ = bench.images(repeat, pixels)
-        if len(images) < self.images:
-            raise ConfigError(
-                f"{self.name}: images is {self.images}, but a batch has {len(images)}: set data.batch_size to at least "
-                "as many"
-            )
+        self.check(len(images))
         network = bench.network(support, repeat, pixels)
         with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):  # scores need the digits
             return self.score(network, images[: self.images])
+
+
+@dataclass(frozen=True)
+class SharedWeights(Measurement):
+    """How good an architecture is with the weights that a super-net shares, on images held out for that.
+
+    A signal of :class:`~sparsenas.search.SinglePathSearch` only; its ``criterion`` says whether it is loss or accuracy.
+    """
+
+    @property
+    def name(self) -> str:
+        """See :class:`Measurement`."""
+        return "shared weights"
+
+    @property
+    def repeatable(self) -> bool:
+        """See :class:`Measurement`."""
+        return False
+
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """See :class:`Measurement`.
+
+        Raises:
+            ConfigError: If there is no super-net.
+        """
+        if bench.shared is None:
+            raise ConfigError(
+                "measuring.signals has SharedWeights, but no super-net is trained here: use it in "
+                "SinglePathSearch.measuring"
+            )
+        score = bench.shared(support)
+        return -np.inf if np.isnan(score) else score
 
 
 @dataclass(frozen=True)
@@ -212,6 +269,11 @@ class ShortTraining(Measurement):
     def name(self) -> str:
         """See :class:`Measurement`."""
         return f"{self.steps} training steps"
+
+    @property
+    def batches(self) -> int:
+        """See :class:`Measurement`."""
+        return self.steps
 
     def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
         """See :class:`Measurement`."""

@@ -1,5 +1,6 @@
 """The state of a search that measures: images, what is known, and one survey for every set of rules."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sparsenas.complexity import CandidateCosts
@@ -24,6 +25,7 @@ class MeasuringRun:
         options: What is measured.
         rules: What may be found.
         seed: Of all draws.
+        shared: How good an architecture is with shared weights; ``None`` where none are trained.
 
     Attributes:
         known: What has been measured.
@@ -41,7 +43,9 @@ class MeasuringRun:
         options: Measuring,
         rules: Constraints,
         seed: int,
+        shared: Callable[[Support], float] | None = None,
     ) -> None:
+        self._shared = shared
         self.space, self.costs, self.options, self.rules, self.seed = space, costs, options, rules, seed
         self._size, self._norms = network.size, network.norms
         self.known: dict[Support, Measured] = {}
@@ -75,6 +79,15 @@ class MeasuringRun:
                 f"trainer.devices makes {count} processes, each of which would measure other images and find its own "
                 "architecture; use 1"
             )
+
+    def check_batch(self, batch: ImageBatch) -> None:
+        """Check that such batches are large enough.
+
+        Raises:
+            ConfigError: If they are not.
+        """
+        for signal in self.options.measurements:
+            signal.check(len(batch[1]))
 
     def kept(self, per_epoch: int) -> int:
         """Batches that are kept of so many in an epoch."""
@@ -115,9 +128,18 @@ class MeasuringRun:
             return survey.conclude(self.known)  # not kept: more may come
         if not self._batches or not self.known:
             raise ConfigError("this search has no images to measure under other rules; run it again")
-        while (support := survey.next(self.known)) is not None:
-            self._measure(survey, support)
+        self._complete(survey)
         return self._conclusions.setdefault(rules, survey.conclude(self.known))
+
+    def measure_all(self, batches: Sequence[ImageBatch]) -> Conclusion:
+        """Measure everything at once, and conclude.
+
+        Args:
+            batches: Images and labels.
+        """
+        self._batches = list(batches)
+        self._complete(self._survey(self.rules))
+        return self.finish()
 
     def finish(self) -> Conclusion:
         """Make what follows from the measurements the :attr:`conclusion`."""
@@ -143,7 +165,7 @@ class MeasuringRun:
         self.known = {support: Measured(values, trained) for support, values, trained in state["known"]}
         self._batches = list(state["images"])
         self._surveys, self._conclusions = {}, {}
-        shape = (len(self.options.signals), self.options.repeats)
+        shape = (len(self.options.measurements), self.options.repeats)
         for measured in self.known.values():
             if (len(measured.values), len(measured.values[0])) != shape:
                 raise CheckpointError(
@@ -157,8 +179,12 @@ class MeasuringRun:
             if survey.next(self.known) is None:
                 self.finish()
 
+    def _complete(self, survey: Survey) -> None:
+        while (support := survey.next(self.known)) is not None:
+            self._measure(survey, support)
+
     def _measure(self, survey: Survey, support: Support) -> None:
-        bench = Bench(self.space, self._size, self._norms, self.costs, self._batches, self.seed)
+        bench = Bench(self.space, self._size, self._norms, self.costs, self._batches, self.seed, self._shared)
         self.known[support] = measure(support, bench, self.options, survey.trains(support))
 
     def _survey(self, rules: Constraints) -> Survey:

@@ -10,8 +10,8 @@ from sparsenas.errors import ConfigError
 from sparsenas.search.band import Band
 from sparsenas.search.measuring.atoms import Atoms, Level
 from sparsenas.search.measuring.conclusion import Conclusion, Decoding, Measurements, conclude, only
-from sparsenas.search.measuring.evidence import correlation, normal_scores, signal_scores, weigh
-from sparsenas.search.measuring.measurements import Bench, LiveCost, Measurement, ShortTraining, Untrained
+from sparsenas.search.measuring.evidence import LEAST_TRAINED, correlation, normal_scores, signal_scores
+from sparsenas.search.measuring.measurements import Bench, Measurement, ShortTraining, Untrained
 from sparsenas.spaces import Support
 from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow
 
@@ -24,8 +24,8 @@ LEAST = 4
 
 
 def default_signals() -> list[Measurement]:
-    """Training-free scores of different descent: how images pull apart, where kinks lie, what flows; and mere size."""
-    return [Untrained(JacobianCovariance(norms="auto")), Untrained(Naswot()), Untrained(SynFlow()), LiveCost()]
+    """Training-free scores of different descent: how images pull apart, where kinks lie, and what flows."""
+    return [Untrained(JacobianCovariance(norms="auto")), Untrained(Naswot()), Untrained(SynFlow())]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Measuring:
     """What is measured, of how many architectures, and what is made of it.
 
     Attributes:
-        signals: What is measured of every architecture.
+        signals: What is measured of every architecture; ``None`` for :func:`default_signals`.
         repeats: How often, with new weights and other images; at least 2 tell noise from meaning.
         training: Short training of some architectures, as a witness for or against signals; ``None`` for none.
         trained: Of how many.
@@ -49,7 +49,7 @@ class Measuring:
         ConfigError: If numbers contradict each other.
     """
 
-    signals: list[Measurement] = field(default_factory=default_signals)
+    signals: list[Measurement] | None = None
     repeats: int = 2
     training: ShortTraining | None = None
     trained: int = 12
@@ -61,12 +61,12 @@ class Measuring:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not self.signals or self.repeats < 1 or self.rounds < 0 or self.proposals < 1:
+        if not self.measurements or self.repeats < 1 or self.rounds < 0 or self.proposals < 1:
             raise ConfigError(
-                f"measuring: {len(self.signals)} signals, repeats={self.repeats}, rounds={self.rounds}, proposals="
+                f"measuring: {len(self.measurements)} signals, repeats={self.repeats}, rounds={self.rounds}, proposals="
                 f"{self.proposals}; need at least 1 signal, 1 repeat and 1 proposal, and rounds not below 0"
             )
-        names = [signal.name for signal in self.signals]
+        names = [signal.name for signal in self.measurements]
         if len(set(names)) < len(names):
             raise ConfigError(f"measuring.signals names a signal twice ({', '.join(names)}); it would count double")
         if self.count < LEAST:
@@ -74,11 +74,16 @@ class Measuring:
                 f"measuring.count is {self.count}: too few to recover a code, or to tell how sure it is; measure at "
                 f"least {LEAST} architectures, better 40"
             )
-        if self.training is not None and not 3 <= self.trained <= self.count:
+        if self.training is not None and not LEAST_TRAINED <= self.trained <= self.count:
             raise ConfigError(
-                f"measuring.trained is {self.trained}; train at least 3 architectures, at most count={self.count}, or "
-                "set training to null"
+                f"measuring.trained is {self.trained}; train at least {LEAST_TRAINED} architectures, at most count="
+                f"{self.count}, or set training to null"
             )
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The signals, those of the default included."""
+        return default_signals() if self.signals is None else self.signals
 
     @property
     def total(self) -> int:
@@ -88,7 +93,8 @@ class Measuring:
     @property
     def batches(self) -> int:
         """Training batches that the measurements read, if there are as many."""
-        return max(self.repeats, 0 if self.training is None else self.training.steps)
+        repeats = [signal.batches * (self.repeats if signal.repeatable else 1) for signal in self.measurements]
+        return max(*repeats, 1 if self.training is None else self.training.batches)
 
 
 @dataclass(frozen=True)
@@ -171,11 +177,11 @@ class Survey:
         return conclusion
 
     def scores(self, known: Mapping[Support, Measured], conclusion: Conclusion) -> dict[Support, float]:
-        """How the measured architectures compare, by the signals that were trusted: normal scores of rank sums."""
-        if not conclusion.evidence:
+        """How the measured architectures compare by the trusted signals, if any: normal scores of rank sums."""
+        used = [item.trusted for item in conclusion.evidence]
+        if not any(used):
             return {}
         found = self._found(known, self.planned)
-        used = [item.trusted for item in conclusion.evidence]
         target = normal_scores(signal_scores(found.values)[:, used].sum(1))
         return dict(zip(found.supports, target.tolist(), strict=True))
 
@@ -208,8 +214,7 @@ class Survey:
 
     def _target(self, found: Measurements) -> Floats | None:
         """Normal scores of the measured architectures by the trusted signals; ``None`` if there is nothing to trust."""
-        drawn = found.first(self._drawn)
-        used = [item.trusted for item in weigh(drawn.names, drawn.values, drawn.repeatable, drawn.trained)]
+        used = [item.trusted for item in found.first(self._drawn).weigh()]
         if not any(used):
             return None
         target = normal_scores(signal_scores(found.values)[:, used].sum(1))
@@ -247,11 +252,12 @@ class Survey:
         # an architecture may have been trained under other rules
         trained = [known[support].trained if self.trains(support) else None for support in measured]
         return Measurements(
-            names=tuple(signal.name for signal in self.options.signals),
-            repeatable=tuple(signal.repeatable for signal in self.options.signals),
+            names=tuple(signal.name for signal in self.options.measurements),
+            repeatable=tuple(signal.repeatable for signal in self.options.measurements),
             supports=tuple(measured),
             values=np.array([known[support].values for support in measured], dtype=np.float64),
             trained=np.array([np.nan if loss is None else loss for loss in trained], dtype=np.float64),
+            sizes=np.array([self.band.live_cost(support) for support in measured], dtype=np.float64),
         )
 
 
@@ -268,7 +274,7 @@ def measure(support: Support, bench: Bench, options: Measuring, train: bool) -> 
         ConfigError: If a signal gives NaN, which no rank can be made of.
     """
     values = []
-    for signal in options.signals:
+    for signal in options.measurements:
         once = [signal(support, bench, repeat) for repeat in range(options.repeats if signal.repeatable else 1)]
         if any(np.isnan(value) for value in once):
             genotype = bench.space.genotype(support)

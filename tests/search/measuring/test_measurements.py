@@ -1,0 +1,214 @@
+"""What is measured of an architecture, and that nothing else changes by it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from sparsenas.complexity import count_multiply_adds, count_parameters, live_support
+from sparsenas.errors import ConfigError
+from sparsenas.networks import DerivedNet, NormOptions
+from sparsenas.search.measuring import LiveCost, Measured, Measurement, Measuring, ShortTraining, Untrained, measure
+from sparsenas.spaces import NasBench201Space, WeightSharing64Space
+from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, ZeroCostScore
+
+NB201, WS64 = NasBench201Space(), WeightSharing64Space()
+(NB201_BLOCK,) = NB201.blocks
+SUPPORT, OTHER = (WS64.support(WS64.from_string(text)) for text in ("234", "111"))
+
+
+class Constant(Measurement):
+    """Gives what it is told, and remembers the repeats."""
+
+    name = "constant"
+
+    def __init__(self, value=1.0):
+        self.value, self.asked = value, []
+
+    def __call__(self, support, bench, repeat):
+        self.asked.append(repeat)
+        return self.value
+
+
+class Once(Constant):
+    name = "once"
+    repeatable = False
+
+
+class Seen(ZeroCostScore):
+    """Keeps the network and the images, and gives a weight."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, network, images):
+        self.calls.append((network, images))
+        return network.classifier.weight.flatten()[0].item()
+
+
+def random_states():
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+
+
+@pytest.mark.parametrize("unit", ["parameters", "multiply_adds"])
+def test_live_cost_is_that_of_the_network_without_dead_edges(make_bench, unit, drawn):
+    bench = make_bench(NB201, norms=NormOptions(affine=True, track=True))
+    base = getattr(bench.costs, f"base_{unit}")
+    for support in drawn(NB201, 12):
+        (live,) = live_support(NB201, support)
+        lively = [
+            candidate if index in live else candidate._replace(primitive="none")
+            for index, candidate in ((i, NB201_BLOCK.candidates[i]) for i in support[0])
+        ]
+        genotype = NB201.genotype((tuple(map(NB201_BLOCK.candidates.index, lively)),))
+        network = DerivedNet(genotype, (1, 8, 8), 10, 4, 3, norms=bench.norms)
+        cost = count_parameters(network) if unit == "parameters" else count_multiply_adds(network, (1, 8, 8))
+        assert LiveCost(unit)(support, bench, 0) + base == cost
+
+
+def test_a_score_is_of_new_weights_on_the_images_of_the_repeat(make_bench):
+    bench, score = make_bench(), Seen()
+    signal = Untrained(score, images=8)
+    values = [signal(SUPPORT, bench, repeat) for repeat in (0, 1, 0, 8)]
+    assert values[0] == values[2]
+    assert len(set(values)) == 3  # the eighth repeat has the first images again, but other weights
+    for repeat, (network, images) in zip((0, 1, 0, 0), score.calls, strict=True):
+        assert torch.equal(images, bench.batches[repeat][0][:8])
+        assert network.genotype == WS64.genotype(SUPPORT)
+        assert network.size == bench.size
+    assert signal.name == "Seen"
+
+
+def test_weights_of_neighbouring_seeds_are_not_shared(make_bench):
+    weights = [
+        Untrained(Seen(), images=8)(SUPPORT, make_bench(seed=seed), repeat) for seed in range(3) for repeat in range(3)
+    ]
+    assert len(set(weights)) == 9
+
+
+def test_scores_may_look_at_smaller_images(make_bench):
+    bench, score = make_bench(), Seen()
+    Untrained(score, pixels=4, images=16)(SUPPORT, bench, 0)
+    ((network, images),) = score.calls
+    torch.testing.assert_close(images, functional.avg_pool2d(bench.batches[0][0][:16], 2))
+    assert network.size["image_shape"] == (1, 4, 4)
+    assert network.size["cells"] == bench.size["cells"]
+
+
+def test_the_network_of_a_bench_may_be_smaller(make_bench):
+    network = make_bench().network(SUPPORT, 0, 4, channels=2, cells=1)
+    alone = DerivedNet(WS64.genotype(SUPPORT), (1, 4, 4), 10, 2, 1, norms=NormOptions(track=False))
+    assert [p.shape for p in network.parameters()] == [p.shape for p in alone.parameters()]
+
+
+def test_too_few_images(make_bench):
+    signal = Untrained(Naswot(), images=33)
+    with pytest.raises(
+        ConfigError, match=r"Naswot: images is 33, but a batch has 32: set data\.batch_size to at least as many"
+    ):
+        signal(SUPPORT, make_bench(), 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Untrained(SynFlow(), images=1), "SynFlow: images is 1, .*need at least 2 images and 1 pixel"),
+        (lambda: Untrained(SynFlow(), pixels=0), "pixels is 0; need at least 2 images and 1 pixel"),
+        (lambda: ShortTraining(steps=3), "steps=3, .*need at least 4 steps"),
+        (lambda: ShortTraining(learning_rate=0.0), r"learning_rate=0\.0"),
+        (lambda: ShortTraining(learning_rate=float("nan")), "learning_rate=nan"),
+        (lambda: ShortTraining(weight_decay=-1.0), r"weight_decay=-1\.0"),
+        (lambda: ShortTraining(gradient_clip=0.0), r"gradient_clip=0\.0"),
+        (lambda: ShortTraining(pixels=0), "pixels=0, channels=None, cells=None; each is at least 1, or null"),
+        (lambda: ShortTraining(channels=0), "channels=0"),
+        (lambda: ShortTraining(cells=0), "cells=0"),
+    ],
+)
+def test_numbers_out_of_range(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_training_longer_gives_a_smaller_loss(make_bench):
+    bench = make_bench()
+    few, many = (ShortTraining(steps, channels=4, cells=1)(SUPPORT, bench, 0) for steps in (4, 60))
+    assert -np.log(10) * 1.3 < few < many < 0
+    assert -many < 0.7 * np.log(10)
+
+
+def test_the_same_seed_trains_the_same(make_bench):
+    training = ShortTraining(6, cells=1)
+    first = training(SUPPORT, make_bench(), 0)
+    assert training(SUPPORT, make_bench(), 0) == first
+    assert training(SUPPORT, make_bench(), 1) != first
+    assert training(SUPPORT, make_bench(seed=1), 0) != first
+    assert training(OTHER, make_bench(), 0) != first
+
+
+def test_it_is_a_training_with_a_warm_up_and_a_cosine(make_bench):
+    """By a schedule of torch; the sixth step sees the sixth batch, the ninth the first one again."""
+    bench, training = make_bench(), ShortTraining(40, learning_rate=0.05, gradient_clip=1.0, cells=1)
+    network = bench.network(SUPPORT, 0, 8, cells=1).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=3e-4)
+    warm = lambda step: min((step + 1) / 2, 1.0) * 0.5 * (1 + np.cos(np.pi * step / 40))  # noqa: E731
+    schedule, losses = torch.optim.lr_scheduler.LambdaLR(optimizer, warm), []
+    for step in range(40):
+        images, labels = bench.batches[step % 8]
+        loss = functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    assert training(SUPPORT, bench, 0) == pytest.approx(-np.mean(losses[30:]), rel=1e-4)
+
+
+def test_a_training_that_diverges_is_the_worst(make_bench):
+    assert ShortTraining(8, learning_rate=1e30, cells=1)(SUPPORT, make_bench(), 0) == -np.inf
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_measuring_changes_nothing(make_bench, gradients, drawn):
+    """Not the random numbers of others, not the images; gradients may be off."""
+    bench = make_bench(NB201)
+    before = [(images.clone(), labels.clone()) for images, labels in bench.batches]
+    options = Measuring(
+        signals=[
+            *(Untrained(score, images=8) for score in (JacobianCovariance(norms="auto"), Naswot(), SynFlow())),
+            LiveCost(),
+        ],
+        training=ShortTraining(4),
+    )
+    support, states = drawn(NB201, 1)[0], random_states()
+    expected = measure(support, bench, options, train=True)
+    with torch.set_grad_enabled(gradients):
+        assert measure(support, bench, options, train=True) == expected
+    assert random_states() == states
+    for (images, labels), (old_images, old_labels) in zip(bench.batches, before, strict=True):
+        assert torch.equal(images, old_images)
+        assert torch.equal(labels, old_labels)
+        assert not images.requires_grad
+
+
+def test_what_cannot_be_repeated_is_measured_once():
+    again, once = Constant(1.5), Once(2.5)
+    options = Measuring(signals=[again, once], repeats=3)
+    assert measure(SUPPORT, None, options, train=True) == Measured(((1.5,) * 3, (2.5,) * 3), None)
+    assert (again.asked, once.asked) == ([0, 1, 2], [0])
+
+
+def test_only_what_shall_be_trained_is(make_bench):
+    options = Measuring(signals=[Constant()], training=ShortTraining(4, cells=1))
+    assert measure(SUPPORT, make_bench(), options, train=False).trained is None
+    trained = measure(SUPPORT, make_bench(), options, train=True).trained
+    assert trained == ShortTraining(4, cells=1)(SUPPORT, make_bench(), 0)
+
+
+def test_a_signal_without_a_number_is_named(make_bench):
+    options = Measuring(signals=[Constant(float("nan"))])
+    with pytest.raises(ConfigError, match=r"constant gives NaN for the architecture .*; scores are numbers or"):
+        measure(SUPPORT, make_bench(), options, train=False)
+    assert measure(SUPPORT, None, Measuring(signals=[Constant(-np.inf)]), False).values == ((-np.inf,) * 2,)
