@@ -1,7 +1,7 @@
 """Signals: where the gradient of the compressed parameter ``b`` comes from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet, candidate_gradients, frozen_statistics
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.sampling import NearbySampling
+from sparsenas.spaces import Block
 
 
 class SignalStep(NamedTuple):
@@ -113,12 +114,16 @@ class FullGradient(Signal):
     Attributes:
         every: Take a step on every so-many-th training batch; a step costs about one dense forward pass.
         spread: Probability with which a block's support is replaced by a uniform draw before the gradient is taken.
+        swaps: Take from every entry of :math:`g` that of the active candidate on its edge, or the mean of the block's
+            active ones where the edge has none: the first-order change of the loss for replacing the active candidate,
+            instead of that for adding one to it. An active candidate then gets 0, and ``none`` minus the active one's.
 
     Differs: ISTA-NAS has no such signal; it is the plain proximal-gradient reading of its formulation.
     """
 
     every: int = 8
     spread: float = 0.25
+    swaps: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -139,10 +144,32 @@ class FullGradient(Signal):
         support = sampling.draw(architecture, 0.0, rng)
         weights = architecture.weights_at(support)
         loss, gradients = candidate_gradients(network, images, criterion, support, weights)
+        if self.swaps:
+            rows = zip(architecture.space.blocks, gradients, support, strict=True)
+            gradients = [swap_changes(block, row, kept) for block, row, kept in rows]
         padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)
         # no matrix product: under bf16-mixed autocast would round it, and its type would not fit b
         gradient = (architecture.dictionary * padded[:, None, :]).sum(2)
         return SignalStep(loss, gradient.to(architecture.b.dtype))
+
+
+def swap_changes(block: Block, gradient: Tensor, kept: Sequence[int]) -> Tensor:
+    """First-order change of the loss for replacing an active candidate of a block by each candidate.
+
+    Args:
+        block: The block, of ``n`` candidates.
+        gradient: Of the loss with respect to the weight of each candidate, shape ``(n,)``.
+        kept: Active candidates.
+
+    Returns:
+        Shape ``(n,)``; 0 for an active candidate that is alone on its edge. On an edge without one, against the mean of
+        all active ones, as it may take the place of any.
+    """
+    active: dict[tuple[int, int], list[int]] = {}
+    for index in kept:
+        active.setdefault(block.candidates[index].edge, []).append(index)
+    means = torch.stack([gradient[active.get(edge, list(kept))].mean() for edge in block.edges])
+    return gradient - means[[block.edges.index(candidate.edge) for candidate in block.candidates]]
 
 
 def _check_every(every: int) -> None:

@@ -6,12 +6,14 @@ import torch
 from torch.nn import functional
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks import NormOptions
+from sparsenas.networks import NormOptions, candidate_gradients
 from sparsenas.search import FullGradient, NearbySampling, SupportGradient
+from sparsenas.search.signals import swap_changes
+from sparsenas.spaces import DartsSpace, NasBench201Space
 from sparsenas.sparse_coding import ExactSolver, IstaSolver, LarsSolver
 
 TRACKED = NormOptions(affine=True, track=True, append="pools_and_skips")
-SIGNALS = [SupportGradient(), FullGradient(spread=0.0), FullGradient(spread=1.0)]
+SIGNALS = [SupportGradient(), FullGradient(spread=0.0), FullGradient(spread=1.0), FullGradient(swaps=True)]
 
 
 @pytest.fixture
@@ -94,6 +96,44 @@ def test_full_gradient_is_that_of_the_dense_super_net(make_network, make_archite
     derivatives = torch.autograd.grad(dense, codes)
     for block, derivative in enumerate(derivatives):
         expected = architecture.dictionary[block][:, : len(derivative)] @ derivative
+        torch.testing.assert_close(gradient[block], expected.to(gradient.dtype), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("space", [NasBench201Space(), DartsSpace(nodes=2)], ids=lambda space: space.name)
+def test_swap_changes_are_derivatives_along_swaps(space):
+    """On an edge with an active candidate the swap replaces that one; on another, all active ones in equal parts."""
+    rng = np.random.default_rng(0)
+    block, kept = space.blocks[-1], space.sample_support(rng)[-1]
+    gradient = torch.from_numpy(rng.normal(size=len(block)))
+    changes = swap_changes(block, gradient, kept)
+    active = {block.candidates[index].edge: index for index in kept}
+    for index, candidate in enumerate(block.candidates):
+        swap = torch.zeros(len(block), dtype=torch.float64)
+        swap[index] = 1.0
+        replaced = [active[candidate.edge]] if candidate.edge in active else list(kept)
+        swap[replaced] -= 1 / len(replaced)
+        torch.testing.assert_close(changes[index], gradient @ swap)
+    assert changes[list(kept)].abs().max() < 1e-12
+
+
+def test_swaps_do_not_see_what_all_candidates_of_an_edge_share():
+    """To add any operation may lower the loss; that says nothing of which one."""
+    space = NasBench201Space()
+    block, kept = space.blocks[0], space.sample_support(np.random.default_rng(0))[0]
+    gradient, shared = torch.randn(2, len(block), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    common = torch.stack([shared[block.edges.index(candidate.edge)] for candidate in block.candidates])
+    torch.testing.assert_close(swap_changes(block, gradient + common, kept), swap_changes(block, gradient, kept))
+
+
+def test_full_gradient_takes_swaps_before_it_compresses(make_network, make_architecture, batch, criterion):
+    network, architecture = make_network().double(), make_architecture().double()
+    images, rng = batch[0].double(), np.random.default_rng
+    _, gradient = FullGradient(spread=0.0, swaps=True).step(architecture, network, images, criterion, rng(0))
+    support = architecture.support
+    _, rows = candidate_gradients(network, images, criterion, support, architecture.weights_at(support))
+    for block, row in enumerate(rows):
+        changes = swap_changes(network.space.blocks[block], row, support[block]).double()
+        expected = architecture.dictionary[block][:, : len(row)] @ changes
         torch.testing.assert_close(gradient[block], expected.to(gradient.dtype), atol=1e-6, rtol=1e-4)
 
 
