@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from sparsenas.spaces import NasBench201Space
+from sparsenas.networks import DerivedNet
+from sparsenas.spaces import DartsSpace, Genotype, NasBench201Space
 
 #: Every benchmark, options that make it take seconds, and the figures that it must give.
 TINY = ["--channels", "4", "--cells", "3", "--pixels", "8", "--batch", "4"]
@@ -439,3 +440,24 @@ def flat(value, name=""):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {path: number for key, part in items for path, number in flat(part, f"{name}/{key}").items()}
     return {name: value}
+
+
+@pytest.mark.parametrize("method", ["random", "band", "largest"])
+def test_cells_under_the_cap_have_at_most_that_many_parameters_when_they_are_trained(method, tmp_path):
+    capped, job = import_module("capped_quality"), import_module("search_quality").Job
+    found = capped.find(job(method, 0), tmp_path)
+    network = DerivedNet(Genotype.from_json(found["genotype"]), (3, 16, 16), 10, channels=8, cells=5, stem="small")
+    trained = sum(parameter.numel() for parameter in network.parameters())
+    assert trained <= found["cap"]
+    assert method == "random" or trained > 0.7 * found["cap"]
+    assert method != "largest" or trained > 0.99 * found["cap"]
+
+
+def test_the_cap_is_the_median_of_what_random_cells_have_when_they_are_trained():
+    cap, _ = import_module("capped_quality").median_cap()
+    rng = np.random.default_rng(1)
+    sizes = []
+    for _ in range(60):
+        network = DerivedNet(DartsSpace().sample(rng), (3, 16, 16), 10, channels=8, cells=5, stem="small")
+        sizes.append(sum(parameter.numel() for parameter in network.parameters()))
+    assert 0.25 < np.mean(np.array(sizes) <= cap) < 0.75

@@ -13,7 +13,6 @@ from sparsenas.cli import main
 from sparsenas.cli.shipped import shipped_configs
 from sparsenas.comparison import read_plan
 from sparsenas.comparison.worker import search_once
-from sparsenas.spaces import NasBench201Space
 
 #: Configs of `fit`; those of `compare` are of another kind.
 CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith("compare_")}
@@ -40,6 +39,7 @@ SMALL = {
     "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_two_stage_nasbench201": "images16 --data.batch_size 4",
     "search_measured_nasbench201": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3",
+    "search_measured_cifar10_16px": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3",
     "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
@@ -109,12 +109,15 @@ def shortened(run, path):
     epochs = 2
     if "epochs_each" in model:  # so many cells that one of them meets the smallest cap
         model["epochs_each"], epochs = 1, 12
-    if "measuring" in model:
-        signals = [dict(signal) for signal in model["measuring"]["signals"]]
+    if run.settings["model"]["class_path"] == "MeasuredSearch":
+        model.setdefault("measuring", {})
+        scores = ({"class_path": name} for name in ("JacobianCovariance", "Naswot", "SynFlow"))
+        default = [{"class_path": "Untrained", "init_args": {"score": score}} for score in scores]
+        signals = [dict(signal) for signal in model["measuring"].get("signals", default)]
         for signal in signals:
             if "init_args" in signal:
                 signal["init_args"] = {**signal["init_args"], "images": 8}
-        model |= {"channels": 4, "cells": 3}
+        model |= {"channels": 4, "cells": 8 if "Macro" in model["space"]["class_path"] else 3}
         model["measuring"] = {**model["measuring"], "signals": signals, "count": 8, "rounds": 1}
         epochs = 8
     data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
@@ -135,11 +138,14 @@ def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
     archive = random_archive(tmp_path / "images.npz", 16)
     for run in {run.searcher: run for run in reversed(plan.runs)}.values():
         record = search_once(run.searcher, run.seed, run.digest, shortened(run, archive))
-        space = NasBench201Space()
+        space, costs = plan.space, plan.published.costs(plan.space)
         assert [cap for cap, _ in record.chosen] == list(plan.caps)
         for cap, text in record.chosen:
-            assert cap is None or space.parameters(space.from_string(text)) <= cap
-        assert record.timeline[-1][1] == record.chosen[plan.caps.index(None)][1]
+            support = space.support(space.from_string(text))
+            rows = zip(costs.parameters, support, strict=True)
+            assert cap is None or costs.base_parameters + sum(row[i] for row, kept in rows for i in kept) <= cap
+        if None in plan.caps:
+            assert record.timeline[-1][1] == record.chosen[plan.caps.index(None)][1]
         assert not record.cut
 
 

@@ -204,9 +204,9 @@ def _runs(
     """The runs of one entry."""
     if not name or not all(letter.isalnum() or letter in "_-." for letter in name):
         raise ConfigError(f"{where}: names are of letters, digits, '_', '-' and '.': files are named after them")
-    entry = _mapping(entry, where, ("model", "seeds", "max_epochs"), ("data", "trainer"))
+    entry = _mapping(entry, where, ("seeds", "max_epochs"), SECTIONS)
     seeds = _whole(entry["seeds"], f"{where}.seeds")
-    model = _component(common.get("model"), entry["model"], f"{where}.model")
+    model = _component(common.get("model"), entry.get("model"), f"{where}.model")
     data = _component(common.get("data"), entry.get("data"), f"{where}.data")
     trainer = {
         **QUIET_TRAINER,
