@@ -359,10 +359,23 @@ def test_tables_of_the_comparison_are_those_of_its_results():
     assert (folder / "nasbench201.png").stat().st_size < 60_000
 
 
-def test_tables_of_the_measured_search_are_those_of_its_results():
-    text, folder = (DOCS / "studies" / "measured_nasbench201.md").read_text(encoding="utf-8"), DOCS / "studies"
-    content = json.loads((folder / "measured_nasbench201.json").read_text(encoding="utf-8"))
-    planned = {"measured": 10, "jacobian_covariance": 10, "single_path": 10}
+#: Name of the results, page, how many of their accuracies are on it, and searchers of ten runs each.
+MEASURED_STUDIES = [
+    (
+        "measured_nasbench201",
+        "measured_nasbench201.md",
+        3,
+        ("measured", "jacobian_covariance"),
+    ),
+    ("measured_nasbench201_first", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance", "single_path")),
+    ("measured_nasbench_macro", "measured_other_spaces.md", 1, ("measured",)),
+    ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
+]
+
+
+def measured_reports(name):
+    """The reports of a study: by the accuracy that judges, then by others; rows and summaries as objects."""
+    content = json.loads((DOCS / "studies" / f"{name}.json").read_text(encoding="utf-8"))
     for report in (content, *content["also"]):
         rows = [
             comparison.Row(
@@ -371,14 +384,41 @@ def test_tables_of_the_measured_search_are_those_of_its_results():
             )
             for row in report["rows"]
         ]
+        yield rows, [comparison.Summary(**row) for row in report["summaries"]]
+
+
+@pytest.mark.parametrize(("name", "page", "judged", "searchers"), MEASURED_STUDIES)
+def test_tables_of_the_measured_search_are_those_of_its_results(name, page, judged, searchers):
+    """The first ``judged`` accuracies are on the page."""
+    text = (DOCS / "studies" / page).read_text(encoding="utf-8")
+    for rows, summaries in list(measured_reports(name))[:judged]:
         assert comparison.percentile_table(rows) in text
-        assert comparison.summary_table([comparison.Summary(**row) for row in report["summaries"]]) in text
-        if report is content:
-            for cap in (0.35e6, 1.1e6):
-                assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
-    with gzip.open(folder / "measured_nasbench201_runs.jsonl.gz", "rt", encoding="utf-8") as file:
+        assert comparison.summary_table(summaries) in text
+    with gzip.open(DOCS / "studies" / f"{name}_runs.jsonl.gz", "rt", encoding="utf-8") as file:
         runs = Counter(json.loads(line)["searcher"] for line in file)
-    assert runs == planned
+    assert runs == dict.fromkeys(searchers, 10)
+
+
+def test_tables_under_caps_of_the_measured_search():
+    """The tightest cap, and where the first search failed."""
+    text = (DOCS / "studies" / "measured_nasbench201.md").read_text(encoding="utf-8")
+    rows, summaries = next(measured_reports("measured_nasbench201"))
+    planned = {summary.name: 10 for summary in summaries if summary.runs}
+    for cap in (0.35e6, 1.1e6):
+        assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
+
+
+def test_cells_under_a_cap_are_those_of_the_study():
+    text = (DOCS / "studies" / "measured_other_spaces.md").read_text(encoding="utf-8")
+    content = json.loads((DOCS.parent / "benchmarks" / "results" / "capped_quality.json").read_text(encoding="utf-8"))
+    for row in content["rows"]:
+        accuracies = [100 * cell["test_acc"] for cell in content["cells"] if cell["method"] == row["method"]]
+        assert len(accuracies) == row["cells"]
+        spread = f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}"
+        figures = (
+            f"{row['cells']} | {spread} ({min(accuracies):.1f} to {max(accuracies):.1f}) | {np.median(accuracies):.1f}"
+        )
+        assert f"| {figures} | {row['parameters_mean'] / 1e3:.1f} k |" in text, row["method"]
 
 
 def test_figures_of_the_measured_search_in_the_readme():
@@ -390,7 +430,6 @@ def test_figures_of_the_measured_search_in_the_readme():
         "Jacobian covariance alone, a signal chosen with these accuracies": "jacobian_covariance",
         "the cell with the most live parameters: no search": "most live parameters",
         "the cell with the most parameters: no search": "most parameters",
-        "single-path, best of 100": "single_path",
     }
     section = readme.split("**Search by measurement on NAS-Bench-201**")[1]
     for text, name in named.items():
