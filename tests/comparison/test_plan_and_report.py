@@ -312,7 +312,7 @@ def broken(settings, key, value):
         ("caps", [1e6, 1e6], "a cap occurs twice"),
         ("searchers", {}, "searchers: empty; name at least one"),
         ("searchers/coded/seeds", 0, "searchers.coded.seeds is 0; use a whole number from 1 on"),
-        ("searchers/coded/seed", 0, "searchers.coded: unknown entry 'seed'; known are model, seeds"),
+        ("searchers/coded/seed", 0, "searchers.coded: unknown entry 'seed'; known are seeds, max_epochs, model"),
         ("searchers/coded/model", {}, "searchers.coded.model: class_path is missing"),
         ("searchers/coded/model", "NoSearch", "unknown class 'NoSearch'"),
         ("searchers/coded/model", "Digits", "Digits"),

@@ -212,7 +212,7 @@ class TestRun:
         assert [item.signal for item in search.conclusion.evidence] == [
             *("JacobianCovariance", "Naswot", "SynFlow", "live parameters")
         ]
-        assert {item.trained for item in search.conclusion.evidence} == {4}
+        assert {item.trained for item in search.conclusion.evidence} == {5}
         assert 0 <= trainer.callback_metrics["val/acc"] <= 1
 
     def test_of_two_streams_it_reads_the_one_of_the_weights(self, make_search, fit_search):
