@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from sparsenas.errors import ConfigError
 from sparsenas.search.measuring.atoms import LEVELS, Atoms, Level
-from sparsenas.search.measuring.evidence import SAME, Evidence, correlation, normal_scores, signal_scores, weigh
+from sparsenas.search.measuring.evidence import (
+    SAME,
+    Evidence,
+    correlation,
+    normal_scores,
+    signal_scores,
+    weigh,
+    weigh_size,
+)
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import CodeRegression, LassoRegression, SparseFit
 
@@ -83,8 +91,21 @@ class Measurements:
         )
 
     def weigh(self) -> tuple[Evidence, ...]:
-        """The evidence for each signal."""
-        return weigh(self.names, self.values, self.repeatable, self.trained, self.sizes)
+        """The evidence for each signal; for size, too, where sizes and signals are several, and some are trusted."""
+        evidence = weigh(self.names, self.values, self.repeatable, self.trained, self.sizes)
+        if len(evidence) == 1 or not any(item.trusted for item in evidence) or np.ptp(self.sizes) == 0:
+            return evidence
+        return *evidence, weigh_size(evidence, self.values, self.trained, self.sizes)
+
+    def trusted(self, evidence: Sequence[Evidence]) -> Floats:
+        """Values of what is trusted, shape ``(K, T, R)``; sizes are the same in every repeat.
+
+        Args:
+            evidence: From :meth:`weigh`, of these measurements or of the first of them.
+        """
+        sizes = np.broadcast_to(self.sizes[:, None, None], (len(self.sizes), 1, self.values.shape[2]))
+        voices = np.concatenate([self.values, sizes], axis=1)[:, : len(evidence)]
+        return voices[:, [item.trusted for item in evidence]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,7 @@ class Conclusion:
             there was none.
         explained: Spearman's correlation of the scores with what the code predicts of them without having seen them;
             ``None`` without a code.
-        evidence: For each signal.
+        evidence: For each signal; for size, too, where sizes and signals are several, and some are trusted.
         measured: How many architectures were measured.
         considered: How many were compared; 0 if nothing could be.
     """
@@ -169,16 +190,15 @@ def conclude(
         ConfigError: If every signal gives all architectures the same score, or the dictionary cannot tell them apart.
     """
     evidence = found.first(drawn).weigh()
-    used = [i for i, item in enumerate(evidence) if item.trusted]
     if all(item.why == SAME for item in evidence):
         raise ConfigError(
             f"no signal ranks the {len(found.supports)} measured architectures ("
             + "; ".join(f"{item.signal}: {item.why}" for item in evidence)
             + "); use other signals, or more images"
         )
-    if not used:
+    if not any(item.trusted for item in evidence):
         return only(space, found.supports, evidence)
-    values, measured = found.values[:, used], list(found.supports)
+    values, measured = found.trusted(evidence), list(found.supports)
     ranks = signal_scores(values)
     decoder = _Decoder(space, measured, open_, options)
     pool = decoder.pool

@@ -19,26 +19,30 @@ CHANCE = 1.645
 #: Fewer trainings than this leave a partial correlation nothing to say.
 LEAST_TRAINED = 5
 
-#: Why a signal is not used.
-SAME, NOISE, CONTRADICTED, DISPROVED, ALONE = (
+#: Why a signal, or size, is not used.
+SAME, NOISE, CONTRADICTED, DISPROVED, ALONE, UNRELATED = (
     "gives all the same score",
     "its repeats disagree",
     "given size, the others disagree",
     "given size, the short trainings disagree",
     "no other is left to agree with it",
+    "what is trusted does not grow with it",
 )
+
+#: What size is called among the signals.
+SIZE = "size"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a signal.
+    """What speaks for a signal, or for size.
 
     Attributes:
-        signal: Its name.
+        signal: Its name, or :data:`SIZE`.
         stability: Reliability of the mean of its repeats, from their rank correlation: 1 for no noise; ``None`` where
             a repeat would be the same.
         consensus: Spearman's correlation, given size, with the rank sum of the other trusted signals, or of those that
-            were left when this one was dropped for it; ``None`` without others.
+            were left when this one was dropped for it; ``None`` without others. That of size is the plain one.
         training: The same with the short trainings; ``None`` without them.
         trained: How many architectures that rests on.
         trusted: Whether the signal is used.
@@ -124,6 +128,35 @@ def weigh(
             why=dropped.get(i, "trusted"),
         )
         for i, name in enumerate(names)
+    )
+
+
+def weigh_size(evidence: Sequence[Evidence], values: Floats, trained: Floats, sizes: Floats) -> Evidence:
+    """Decide whether size is one more voice in the rank sum.
+
+    It is where the signals that are trusted grow with it: they are trusted for what they know beside it, so that their
+    word that larger is better counts. Where they do not, a small architecture of the band is as good as a large one.
+
+    Args:
+        evidence: For the signals, from :func:`weigh`; at least one is trusted.
+        values: See :func:`weigh`.
+        trained: See :func:`weigh`.
+        sizes: See :func:`weigh`.
+    """
+    used = [item.trusted for item in evidence]
+    asked = ~np.isnan(trained)
+    consensus = correlation(sizes, signal_scores(values)[:, used].sum(1))
+    training = correlation(sizes[asked], trained[asked]) if asked.sum() >= LEAST_TRAINED else None
+    support = consensus if training is None else np.average([consensus, training], weights=[len(sizes), asked.sum()])
+    trusted = bool(support >= LEAST_SUPPORT)
+    return Evidence(
+        signal=SIZE,
+        stability=None,
+        consensus=consensus,
+        training=training,
+        trained=int(asked.sum()),
+        trusted=trusted,
+        why="trusted" if trusted else UNRELATED,
     )
 
 

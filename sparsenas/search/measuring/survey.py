@@ -178,11 +178,10 @@ class Survey:
 
     def scores(self, known: Mapping[Support, Measured], conclusion: Conclusion) -> dict[Support, float]:
         """How the measured architectures compare by the trusted signals, if any: normal scores of rank sums."""
-        used = [item.trusted for item in conclusion.evidence]
-        if not any(used):
+        if not any(item.trusted for item in conclusion.evidence):
             return {}
         found = self._found(known, self.planned)
-        target = normal_scores(signal_scores(found.values)[:, used].sum(1))
+        target = normal_scores(signal_scores(found.trusted(conclusion.evidence)).sum(1))
         return dict(zip(found.supports, target.tolist(), strict=True))
 
     def _propose(self, known: Mapping[Support, Measured]) -> list[Support]:
@@ -214,10 +213,10 @@ class Survey:
 
     def _target(self, found: Measurements) -> Floats | None:
         """Normal scores of the measured architectures by the trusted signals; ``None`` if there is nothing to trust."""
-        used = [item.trusted for item in found.first(self._drawn).weigh()]
-        if not any(used):
+        evidence = found.first(self._drawn).weigh()
+        if not any(item.trusted for item in evidence):
             return None
-        target = normal_scores(signal_scores(found.values)[:, used].sum(1))
+        target = normal_scores(signal_scores(found.trusted(evidence)).sum(1))
         return target if np.ptp(target) > 0 else None
 
     def _others(self, found: Measurements, target: Floats) -> list[Support]:

@@ -163,6 +163,45 @@ def test_a_signal_that_is_not_trusted_changes_nothing(drawn, found_of):
     assert result.verdict == without.verdict + " (not used: s2: given size, the others disagree)"
 
 
+@pytest.mark.parametrize("large", [18, 19])
+@pytest.mark.parametrize("slope", [1, 0, -1])
+def test_size_is_one_more_voice_where_the_trusted_grow_with_it(drawn, found_of, large, slope):
+    """Of two that the signals like alike, it then chooses the larger one; else, the first one is as good."""
+    supports, truth = drawn(NB201, 20), np.arange(20.0)
+    one, other = truth.copy(), truth.copy()
+    other[[18, 19]] = one[[19, 18]]
+    sizes = slope * truth + 4 * np.random.default_rng(0).normal(size=20)
+    sizes[[18, 19]] = sizes.max() + 1
+    sizes[large] += 1
+    result = conclude(NB201, found_of(supports, one, other, sizes=sizes), 20, [], Decoding(certainty=0.0), 0)
+    size = result.evidence[-1]
+    assert (size.signal, size.trusted) == ("size", slope == 1)
+    assert result.best == supports[large if slope == 1 else 18]
+    if slope == 1:
+        assert "by s0, s1, size" in result.verdict
+    else:
+        assert result.verdict.endswith("by s0, s1 (not used: size: what is trusted does not grow with it)")
+
+
+def test_a_voice_of_size_is_drawn_with_the_others(drawn, found_of):
+    """By both signals another one is ahead of the largest, by size none is; of three voices drawn, two may be size."""
+    supports, truth = drawn(NB201, 20), np.arange(20.0)
+    truth[0] = 17.5
+    sizes = np.r_[40, np.arange(18), 30]
+    result = conclude(NB201, found_of(supports, truth, truth, sizes=sizes), 20, [], Decoding(), 0)
+    assert [item.trusted for item in result.evidence] == [True] * 3
+    assert result.best == supports[-1]
+    assert result.beats_largest == pytest.approx(20 / 27, abs=0.1)
+    assert result.support == result.largest
+
+
+def test_where_all_are_of_one_size_nothing_is_said_of_it(drawn, found_of):
+    supports, truth = drawn(NB201, 20), np.arange(20.0)
+    for sizes, signals in ((np.ones(20), [truth, truth]), (truth, [truth]), (truth, [truth, -truth])):
+        found = found_of(supports, *signals, sizes=sizes)
+        assert [item.signal for item in found.weigh()] == [f"s{i}" for i in range(len(signals))]
+
+
 def test_a_code_may_explain_nothing(drawn, all_64, found_of):
     supports, options = drawn(WS64, 24), Decoding(choice="code", regression=RidgeRegression(), bootstraps=1)
     explained = []

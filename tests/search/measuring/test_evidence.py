@@ -16,11 +16,13 @@ from sparsenas.search.measuring.evidence import (
     LEAST_SUPPORT,
     NOISE,
     SAME,
+    UNRELATED,
     correlation,
     normal_scores,
     partial_correlation,
     signal_scores,
     stability_of,
+    weigh_size,
 )
 
 #: A quantity, and one that has nothing to do with it.
@@ -299,6 +301,41 @@ def test_only_ranks_matter(signals):
         assert replace(one, **dict.fromkeys(("stability", "consensus", "training"))) == replace(
             other, **dict.fromkeys(("stability", "consensus", "training"))
         )
+
+
+@pytest.mark.parametrize("slope", [-3, -0.5, -0.2, 0.5, 1, 3])
+def test_size_is_believed_if_what_is_trusted_grows_with_it(signals, slope):
+    """However it grows; and one that is not trusted is not asked."""
+    rng = np.random.default_rng(0)
+    size, truth = rng.permutation(40), 10 * rng.normal(size=40)
+    values = signals(*(truth + slope * size + 3 * rng.normal(size=40) for _ in range(2)), -truth)
+    evidence, unknown = weighed(values, sizes=size), np.full(40, np.nan)
+    assert whys(evidence) == ["trusted", "trusted", CONTRADICTED]
+    item = weigh_size(evidence, values, unknown, size)
+    ranks = signal_scores(values)
+    assert item.consensus == pytest.approx(spearmanr(size, ranks[:, 0] + ranks[:, 1]).statistic)
+    assert item.trusted == (item.consensus >= LEAST_SUPPORT) == (slope > 0)
+    assert (item.signal, item.why) == ("size", "trusted" if item.trusted else UNRELATED)
+    assert (item.stability, item.training, item.trained) == (None, None, 0)
+    assert weigh_size(evidence, np.exp(values / 9), unknown, size**3) == item
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_trainings_speak_for_or_against_size(signals, sign):
+    rng = np.random.default_rng(0)
+    size, truth = np.arange(40.0), rng.normal(size=40)
+    values = signals(*(truth + 0.04 * size + 0.1 * rng.normal(size=40) for _ in range(2)))
+    evidence = weighed(values, sizes=size)
+    for count in (4, 30):
+        trained = np.where(np.arange(40) % 4 < 3, sign * size, np.nan)
+        trained[np.cumsum(~np.isnan(trained)) > count] = np.nan
+        item = weigh_size(evidence, values, trained, size)
+        assert item.trained == count
+        assert 0.3 < item.consensus < 0.6
+        if count == 4:
+            assert (item.training, item.trusted) == (None, item.consensus >= LEAST_SUPPORT)
+        else:
+            assert (item.training, item.trusted) == (pytest.approx(sign), sign == 1)
 
 
 def test_scores_are_ranks(signals):

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 from sparsenas.errors import ConfigError
 from sparsenas.search import SupportRules
@@ -22,7 +22,7 @@ from sparsenas.search.measuring import (
     Untrained,
     measure,
 )
-from sparsenas.search.measuring.evidence import normal_scores
+from sparsenas.search.measuring.evidence import LEAST_SUPPORT, normal_scores
 from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
 from sparsenas.sparse_coding.regression import LassoRegression
 from sparsenas.zero_cost import Naswot
@@ -225,8 +225,12 @@ def test_scores_are_of_what_was_measured_under_the_rules(make_survey, all_64, wo
     known = carry_out(survey)
     scores = survey.scores(known | dict.fromkeys(all_64, Measured(((99.0,), (99.0,)))) | known, survey.conclude(known))
     assert list(scores) == survey.planned
-    sums = sum(rankdata([known[s].values[i][0] for s in survey.planned]) for i in range(2))
-    assert list(scores.values()) == pytest.approx(list(normal_scores(sums)))
+    ranks = [rankdata([known[s].values[i][0] for s in survey.planned]) for i in range(2)]
+    size = rankdata([survey.band.live_cost(s) for s in survey.planned])
+    # a voice, as both signals happen to grow with it
+    assert [item.signal for item in survey.conclude(known).evidence if item.trusted] == ["planted", "b", "size"]
+    assert spearmanr(sum(ranks), size).statistic > LEAST_SUPPORT
+    assert list(scores.values()) == pytest.approx(list(normal_scores(sum(ranks) + size)))
     assert max(scores, key=scores.__getitem__) == survey.conclude(known).best
 
 
