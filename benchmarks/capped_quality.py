@@ -79,7 +79,7 @@ def find(job: Job, folder: Path) -> dict[str, Any]:
     rules = SupportRules(max_params=cap)
     if job.method in ("measured", "trained"):
         return {**search(job, cap, folder), "cap": cap}
-    band = Band(SPACE, rules.constraints(SPACE, costs), costs.parameters, costs.base_parameters)
+    band = Band(SPACE, rules.constraints(SPACE, costs), costs.parameters, costs.base_parameters, seed=job.seed)
     rng = np.random.default_rng((job.seed, 3))
     if job.method == "largest":
         support = band.largest

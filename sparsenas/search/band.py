@@ -26,6 +26,8 @@ ENUMERABLE = 50_000
 
 #: What breaks ties of cost, as a share of the largest cost of a candidate: less than two costs differ by.
 TIE = 1e-9
+#: What breaks the ties that are left, as a share of that: all of an architecture's draws together are less than 1.
+DRAWN = 1e-3
 #: Cost of every candidate, one row per block.
 Costs = Sequence[Sequence[float]]
 
@@ -42,10 +44,12 @@ class Band:
         costs: Cost of every candidate, where the constraints have no budget.
         fixed: Cost of everything else.
         share: In [0, 1].
+        seed: Breaks ties between largest architectures, so that no order of edges does.
 
     Attributes:
         largest: A feasible architecture of largest cost. Of those, one that connects as much as it can: ``none`` costs
-            as little as a skip, but a cell that it cuts off has no live cost.
+            as little as a skip, but a cell that it cuts off has no live cost. Of those, a drawn one; only between
+            primitives of an edge that cost nothing, their order decides.
         lower: Least live cost in the band.
 
     Raises:
@@ -54,7 +58,13 @@ class Band:
     """
 
     def __init__(
-        self, space: SearchSpace, constraints: Constraints, costs: Costs, fixed: float, share: float = 0.7
+        self,
+        space: SearchSpace,
+        constraints: Constraints,
+        costs: Costs,
+        fixed: float,
+        share: float = 0.7,
+        seed: int = 0,
     ) -> None:
         if not 0.0 <= share <= 1.0:
             raise ConfigError(f"band is {share}; use a share of the largest cost, in [0, 1]")
@@ -67,7 +77,7 @@ class Band:
             tuple(map(tuple, rows[:count]))
             for rows, count in zip(problem.supports.tolist(), problem.counts, strict=True)
         ]
-        self.largest = strongest(problem, from_numpy(self._strengths()))
+        self.largest = strongest(problem, from_numpy(self._strengths(np.random.default_rng(seed))))
         self.lower = share * self.live_cost(self.largest)
         self._sizes = tuple(map(len, space.blocks))
 
@@ -81,7 +91,7 @@ class Band:
             return False
         return self.constraints.allows(support) and self.live_cost(support) >= self.lower
 
-    def _strengths(self) -> NDArray[np.float64]:
+    def _strengths(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Cost of every candidate, shape ``(blocks, n)``, and for all but ``none`` a bit more, to break ties."""
         blocks = self.space.blocks
         rows = np.zeros((len(blocks), max(map(len, blocks))))
@@ -89,7 +99,12 @@ class Band:
             rows[position, : len(blocks[position])] = self._cost.costs[position]
         bonus = TIE * max(rows.max(), 1.0)
         for row, block in zip(rows, blocks, strict=True):
-            row[: len(block)] += [0.0 if candidate.primitive == NONE else bonus for candidate in block.candidates]
+            edges = dict(zip(block.edges, rng.random(len(block.edges)), strict=True))
+            draws = rng.random(len(block)) * (row[: len(block)] > 0)
+            row[: len(block)] += [
+                0.0 if candidate.primitive == NONE else bonus * (1 + DRAWN * (edges[candidate.edge] + draw))
+                for candidate, draw in zip(block.candidates, draws, strict=True)
+            ]
         return rows
 
     @property

@@ -104,6 +104,29 @@ class TestBand:
         assert all(cell in band for cell in inside[::37])
         assert sum(cell in band for cell in cells[::11]) == len(set(cells[::11]) & set(inside))
 
+    def test_of_the_largest_one_is_drawn(self, published):
+        """30 cells of a 3x3 and a 1x1 convolution and skips are as large as any: none of them is preferred."""
+        costs, cells, live = published
+        rules = SupportRules(max_params=0.35e6).constraints(NB201, costs)
+        make = lambda seed: Band(NB201, rules, costs.parameters, costs.base_parameters, seed=seed).largest  # noqa: E731
+        drawn = Counter(make(seed) for seed in range(120))
+        most = max(live[cell] for cell in cells if rules.allows(cell))
+        assert make(7) == make(7)
+        assert len(drawn) > 25
+        assert max(drawn.values()) < 15
+        for ((kept,),) in zip(drawn, strict=True):
+            names = Counter(NB201.blocks[0].candidates[i].primitive for i in kept)
+            assert live[(kept,)] == most
+            assert names == {"nor_conv_3x3": 1, "nor_conv_1x1": 1, "skip_connect": 4}
+
+    def test_in_a_large_space_other_seeds_have_other_largest_ones(self):
+        space = DartsSpace()
+        costs = candidate_costs(SuperNet(space, (3, 16, 16), 10, channels=4, cells=3))
+        rules = SupportRules(max_params=costs.base_parameters + 4000).constraints(space, costs)
+        bands = [Band(space, rules, costs.parameters, costs.base_parameters, seed=seed) for seed in range(5)]
+        assert len({band.largest for band in bands}) == 5
+        assert len({band.live_cost(band.largest) for band in bands}) == 1
+
     def test_large_cells_of_a_large_space_are_found(self):
         """Of uniform draws, less than one in a thousand is so large."""
         space = DartsSpace()

@@ -189,6 +189,8 @@ class MeasuringRun:
 
     def _survey(self, rules: Constraints) -> Survey:
         if rules not in self._surveys:
-            band = Band(self.space, rules, self.costs.parameters, self.costs.base_parameters, self.options.band)
+            band = Band(
+                self.space, rules, self.costs.parameters, self.costs.base_parameters, self.options.band, self.seed
+            )
             self._surveys[rules] = Survey(band, self.options, self.seed)
         return self._surveys[rules]
