@@ -8,7 +8,7 @@ from torch import nn
 from sparsenas.complexity import Complexity, candidate_costs, count_multiply_adds, count_parameters, describe
 from sparsenas.networks import DerivedNet, NormOptions, SuperNet
 from sparsenas.networks.operations import FactorizedReduce
-from sparsenas.spaces import PUBLISHED, DartsSpace
+from sparsenas.spaces import PUBLISHED, DartsSpace, NasBench201Space
 
 
 def small_network():
@@ -140,6 +140,13 @@ def test_base_and_kept_candidates_make_the_derived_net(nodes, stem, image_shape,
 def test_an_auxiliary_head_is_not_in_the_base():
     sizes = {"space": DartsSpace(2), "image_shape": (3, 16, 16), "num_classes": 10, "channels": 4, "cells": 3}
     assert candidate_costs(SuperNet(**sizes, auxiliary=True)) == candidate_costs(SuperNet(**sizes))
+
+
+@pytest.mark.parametrize("space", [DartsSpace(nodes=2), NasBench201Space()], ids=lambda space: space.name)
+def test_costs_are_those_of_the_network_that_will_be_trained(space):
+    """Not of a super-net that mixes a part of the channels only."""
+    make = lambda partial: candidate_costs(SuperNet(space, (3, 8, 8), 10, channels=8, cells=3, partial=partial))  # noqa: E731
+    assert make(4) == make(1)
 
 
 def test_costs_change_nothing_about_the_network():

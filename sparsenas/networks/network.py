@@ -306,8 +306,8 @@ class SuperNet(CellNetwork):
             return DerivedNet(genotype, norms=self.norms, **self.size).to(self.classifier.weight)
 
     def unshared(self) -> "SuperNet":
-        """This super-net if its candidates have operations of their own, else one with new weights in which they do."""
-        if self.mapping.plain:
+        """This super-net if candidates have whole operations of their own, else one with new weights where they do."""
+        if self.mapping.plain and self.partial == 1:
             return self
         with torch.random.fork_rng(devices=[]):
             return SuperNet(self.space, norms=self.norms, **self.size).to(self.classifier.weight)
