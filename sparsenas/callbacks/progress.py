@@ -23,14 +23,14 @@ class SearchProgressBar(TQDMProgressBar):
 
     def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=leave)
-        self._lines = False
+        self._lines = self._closed = False
         self._begin = self._end = 0.0
         self._batches = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Look where the output goes."""
         super().setup(trainer, pl_module, stage)
-        self._lines = self.is_enabled and not sys.stdout.isatty()
+        self._lines, self._closed = self.is_enabled and not sys.stdout.isatty(), False
         if self._lines:
             self.disable()
 
@@ -62,9 +62,14 @@ class SearchProgressBar(TQDMProgressBar):
         if self._lines:
             self.print(self._line(trainer, pl_module))
 
+    def on_train_end(self, *args: Any) -> None:
+        """Close the bar; what is printed from then on needs none."""
+        super().on_train_end(*args)
+        self._closed = self.is_enabled
+
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Write a line without disturbing the bar."""
-        if self._lines:
+        """Write a line without disturbing the bar, and when there is no bar any more, too."""
+        if self._lines or self._closed:
             sys.stdout.write(kwargs.get("sep", " ").join(map(str, args)) + "\n")
             sys.stdout.flush()  # so that a log file can be followed
         else:

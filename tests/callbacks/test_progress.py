@@ -2,6 +2,8 @@ import io
 import re
 import sys
 
+from pytorch_lightning import Callback
+
 from sparsenas.callbacks import SearchProgressBar
 
 
@@ -27,6 +29,17 @@ def test_a_terminal_gets_a_bar_with_accuracy_and_churn(fit, monkeypatch):
     for part in ("it/s", "val/acc=", "churn=0.250", "visited=3"):
         assert part in last
     assert "v_num" not in last
+
+
+def test_what_is_printed_when_the_bar_is_closed_is_seen(fit, monkeypatch):
+    class Late(Callback):
+        def on_fit_end(self, trainer, pl_module):
+            pl_module.print("late")
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    fit(SearchProgressBar(), Late(), epochs=1, enable_progress_bar=True)
+    assert screen.getvalue().endswith("late\n")
 
 
 def test_no_output_when_asked_for_none(fit, capsys):
