@@ -19,6 +19,7 @@ from sparsenas.search.random_search import RandomSearch
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.relaxation import EdgeNormalizedRelaxation, GumbelRelaxation, Relaxation, SoftmaxRelaxation
 from sparsenas.search.relaxed import RelaxedSearch
+from sparsenas.search.rivals import Rivalry, compare_with_trivial
 from sparsenas.search.rules import SupportRules
 from sparsenas.search.sampling import MixtureSampling, NearbySampling, RecoveredSampling, Sampling, UniformSampling
 from sparsenas.search.selection import BestOf, RegularizedEvolution, Selection
@@ -52,6 +53,7 @@ __all__ = [
     "RegularizedEvolution",
     "Relaxation",
     "RelaxedSearch",
+    "Rivalry",
     "Sampling",
     "SearchModule",
     "Selection",
@@ -71,4 +73,5 @@ __all__ = [
     "UniformSampling",
     "UniquePaths",
     "Untrained",
+    "compare_with_trivial",
 ]

@@ -115,6 +115,11 @@ class SearchModule(pl.LightningModule):
         """Architecture found so far."""
         return self.space.genotype(self.support)
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether the weights are now those of many architectures, so that they can compare some of them."""
+        return True
+
     def decide(self, constraints: Constraints | None = None) -> Support:
         """What the search would find if it ended now.
 
@@ -141,6 +146,11 @@ class SearchModule(pl.LightningModule):
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far, with shared weights."""
         raise NotImplementedError(f"{type(self).__name__} must define logits")
+
+    def shared_logits(self, images: Tensor, support: Support) -> Tensor:
+        """Logits of any architecture with shared weights, entered as training batches enter it."""
+        logits: Tensor = self.network(images, support)
+        return logits
 
     def setup(self, stage: str) -> None:
         """Refuse precisions that spoil a search.

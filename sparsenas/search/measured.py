@@ -86,6 +86,11 @@ class MeasuredSearch(SearchModule):
         """The architecture found; before the end the best one so far, at the beginning the largest."""
         return self._run.support
 
+    @property
+    def shares_weights(self) -> bool:
+        """See :meth:`SearchModule.shares_weights`."""
+        return False
+
     def decide(self, constraints: Constraints | None = None) -> Support:
         """See :meth:`SearchModule.decide`.
 

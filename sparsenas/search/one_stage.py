@@ -29,7 +29,7 @@ from sparsenas.schedules import Decay
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, SearchModule, one_stream
 from sparsenas.search.exploration import Exploration
-from sparsenas.search.measuring import Conclusion, Measuring, MeasuringRun
+from sparsenas.search.measuring import LEAST, Conclusion, Measuring, MeasuringRun
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, Sampling
@@ -211,6 +211,11 @@ class OneStageSearch(SearchModule):
         """What was measured, and how sure the choice is; ``None`` before the end, or where nothing is measured."""
         return None if self.measuring is None else self.measuring.conclusion
 
+    @property
+    def shares_weights(self) -> bool:
+        """See :meth:`SearchModule.shares_weights`."""
+        return self.measuring is None and not self.trained_epochs
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of the architecture found so far."""
         return self.logits(images)
@@ -231,6 +236,13 @@ class OneStageSearch(SearchModule):
         """
         with nullcontext() if self.trained_epochs else batch_statistics(self.network):
             logits: Tensor = self.network(images, self.support, self.architecture.weights())
+        return logits
+
+    def shared_logits(self, images: Tensor, support: Support) -> Tensor:
+        """See :meth:`SearchModule.shared_logits`; what was found enters with its architecture weights."""
+        own = support == self.architecture.support
+        weights = self.architecture.weights() if own else self.architecture.probe(support)
+        logits: Tensor = self.network(images, support, weights)
         return logits
 
     def deployable(self) -> DerivedNet:
@@ -322,7 +334,8 @@ class OneStageSearch(SearchModule):
         if not self.searching:
             self.trained_epochs += 1
         elif self.measuring is not None:
-            if self.conclusion is not None or self.current_epoch + 1 >= self.phases.search_epochs:
+            last, enough = self.current_epoch + 1 >= self.phases.search_epochs, len(self.measuring.known) >= LEAST
+            if self.conclusion is not None or (last and enough):  # there is enough but in a dry run
                 self._adopt(self.measuring)
         elif self.current_epoch >= self.phases.warmup_epochs:
             if self.recovery.every_n_steps is None:

@@ -95,6 +95,11 @@ class RandomSearch(SearchModule):
         """The best architecture measured so far; the one in training before there is any."""
         return self.decide() if self.measured else self._candidate
 
+    @property
+    def shares_weights(self) -> bool:
+        """See :meth:`SearchModule.shares_weights`."""
+        return False
+
     def decide(self, constraints: Constraints | None = None) -> Support:
         """See :meth:`SearchModule.decide`: the best measured architecture.
 

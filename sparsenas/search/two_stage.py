@@ -114,6 +114,11 @@ class TwoStageSearch(SearchModule):
         logits: Tensor = self.network(images, self.support, self.architecture.weights())
         return logits
 
+    def shared_logits(self, images: Tensor, support: Support) -> Tensor:
+        """See :meth:`SearchModule.shared_logits`."""
+        logits: Tensor = self.network(images, support, self._weights_for(support))
+        return logits
+
     def configure_optimizers(self) -> Any:
         """One optimizer for the network weights, one for ``b``; each gets its own parameter list.
 

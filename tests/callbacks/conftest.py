@@ -40,6 +40,10 @@ class PretendedSearch(SearchModule):
     def support(self):
         return self._support
 
+    @property
+    def shares_weights(self):
+        return False
+
     def logits(self, images):
         return self.linear(images)
 

@@ -1,16 +1,27 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pytorch_lightning import Callback
 
 from sparsenas.callbacks import ConfidenceReport
 from sparsenas.data import Digits
+from sparsenas.data.augment import normalise
 from sparsenas.errors import ConfigError
-from sparsenas.search import MeasuredSearch
+from sparsenas.search import (
+    BestOf,
+    MeasuredSearch,
+    OneStageSearch,
+    RandomSearch,
+    RelaxedSearch,
+    SinglePathSearch,
+    TwoStageSearch,
+)
 from sparsenas.search.measuring import Conclusion, Evidence, LiveCost, Measuring, Untrained
 from sparsenas.search.measuring.conclusion import only
 from sparsenas.spaces import DartsSpace, Genotype, WeightSharing64Space
@@ -195,3 +206,88 @@ def test_a_measured_search_is_reported(fit_briefly, tmp_path, last_batch, measur
     edges = report["chosen"]["normal"]
     assert list(edges) == ["edge 0->1", "edge 0->2", "edge 1->2"]
     assert all(sum(shares.values()) == pytest.approx(float(trusted)) for shares in edges.values())
+
+
+class TestSharedWeights:
+    """Searches that come to no conclusion of their own are compared with what needs no search."""
+
+    SMALL = {"channels": 4, "cells": 3, "stem": "small", "space": SPACE}  # noqa: RUF012 - read only
+
+    @pytest.mark.parametrize(
+        ("make", "fraction"),
+        [
+            (TwoStageSearch, 0.4),
+            (RelaxedSearch, 0.4),
+            (partial(RelaxedSearch, partial_channels=2), 0.4),
+            (partial(SinglePathSearch, selection=BestOf(3)), 0.4),
+            (partial(OneStageSearch, auxiliary_weight=0.0, search_epochs=1, warm_start=False), 0.0),
+        ],
+        ids=["two-stage", "relaxed", "PC-DARTS", "single path", "one-stage"],
+    )
+    def test_what_was_found_is_compared(self, fit_briefly, tmp_path, capsys, make, fraction):
+        search = make((1, 8, 8), 10, **self.SMALL)
+        data = Digits(batch_size=32, arch_fraction=fraction)
+        fit_briefly(search, data, ConfidenceReport(), batches=2, epochs=2)
+        report = report_of(tmp_path)
+        assert genotype(report["found"]["genotype"]) == search.genotype
+        assert report["images"] == 143  # all of the only validation batch
+        assert len(report["random"]["losses"]) == 8
+        assert 0 <= report["beats_largest"] <= 1
+        assert capsys.readouterr().out.count(f"found: {report['verdict']}") == 1
+        assert not (tmp_path / "confidence.png").exists()
+
+    def test_at_most_so_many_images(self, fit_briefly, tmp_path, monkeypatch):
+        monkeypatch.setattr("sparsenas.callbacks.confidence.IMAGES", 100)
+        search = TwoStageSearch((1, 8, 8), 10, **self.SMALL)
+        fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4), ConfidenceReport(), batches=2, epochs=1)
+        assert report_of(tmp_path)["images"] == 100
+
+    def test_images_are_not_augmented(self, fit_briefly):
+        """They are those of the validation, and the same in every epoch."""
+        kept = []
+
+        class Watching(ConfidenceReport):
+            def on_train_epoch_end(self, trainer, pl_module):
+                kept.append(self._kept)
+
+        search, data = TwoStageSearch((1, 8, 8), 10, **self.SMALL), Digits(batch_size=32, arch_fraction=0.4)
+        fit_briefly(search, data, Watching(), batches=2, epochs=2)
+        (raw, labels), *_ = data.val_dataloader()
+        mean, std = data._normalisation
+        for ((images, given),) in kept:
+            assert torch.equal(given, labels)
+            assert torch.equal(images, normalise(raw, mean, std))
+
+    def test_a_run_is_the_same_with_it(self, fit_briefly):
+        weights = []
+        for callbacks in ([], [ConfidenceReport()]):
+            torch.manual_seed(0)
+            options = {"auxiliary_weight": 0.0, "search_epochs": 1, "warm_start": False}
+            search = OneStageSearch((1, 8, 8), 10, **(self.SMALL | options))
+            fit_briefly(search, Digits(batch_size=32, arch_fraction=0.0), *callbacks, batches=2, epochs=2)
+            weights.append(search.state_dict())
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+    def test_where_weights_are_not_shared_nothing_is_compared(self, fit_briefly, tmp_path):
+        search = RandomSearch((1, 8, 8), 10, **self.SMALL, epochs_each=1)
+        fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4), ConfidenceReport(), batches=2, epochs=1)
+        assert not list(tmp_path.rglob("confidence*"))
+
+    def test_without_images_it_says_so(self, fit_briefly, tmp_path, capsys):
+        """Those of another run are forgotten."""
+        report, data = ConfidenceReport(), Digits(batch_size=32, arch_fraction=0.4)
+        report._kept = [(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long))]
+        search = TwoStageSearch((1, 8, 8), 10, **self.SMALL)
+        fit_briefly(search, data, report, batches=2, epochs=1, limit_val_batches=0)
+        assert "not compared with the largest cell: no validation images were seen" in capsys.readouterr().out
+        assert not list(tmp_path.rglob("confidence*"))
+
+    @pytest.mark.parametrize("error", [ConfigError("the table is lost"), RuntimeError("out of memory")])
+    def test_it_ends_no_run(self, fit_briefly, monkeypatch, capsys, error):
+        def fail(search, batches):
+            raise error
+
+        monkeypatch.setattr("sparsenas.callbacks.confidence.compare_with_trivial", fail)
+        search = TwoStageSearch((1, 8, 8), 10, **self.SMALL)
+        fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4), ConfidenceReport(), batches=2, epochs=1)
+        assert f"not compared with the largest cell: {error}" in capsys.readouterr().out

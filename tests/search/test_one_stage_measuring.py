@@ -87,6 +87,13 @@ def test_a_search_phase_too_short_to_measure(make, fit_one_stage):
         fit_one_stage(make(search_epochs=1, measuring=measuring(count=200)), epochs=6)
 
 
+def test_a_dry_run_is_too_short_to_find_anything(make, fit_one_stage):
+    search = make(search_epochs=1)
+    fit_one_stage(search, epochs=6, fast_dev_run=True)
+    assert search.searching
+    assert search.conclusion is None
+
+
 def test_a_checkpoint_of_steps_on_b_has_no_measurements(make, make_one_stage, fit_one_stage):
     trainer = fit_one_stage(make_one_stage(search_epochs=1), epochs=2)
     saved = torch.load(trainer.checkpoint_callback.last_model_path, weights_only=True)

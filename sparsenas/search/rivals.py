@@ -1,0 +1,117 @@
+"""What shared weights say of the architecture found and of those that need no search."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from sparsenas.complexity import candidate_costs
+from sparsenas.networks import batch_statistics
+from sparsenas.search.band import Band
+from sparsenas.search.base import ImageBatch, SearchModule
+from sparsenas.search.measuring import NO_BETTER
+from sparsenas.spaces import Support
+
+Floats = NDArray[np.float64]
+
+#: Random architectures of nearly the largest size, bootstraps over images, and how many of these make a lead certain.
+RANDOM, BOOTSTRAPS, CERTAIN = 8, 1000, 0.9
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """The found architecture beside trivial ones, all with the same shared weights on the same images.
+
+    Shared weights tell little between architectures of nearly equal size, and most searches train what they find more
+    than the others: that it is not ahead is a reason for doubt; that it is ahead is no proof.
+
+    Attributes:
+        support: What was found.
+        loss: Its mean cross-entropy.
+        largest: The largest architecture that the rules allow.
+        largest_loss: Of it.
+        random_losses: Of random architectures of nearly the largest size; empty where there is none.
+        beats_largest: Share of the bootstraps over images in which what was found has the smaller loss; 1 if it is the
+            largest.
+        beats_random: The same against the mean of the random ones; ``None`` without them.
+        images: How many there were.
+    """
+
+    support: Support
+    loss: float
+    largest: Support
+    largest_loss: float
+    random_losses: tuple[float, ...]
+    beats_largest: float
+    beats_random: float | None
+    images: int
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people."""
+        random = ""
+        if self.beats_random is not None:
+            mean = np.mean(self.random_losses)
+            random = f"; ahead of random cells of nearly that size ({mean:.3f}) in {self.beats_random:.0%}"
+        by = f"loss with shared weights on {self.images} images, {BOOTSTRAPS} bootstraps"
+        if self.support == self.largest:
+            return f"the largest cell ({self.loss:.3f}){random} ({by})"
+        ahead = f"ahead of it ({self.largest_loss:.3f}) in {self.beats_largest:.0%}{random} ({by})"
+        if self.beats_largest < CERTAIN:
+            return f"{NO_BETTER}: the cell found ({self.loss:.3f}) is {ahead}"
+        return f"the cell found ({self.loss:.3f}) and the largest one: {ahead}"
+
+
+def compare_with_trivial(search: SearchModule, batches: Iterable[ImageBatch]) -> Rivalry:
+    """Compare what a search found with the largest architecture and random ones of nearly its size.
+
+    Each enters as training batches enter it, and with the statistics of each batch. Nothing of the search changes.
+
+    Args:
+        search: A search whose weights many architectures share.
+        batches: Images and labels that no weight was trained on, on the search's device.
+
+    Raises:
+        RecoveryError: If no architecture keeps the search's rules.
+    """
+    costs = candidate_costs(search.network)
+    rules = search.rules.constraints(search.space, costs)
+    band = Band(search.space, rules, costs.parameters, costs.base_parameters, seed=search.seed)
+    drawn = band.draw(RANDOM + 1, np.random.default_rng(search.seed))
+    random = [support for support in drawn if support != band.largest][:RANDOM]
+    losses = _losses(search, [search.support, band.largest, *random], batches)
+    images = losses.shape[1]
+    times = np.random.default_rng(search.seed).multinomial(images, np.full(images, 1 / images), size=BOOTSTRAPS)
+    means = losses @ times.T / images
+    same = search.support == band.largest
+    return Rivalry(
+        support=search.support,
+        loss=float(losses[0].mean()),
+        largest=band.largest,
+        largest_loss=float(losses[1].mean()),
+        random_losses=tuple(losses[2:].mean(1).tolist()),
+        beats_largest=1.0 if same else float((means[0] < means[1]).mean()),
+        beats_random=float((means[0] < means[2:].mean(0)).mean()) if random else None,
+        images=images,
+    )
+
+
+@torch.no_grad()
+def _losses(search: SearchModule, supports: list[Support], batches: Iterable[ImageBatch]) -> Floats:
+    """Cross-entropy of every image, shape ``(len(supports), images)``."""
+    network = search.network
+    training = network.training
+    network.eval()
+    rows = []
+    try:
+        with batch_statistics(network):
+            for images, labels in batches:
+                logits = [search.shared_logits(images, support).float() for support in supports]
+                rows.append(torch.stack([functional.cross_entropy(row, labels, reduction="none") for row in logits]))
+    finally:
+        network.train(training)
+    losses: Floats = torch.cat(rows, 1).double().cpu().numpy()
+    return losses
