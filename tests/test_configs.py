@@ -24,6 +24,8 @@ SMALL = {
     "quickstart": "",
     "search_one_stage_digits": "--data.batch_size 8",
     "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
+    "search_one_stage_measured_cifar10_16px": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3 "
+    "--model.recovery.max_params 1e9",
     "search_one_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_one_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
     "search_one_stage_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 8 --model.cells 3 "
