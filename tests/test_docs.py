@@ -361,12 +361,9 @@ def test_tables_of_the_comparison_are_those_of_its_results():
 
 #: Name of the results, page, how many of their accuracies are on it, and searchers of ten runs each.
 MEASURED_STUDIES = [
-    (
-        "measured_nasbench201",
-        "measured_nasbench201.md",
-        3,
-        ("measured", "jacobian_covariance"),
-    ),
+    ("measured_nasbench201", "measured_nasbench201.md", 3, ("measured", "jacobian_covariance")),
+    ("measured_nasbench201_third", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
+    ("measured_nasbench201_second", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
     ("measured_nasbench201_first", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance", "single_path")),
     ("measured_nasbench_macro", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
