@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 #: Random architectures of nearly the largest size, bootstraps over images, and how many of these make a lead certain.
 RANDOM, BOOTSTRAPS, CERTAIN = 8, 1000, 0.9
 
+#: What a lead is worth.
+NO_PROOF = "No proof that it is better: shared weights serve what was trained most"
+
 
 @dataclass(frozen=True)
 class Rivalry:
@@ -62,7 +65,7 @@ class Rivalry:
         ahead = f"ahead of it ({self.largest_loss:.3f}) in {self.beats_largest:.0%}{random} ({by})"
         if self.beats_largest < CERTAIN:
             return f"{NO_BETTER}: the cell found ({self.loss:.3f}) is {ahead}"
-        return f"the cell found ({self.loss:.3f}) and the largest one: {ahead}"
+        return f"the cell found ({self.loss:.3f}) and the largest one: {ahead}. {NO_PROOF}"
 
 
 def compare_with_trivial(search: SearchModule, batches: Iterable[ImageBatch]) -> Rivalry:
