@@ -382,6 +382,33 @@ class DerivedNet(CellNetwork):
         *_, (_, last) = self.typed_cells()
         return self._behind_neck(last.output(states[-1]))
 
+    def blocks(self, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What goes into every block, and what it makes of it, in order; without drop-path.
+
+        Blocks are cells, seen from the cell before, and in a network that is a chain its layers but identities. Each
+        has a graph of its own, from a leaf that requires a gradient to the output.
+
+        Args:
+            images: ``(B, C, H, W)``.
+        """
+        trail = tuple(state.detach() for state in self.stem(images))
+        for cell_type, cell in self.typed_cells():
+            wiring = self._wirings[cell_type]
+            if not self.skeleton.single_path:
+                source = trail[-1].requires_grad_()
+                output = cell.output(cell(trail, wiring))
+                yield source, output
+                trail = (*trail[1:], output.detach())
+                continue
+            (state,) = trail
+            for ((_, key, _),) in wiring:
+                operation = cell.operations[key]
+                assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
+                if not operation.is_identity:
+                    source = state.detach().requires_grad_()
+                    state = operation(source)
+                    yield source, state
+
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits and, in training mode with an auxiliary head, its logits."""
         return self.run(images, self._wirings, self.drop_path if self.training else 0.0)

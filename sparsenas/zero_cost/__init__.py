@@ -5,6 +5,7 @@ from sparsenas.zero_cost.jacobian import JacobianCovariance
 from sparsenas.zero_cost.naswot import Naswot
 from sparsenas.zero_cost.rank_sum import rank_sum
 from sparsenas.zero_cost.synflow import SynFlow
+from sparsenas.zero_cost.trainability import Trainability
 from sparsenas.zero_cost.zen import Zen
 
-__all__ = ["JacobianCovariance", "Naswot", "SynFlow", "Zen", "ZeroCostScore", "rank_sum"]
+__all__ = ["JacobianCovariance", "Naswot", "SynFlow", "Trainability", "Zen", "ZeroCostScore", "rank_sum"]

@@ -17,13 +17,14 @@ from torch import nn
 from sparsenas import zero_cost
 from sparsenas.errors import ConfigError, RankingError
 from sparsenas.networks import DerivedNet, NormOptions
-from sparsenas.spaces import DartsSpace, NasBench201Space
-from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Zen, ZeroCostScore, rank_sum
+from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace
+from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability, Zen, ZeroCostScore, rank_sum
 from sparsenas.zero_cost.jacobian import correlation_score
+from sparsenas.zero_cost.trainability import block_gain
 
 SCORES = [
     *(JacobianCovariance(), JacobianCovariance(norms="batch"), JacobianCovariance(norms="auto")),
-    *(Naswot(), SynFlow(), Zen(repeats=2)),
+    *(Naswot(), SynFlow(), Trainability(), Zen(repeats=2)),
 ]
 every_score = pytest.mark.parametrize("score", SCORES, ids=str)
 SPACE = NasBench201Space()
@@ -204,6 +205,72 @@ class TestSynFlow:
                 if "norm" not in name:
                     parameter.neg_()
         assert SynFlow()(network, images) == pytest.approx(found)
+
+
+def signs_like(x, seed=0):
+    return torch.randint(0, 2, x.shape, generator=torch.Generator().manual_seed(seed)).to(x) * 2 - 1
+
+
+class TestTrainability:
+    def test_rotations_keep_gradients_and_factors_scale_them(self):
+        """The mean of outer products of signs is nearly the identity, whose largest singular value is 1."""
+        source = torch.randn(64, 8, 8, 8, requires_grad=True)
+        rotation = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)))[0]
+        output = torch.einsum("oc,bchw->bohw", rotation, source)
+        gain = block_gain(source, output, signs_like(output))
+        assert gain == pytest.approx(1.0, abs=0.1)
+        output = torch.einsum("oc,bchw->bohw", 3 * rotation, source)
+        assert block_gain(source, output, signs_like(output)) == pytest.approx(3 * gain, rel=1e-4)
+
+    @pytest.mark.parametrize(("size", "stride"), [(8, 1), (8, 2), (9, 2)])
+    def test_against_outer_products_position_by_position(self, size, stride):
+        layer = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 5, 3, stride, 1))
+        source = torch.randn(4, 3, size, size, requires_grad=True)
+        output = layer(source)
+        signs = signs_like(output)
+        (gradient,) = torch.autograd.grad(layer(source), source, signs)
+        total = np.zeros((3 * stride**2, 5))
+        for image, row, column in np.ndindex(len(signs), *signs.shape[2:]):
+            window = np.zeros((3, stride, stride))
+            found = gradient[image, :, stride * row : stride * (row + 1), stride * column : stride * (column + 1)]
+            window[:, : found.shape[1], : found.shape[2]] = found
+            total += np.outer(window, signs[image, :, row, column])
+        mean = total / (len(signs) * signs.shape[2] * signs.shape[3])
+        assert block_gain(source, output, signs) == pytest.approx(np.linalg.norm(mean, 2), rel=1e-4)
+
+    def test_the_score_is_zero_at_most_and_falls_with_every_factor(self, images):
+        network = network_of()
+        assert Trainability()(network, images) < 0
+        worse = copy.deepcopy(network)
+        with torch.no_grad():
+            for module in worse.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.weight.mul_(30.0)
+        assert Trainability()(worse, images) < Trainability()(network, images)
+
+    def test_a_cell_that_keeps_its_input_is_the_worst(self, images):
+        text = "|skip_connect~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+        assert Trainability()(network_of(text), images) == -math.inf
+
+    def test_identities_in_a_chain_are_no_layers(self, images):
+        space = NasBenchMacroSpace()
+        layers = [block.candidates for block in space.blocks]
+        identities = tuple((next((i for i, c in enumerate(row) if c.primitive == "identity"), 0),) for row in layers)
+        network = DerivedNet(space.genotype(identities), (3, 16, 16), 10, 4, 8, norms=NormOptions(track=False))
+        blocks = list(network.blocks(torch.randn(4, 3, 16, 16)))
+        strided = sum(output.shape[2] < source.shape[2] for source, output in blocks)
+        assert len(blocks) == strided == 3
+        assert math.isfinite(Trainability()(network, torch.randn(4, 3, 16, 16)))
+
+    def test_blocks_make_the_features(self, images):
+        network = network_of()
+        with torch.no_grad():
+            *_, (_, last) = network.blocks(images)
+            assert torch.equal(network.neck(last), network.features(images))
+
+    def test_impossible_seed(self):
+        with pytest.raises(ConfigError, match="seed is -1; use a number not below 0"):
+            Trainability(seed=-1)
 
 
 class TestZen:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,14 @@ class Bench:
     batches: Sequence[ImageBatch]
     seed: int
     shared: Callable[[Support], float] | None = None
+    _untrained: dict[tuple[Support, int, int], DerivedNet] = field(default_factory=dict, repr=False, compare=False)
+
+    def untrained(self, support: Support, repeat: int, pixels: int) -> DerivedNet:
+        """A network that nobody trains: every score of a repeat reads the same one, which is built once."""
+        key = support, repeat, pixels
+        if key not in self._untrained:
+            self._untrained[key] = self.network(support, repeat, pixels)
+        return self._untrained[key]
 
     def network(
         self, support: Support, repeat: int, pixels: int, channels: int | None = None, cells: int | None = None
@@ -158,7 +166,7 @@ class Untrained(Measurement):
         pixels = self.pixels or max(bench.size["image_shape"][1:])
         images, _ = bench.images(repeat, pixels)
         self.check(len(images))
-        network = bench.network(support, repeat, pixels)
+        network = bench.untrained(support, repeat, pixels)
         with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):  # scores need the digits
             return self.score(network, images[: self.images])
 

@@ -13,7 +13,7 @@ from sparsenas.search.measuring.conclusion import Conclusion, Decoding, Measurem
 from sparsenas.search.measuring.evidence import LEAST_TRAINED, correlation, normal_scores, signal_scores
 from sparsenas.search.measuring.measurements import Bench, Measurement, ShortTraining, Untrained
 from sparsenas.spaces import Support
-from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow
+from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability
 
 Floats = NDArray[np.float64]
 
@@ -24,8 +24,9 @@ LEAST = 4
 
 
 def default_signals() -> list[Measurement]:
-    """Training-free scores of different descent: how images pull apart, where kinks lie, and what flows."""
-    return [Untrained(JacobianCovariance(norms="auto")), Untrained(Naswot()), Untrained(SynFlow())]
+    """Training-free scores of different descent: how images pull apart, where kinks lie, what flows forth and back."""
+    scores = JacobianCovariance(norms="auto"), Naswot(), SynFlow(), Trainability()
+    return [Untrained(score) for score in scores]
 
 
 @dataclass(frozen=True)
