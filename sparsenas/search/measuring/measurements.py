@@ -231,16 +231,17 @@ class LiveCost(Measurement):
 
 @dataclass(frozen=True)
 class ShortTraining(Measurement):
-    """Minus the training loss at the end of a short training of the network alone.
+    """Minus the training loss in the second half of a short training of the network alone.
 
-    The loss is the mean over the last quarter of the steps, whose images are new to the network as long as one epoch is
-    not over. It ranks by how fast architectures learn, which is not how good they become: shortcuts and pools look
-    better than they are. It is a witness, not a judge.
+    It is the beginning of a longer training: the learning rate stays where it is after warm-up, as schedules fall late,
+    and images are new to the network as long as one epoch is not over. It ranks by how fast architectures learn. Where
+    the found network will itself be trained for some epochs only, that is nearly the question; where it is trained to
+    the end, it is not how good they become.
 
     Attributes:
         steps: Training steps.
-        learning_rate: Peak of the learning rate of SGD with Nesterov momentum; it is warmed up over a twentieth of the
-            steps, then follows a cosine to 0.
+        learning_rate: Of SGD with Nesterov momentum; best that of the training that is to follow.
+        warmup: Steps of linear warm-up.
         weight_decay: Of SGD.
         gradient_clip: Largest norm of the gradient.
         pixels: Images are averaged down to so many pixels a side; ``None`` for as they are.
@@ -251,8 +252,9 @@ class ShortTraining(Measurement):
         ConfigError: If a number is out of range.
     """
 
-    steps: int = 200
-    learning_rate: float = 0.1
+    steps: int = 60
+    learning_rate: float = 0.05
+    warmup: int = 10
     weight_decay: float = 3e-4
     gradient_clip: float = 5.0
     pixels: int | None = None
@@ -261,11 +263,17 @@ class ShortTraining(Measurement):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if self.steps < 4 or not self.learning_rate > 0 or self.weight_decay < 0 or not self.gradient_clip > 0:
+        if (
+            self.steps < 4
+            or self.warmup < 0
+            or not self.learning_rate > 0
+            or self.weight_decay < 0
+            or not self.gradient_clip > 0
+        ):
             raise ConfigError(
-                f"training: steps={self.steps}, learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, "
-                f"gradient_clip={self.gradient_clip}; need at least 4 steps, a positive rate and clip, and a decay not "
-                "below 0"
+                f"training: steps={self.steps}, warmup={self.warmup}, learning_rate={self.learning_rate}, weight_decay="
+                f"{self.weight_decay}, gradient_clip={self.gradient_clip}; need at least 4 steps, a positive rate and "
+                "clip, warm-up and decay not below 0"
             )
         if min(number for number in (self.pixels, self.channels, self.cells, 1) if number is not None) < 1:
             raise ConfigError(
@@ -291,11 +299,10 @@ class ShortTraining(Measurement):
         optimizer = torch.optim.SGD(
             parameters, lr=self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
         )
-        warmup, losses = max(self.steps // 20, 1), []
+        losses = []
         with torch.enable_grad():
             for step in range(self.steps):
-                rise, fall = (step + 1) / warmup, (1 + np.cos(np.pi * step / self.steps)) / 2
-                optimizer.param_groups[0]["lr"] = self.learning_rate * min(rise, 1.0) * fall
+                optimizer.param_groups[0]["lr"] = self.learning_rate * min((step + 1) / max(self.warmup, 1), 1.0)
                 images, labels = bench.images(repeat * self.steps + step, pixels)
                 loss = functional.cross_entropy(network(images), labels)
                 optimizer.zero_grad()
@@ -303,5 +310,5 @@ class ShortTraining(Measurement):
                 torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
                 optimizer.step()
                 losses.append(loss.detach())
-        mean = float(torch.stack(losses[-(self.steps // 4) :]).mean())
+        mean = float(torch.stack(losses[self.steps // 2 :]).mean())
         return -mean if np.isfinite(mean) else -np.inf
