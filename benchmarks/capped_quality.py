@@ -34,9 +34,9 @@ SPACE, DRAWS = DartsSpace(), 2001
 METHODS = ("measured", "trained", "random", "band", "largest")
 #: Short trainings instead of scores of untrained networks, as options of the shipped config of the search.
 TRAINED = [
-    *("--model.measuring.signals", '[{"class_path": "ShortTraining", "init_args": {"steps": 80}}]'),
-    *("--model.measuring.repeats", "1", "--model.measuring.count", "16"),
-    *("--model.measuring.rounds", "2", "--model.measuring.proposals", "4"),
+    *("--model.measuring.signals", '[{"class_path": "ShortTraining"}]'),
+    *("--model.measuring.count", "12", "--model.measuring.rounds", "1", "--model.measuring.proposals", "4"),
+    *("--model.measuring.decoding.levels", "[counts]", "--model.measuring.decoding.certainty", "0.5"),
 ]
 
 
