@@ -15,6 +15,7 @@ from sparsenas.search import (
     MeasuredSearch,
     Measuring,
     SharedWeights,
+    ShortTraining,
     SinglePathSearch,
     SupportRules,
     Untrained,
@@ -117,6 +118,31 @@ def test_shared_weights_need_a_super_net_that_is_trained(fit_briefly):
     search = MeasuredSearch((1, 8, 8), 10, SPACE, channels=4, cells=2, measuring=measuring())
     with pytest.raises(ConfigError, match=r"has SharedWeights, but no super-net is trained here: use it in SinglePath"):
         fit_briefly(search, Digits(batch_size=32, arch_fraction=0.0), epochs=1, batches=20)
+
+
+class TestFineTuning:
+    def test_it_starts_from_the_shared_weights_and_leaves_them(self, make, fit):
+        """With hardly a step, the loss is that of the derived network on the held-out images."""
+        search = make(measuring=measuring(signals=[ShortTraining(4, learning_rate=1e-9, start="shared")]))
+        fit(search, epochs=1)
+        state = {name: tensor.clone() for name, tensor in search.network.state_dict().items()}
+        support, known = next(iter(search._run.known.items()))
+        network, batches = search.network.derive(SPACE.genotype(support)).train(), search._held_out.images
+        losses = [torch.nn.functional.cross_entropy(network(x), y).item() for x, y in batches]
+        expected = (losses[2 % len(losses)] + losses[3 % len(losses)]) / 2
+        assert -known.values[0][0] == pytest.approx(expected, rel=1e-4)
+        search.decide(SupportRules(forbidden=("max_pool_3x3",)).constraints(SPACE, None))  # measures others
+        assert all(torch.equal(tensor, state[name]) for name, tensor in search.network.state_dict().items())
+
+    def test_it_needs_a_super_net(self, fit_briefly):
+        signals = [ShortTraining(4, start="shared")]
+        search = MeasuredSearch((1, 8, 8), 10, SPACE, channels=4, cells=2, measuring=measuring(signals=signals))
+        with pytest.raises(ConfigError, match=r"start 'shared' has no super-net here: use it in SinglePathSearch"):
+            fit_briefly(search, Digits(batch_size=32, arch_fraction=0.0), epochs=1, batches=20)
+
+    def test_it_has_one_size(self):
+        with pytest.raises(ConfigError, match="have the size of their super-net: leave pixels, channels, cells"):
+            ShortTraining(start="shared", cells=2)
 
 
 def test_too_small_batches_are_refused_before_anything_is_trained(make, fit):

@@ -32,6 +32,7 @@ class Bench:
         batches: Training batches, in the order in which they came.
         seed: All weights and draws follow from it, so that a resumed search repeats an uninterrupted one.
         shared: How good an architecture is with the weights of a trained super-net; ``None`` where there is none.
+        derive: Its network with a copy of these weights; ``None`` where there is none.
     """
 
     space: SearchSpace
@@ -41,6 +42,7 @@ class Bench:
     batches: Sequence[ImageBatch]
     seed: int
     shared: Callable[[Support], float] | None = None
+    derive: Callable[[Support], DerivedNet] | None = None
     _untrained: dict[tuple[Support, int, int], DerivedNet] = field(default_factory=dict, repr=False, compare=False)
 
     def untrained(self, support: Support, repeat: int, pixels: int) -> DerivedNet:
@@ -238,6 +240,9 @@ class ShortTraining(Measurement):
     the found network will itself be trained for some epochs only, that is nearly the question; where it is trained to
     the end, it is not how good they become.
 
+    From shared weights it is a fine-tuning: the images are those that the super-net holds out, and each batch is judged
+    before it trains.
+
     Attributes:
         steps: Training steps.
         learning_rate: Of SGD with Nesterov momentum; best that of the training that is to follow.
@@ -247,9 +252,11 @@ class ShortTraining(Measurement):
         pixels: Images are averaged down to so many pixels a side; ``None`` for as they are.
         channels: Channels of the first cell; ``None`` for those of the search.
         cells: Cells of the network; ``None`` for those of the search.
+        start: From ``new`` weights, or from those that a super-net shares, in a
+            :class:`~sparsenas.search.SinglePathSearch`; these have one size.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or shared weights are asked for at another size.
     """
 
     steps: int = 60
@@ -260,6 +267,7 @@ class ShortTraining(Measurement):
     pixels: int | None = None
     channels: int | None = None
     cells: int | None = None
+    start: Literal["new", "shared"] = "new"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -280,11 +288,15 @@ class ShortTraining(Measurement):
                 f"training: pixels={self.pixels}, channels={self.channels}, cells={self.cells}; each is at least 1, or "
                 "null"
             )
+        if self.start == "shared" and (self.pixels, self.channels, self.cells) != (None, None, None):
+            raise ConfigError(
+                "training: shared weights have the size of their super-net: leave pixels, channels, cells"
+            )
 
     @property
     def name(self) -> str:
         """See :class:`Measurement`."""
-        return f"{self.steps} training steps"
+        return f"{self.steps} {'training' if self.start == 'new' else 'fine-tuning'} steps"
 
     @property
     def batches(self) -> int:
@@ -292,9 +304,13 @@ class ShortTraining(Measurement):
         return self.steps
 
     def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
-        """See :class:`Measurement`."""
+        """See :class:`Measurement`.
+
+        Raises:
+            ConfigError: If shared weights are asked for, and there are none.
+        """
         pixels = self.pixels or max(bench.size["image_shape"][1:])
-        network = bench.network(support, repeat, pixels, self.channels, self.cells).train()
+        network = self._network(support, bench, repeat, pixels).train()
         parameters = list(network.parameters())
         optimizer = torch.optim.SGD(
             parameters, lr=self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
@@ -312,3 +328,13 @@ class ShortTraining(Measurement):
                 losses.append(loss.detach())
         mean = float(torch.stack(losses[self.steps // 2 :]).mean())
         return -mean if np.isfinite(mean) else -np.inf
+
+    def _network(self, support: Support, bench: Bench, repeat: int, pixels: int) -> DerivedNet:
+        """The network before its first step."""
+        if self.start == "new":
+            return bench.network(support, repeat, pixels, self.channels, self.cells)
+        if bench.derive is None:
+            raise ConfigError(
+                "ShortTraining with start 'shared' has no super-net here: use it in SinglePathSearch.measuring"
+            )
+        return bench.derive(support)

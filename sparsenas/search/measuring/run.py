@@ -46,6 +46,7 @@ class MeasuringRun:
         shared: Callable[[Support], float] | None = None,
     ) -> None:
         self._shared = shared
+        self._derive = None if shared is None else lambda support: network.derive(space.genotype(support))
         self.space, self.costs, self.options, self.rules, self.seed = space, costs, options, rules, seed
         self._size, self._norms = network.size, network.norms
         self.known: dict[Support, Measured] = {}
@@ -184,7 +185,9 @@ class MeasuringRun:
             self._measure(survey, support)
 
     def _measure(self, survey: Survey, support: Support) -> None:
-        bench = Bench(self.space, self._size, self._norms, self.costs, self._batches, self.seed, self._shared)
+        bench = Bench(
+            self.space, self._size, self._norms, self.costs, self._batches, self.seed, self._shared, self._derive
+        )
         self.known[support] = measure(support, bench, self.options, survey.trains(support))
 
     def _survey(self, rules: Constraints) -> Survey:
