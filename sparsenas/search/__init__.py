@@ -14,6 +14,7 @@ from sparsenas.search.measuring import (
 )
 from sparsenas.search.one_stage import OneStageSearch
 from sparsenas.search.operation_stop import OperationStop
+from sparsenas.search.paired_losses import PairedLosses
 from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
 from sparsenas.search.random_search import RandomSearch
 from sparsenas.search.recovery import SparseRecovery
@@ -45,6 +46,7 @@ __all__ = [
     "NearbySampling",
     "OneStageSearch",
     "OperationStop",
+    "PairedLosses",
     "PathSampling",
     "RandomSearch",
     "RecoveredSampling",

@@ -40,6 +40,14 @@ class Signal(ABC):
     #: What whoever uses it should know; printed when a search begins.
     caution = ""
 
+    def begin(self, architecture: CompressedArchitecture) -> "Signal":
+        """The signal of one search: itself, or a module that remembers what it has seen, also over a resume.
+
+        Args:
+            architecture: Compressed architecture of the search; not changed.
+        """
+        return self
+
     @abstractmethod
     def step(
         self,
@@ -86,7 +94,7 @@ class SupportGradient(Signal):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_every(self.every)
+        check_every(self.every)
 
     def step(
         self,
@@ -127,7 +135,7 @@ class FullGradient(Signal):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_every(self.every)
+        check_every(self.every)
         if not 0.0 <= self.spread <= 1.0:
             raise ConfigError(f"signal.spread is {self.spread}; a probability lies in [0, 1]")
 
@@ -172,6 +180,7 @@ def swap_changes(block: Block, gradient: Tensor, kept: Sequence[int]) -> Tensor:
     return gradient - means[[block.edges.index(candidate.edge) for candidate in block.candidates]]
 
 
-def _check_every(every: int) -> None:
+def check_every(every: int) -> None:
+    """Raise :class:`ConfigError` unless steps are taken on every so-many-th batch."""
     if every < 1:
         raise ConfigError(f"signal.every is {every}; take a step on every batch (1) or less often")

@@ -93,7 +93,7 @@ class TwoStageSearch(SearchModule):
         costs = candidate_costs(network) if recovery.needs_costs else None
         self.architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(seed), costs)
         self.rules = self.recovery = recovery
-        self.signal, self.sampling = signal, sampling
+        self.signal, self.sampling = signal.begin(self.architecture), sampling
         self.warmup_epochs = warmup_epochs
         self.weight_optimizer, self.weight_scheduler = weight_optimizer, weight_scheduler
         self.arch_optimizer, self.arch_scheduler = arch_optimizer, arch_scheduler

@@ -7,13 +7,19 @@ from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NormOptions, candidate_gradients
-from sparsenas.search import FullGradient, NearbySampling, SupportGradient
+from sparsenas.search import FullGradient, NearbySampling, PairedLosses, SupportGradient
 from sparsenas.search.signals import swap_changes
 from sparsenas.spaces import DartsSpace, NasBench201Space
 from sparsenas.sparse_coding import ExactSolver, IstaSolver, LarsSolver
 
 TRACKED = NormOptions(affine=True, track=True, append="pools_and_skips")
-SIGNALS = [SupportGradient(), FullGradient(spread=0.0), FullGradient(spread=1.0), FullGradient(swaps=True)]
+SIGNALS = [
+    SupportGradient(),
+    FullGradient(spread=0.0),
+    FullGradient(spread=1.0),
+    FullGradient(swaps=True),
+    PairedLosses(),
+]
 
 
 @pytest.fixture
