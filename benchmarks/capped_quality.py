@@ -35,8 +35,10 @@ METHODS = ("measured", "trained", "random", "band", "largest")
 #: Short trainings instead of scores of untrained networks, as options of the shipped config of the search.
 TRAINED = [
     *("--model.measuring.signals", '[{"class_path": "ShortTraining"}]'),
-    *("--model.measuring.count", "12", "--model.measuring.rounds", "1", "--model.measuring.proposals", "4"),
+    *("--model.measuring.repeats", "1", "--model.measuring.count", "24"),
+    *("--model.measuring.rounds", "1", "--model.measuring.proposals", "4"),
     *("--model.measuring.decoding.levels", "[counts]", "--model.measuring.decoding.certainty", "0.5"),
+    *("--model.measuring.decoding.trust", "all"),
 ]
 
 

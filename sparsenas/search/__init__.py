@@ -10,6 +10,7 @@ from sparsenas.search.measuring import (
     Measuring,
     SharedWeights,
     ShortTraining,
+    StepTime,
     Untrained,
 )
 from sparsenas.search.one_stage import OneStageSearch
@@ -68,6 +69,7 @@ __all__ = [
     "SoftmaxRelaxation",
     "SparseRecovery",
     "StableSupport",
+    "StepTime",
     "SupportGradient",
     "SupportRules",
     "TwoStageSearch",

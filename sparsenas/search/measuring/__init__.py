@@ -9,6 +9,7 @@ from sparsenas.search.measuring.measurements import (
     Measurement,
     SharedWeights,
     ShortTraining,
+    StepTime,
     Untrained,
 )
 from sparsenas.search.measuring.run import MeasuringRun
@@ -32,6 +33,7 @@ __all__ = [
     "MeasuringRun",
     "SharedWeights",
     "ShortTraining",
+    "StepTime",
     "Survey",
     "Untrained",
     "conclude",

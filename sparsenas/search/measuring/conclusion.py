@@ -12,6 +12,7 @@ from sparsenas.search.measuring.atoms import LEVELS, Atoms, Level
 from sparsenas.search.measuring.evidence import (
     SAME,
     Evidence,
+    Trust,
     correlation,
     normal_scores,
     signal_scores,
@@ -39,6 +40,8 @@ class Decoding:
         certainty: Share of the bootstraps in which the chosen architecture must beat the largest one; else the largest
             one is given back. 0 never gives it back.
         bootstraps: How many there are.
+        trust: ``evidence``: signals have to prove themselves, and so has size. ``all``: the signals named are used, for
+            whoever knows that they fit, or measures too little to find out.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -49,6 +52,7 @@ class Decoding:
     choice: Literal["measured", "code"] = "measured"
     certainty: float = 0.9
     bootstraps: int = 200
+    trust: Trust = "evidence"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -90,10 +94,19 @@ class Measurements:
             sizes=self.sizes[:count],
         )
 
-    def weigh(self) -> tuple[Evidence, ...]:
-        """The evidence for each signal; for size, too, where sizes and signals are several, and some are trusted."""
-        evidence = weigh(self.names, self.values, self.repeatable, self.trained, self.sizes)
-        if len(evidence) == 1 or not any(item.trusted for item in evidence) or np.ptp(self.sizes) == 0:
+    def weigh(self, trust: Trust = "evidence") -> tuple[Evidence, ...]:
+        """The evidence for each signal; for size, too, where sizes and signals are several, and some are trusted.
+
+        Args:
+            trust: See :class:`Decoding`.
+        """
+        evidence = weigh(self.names, self.values, self.repeatable, self.trained, self.sizes, trust)
+        if (
+            trust == "all"
+            or len(evidence) == 1
+            or not any(item.trusted for item in evidence)
+            or np.ptp(self.sizes) == 0
+        ):
             return evidence
         return *evidence, weigh_size(evidence, self.values, self.trained, self.sizes)
 
@@ -163,9 +176,13 @@ class Conclusion:
             return f"{NO_BETTER}, which is given back: {ahead}, {by}"
         if self.best == self.largest:
             return f"the largest cell, {self.score:+.1f} deviations from a random one of its size, {by}"
+        sure = f"in {self.beats_largest:.0%} of bootstraps"
+        used = [e for e in self.evidence if e.trusted]
+        if len(used) == 1 and used[0].stability is None:
+            sure = "as measured once"
         return (
             f"{self.score:+.1f} deviations from a random cell of its size, ahead of the largest one "
-            f"({self.largest_score:+.1f}) in {self.beats_largest:.0%} of bootstraps, {by}"
+            f"({self.largest_score:+.1f}) {sure}, {by}"
         )
 
 
@@ -189,7 +206,7 @@ def conclude(
     Raises:
         ConfigError: If every signal gives all architectures the same score, or the dictionary cannot tell them apart.
     """
-    evidence = found.first(drawn).weigh()
+    evidence = found.first(drawn).weigh(options.trust)
     if all(item.why == SAME for item in evidence):
         raise ConfigError(
             f"no signal ranks the {len(found.supports)} measured architectures ("

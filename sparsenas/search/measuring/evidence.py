@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 Floats = NDArray[np.float64]
+#: Whether signals have to prove themselves, or all are used.
+Trust = Literal["evidence", "all"]
 
 #: A signal whose repeats agree less has more noise than meaning; one that agrees less with the others is not believed.
 #: The second number was set on NAS-Bench-Macro, where the agreement is above .5, and on the space of 64 cells, where
@@ -40,7 +43,7 @@ class Evidence:
     Attributes:
         signal: Its name, or :data:`SIZE`.
         stability: Reliability of the mean of its repeats, from their rank correlation: 1 for no noise; ``None`` where
-            a repeat would be the same.
+            a repeat would be the same, or none was made.
         consensus: Spearman's correlation, given size, with the rank sum of the other trusted signals, or of those that
             were left when this one was dropped for it; ``None`` without others. That of size is the plain one.
         training: The same with the short trainings; ``None`` without them.
@@ -59,7 +62,12 @@ class Evidence:
 
 
 def weigh(
-    names: Sequence[str], values: Floats, repeatable: Sequence[bool], trained: Floats, sizes: Floats
+    names: Sequence[str],
+    values: Floats,
+    repeatable: Sequence[bool],
+    trained: Floats,
+    sizes: Floats,
+    trust: Trust = "evidence",
 ) -> tuple[Evidence, ...]:
     r"""Decide which signals to use.
 
@@ -78,15 +86,17 @@ def weigh(
         repeatable: Of each signal, whether repeats are independent.
         trained: Minus the loss of short trainings, shape ``(K,)``; NaN for architectures that were not trained.
         sizes: Live costs, shape ``(K,)``.
+        trust: ``all`` drops none but those that rank nothing; what speaks for them is reported all the same.
     """
     scores = signal_scores(values)
-    stability = [stability_of(values[:, i]) if repeats else None for i, repeats in enumerate(repeatable)]
+    repeated = values.shape[2] > 1
+    stability = [stability_of(values[:, i]) if repeats and repeated else None for i, repeats in enumerate(repeatable)]
     dropped: dict[int, str] = {}
     agreed: dict[int, float | None] = {}
     for i, stable in enumerate(stability):
         if np.ptp(scores[:, i]) == 0:
             dropped[i] = SAME
-        elif stable is not None and stable < LEAST_STABILITY:
+        elif trust == "evidence" and stable is not None and stable < LEAST_STABILITY:
             dropped[i] = NOISE
     asked = ~np.isnan(trained)
 
@@ -107,7 +117,7 @@ def weigh(
             return agreement - LEAST_SUPPORT
         return float(np.average([agreement, trainings], weights=[len(scores), asked.sum()])) - LEAST_SUPPORT
 
-    while left := [i for i in range(len(names)) if i not in dropped]:
+    while trust == "evidence" and (left := [i for i in range(len(names)) if i not in dropped]):
         least, worst = min((surplus(i) or 0.0, i) for i in left)
         if surplus(worst) is None:
             if len(names) > 1:
@@ -189,11 +199,9 @@ def stability_of(values: Floats) -> float:
     r"""Reliability of the mean of ``R`` repeats by the formula of Spearman and Brown, :math:`Rr / (1 + (R - 1) r)`.
 
     Args:
-        values: Shape ``(K, R)``; ``r`` is the mean rank correlation of two repeats. One repeat tells nothing: 1.
+        values: Shape ``(K, R)``, ``R`` at least 2; ``r`` is the mean rank correlation of two repeats.
     """
     repeats = values.shape[1]
-    if repeats == 1:
-        return 1.0
     pairs = [correlation(values[:, i], values[:, j]) for i in range(repeats) for j in range(i)]
     r = max(float(np.mean(pairs)), 0.0)
     return float(repeats * r / (1 + (repeats - 1) * r))

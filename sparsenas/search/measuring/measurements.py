@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -338,3 +339,48 @@ class ShortTraining(Measurement):
                 "ShortTraining with start 'shared' has no super-net here: use it in SinglePathSearch.measuring"
             )
         return bench.derive(support)
+
+
+@dataclass(frozen=True)
+class StepTime(Measurement):
+    """Minus the seconds of a training step on this device: what the rest of a run of given time can make use of.
+
+    The fastest of some steps, as whatever else the machine does only adds to it. Says nothing of quality by itself, and
+    another run measures something else.
+
+    Attributes:
+        steps: Steps of which the fastest counts, after one that does not.
+
+    Raises:
+        ConfigError: If the number is below 1.
+    """
+
+    steps: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if self.steps < 1:
+            raise ConfigError(f"{self.name}: steps is {self.steps}; time at least 1")
+
+    @property
+    def name(self) -> str:
+        """See :class:`Measurement`."""
+        return "step time"
+
+    def __call__(self, support: Support, bench: Bench, repeat: int) -> float:
+        """See :class:`Measurement`."""
+        pixels = max(bench.size["image_shape"][1:])
+        network = bench.network(support, repeat, pixels).train()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+        images, labels = bench.images(repeat, pixels)
+        times = []
+        with torch.enable_grad():
+            for _ in range(self.steps + 1):
+                start = perf_counter()
+                functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                optimizer.zero_grad()
+                if images.device.type != "cpu":
+                    torch.accelerator.synchronize(images.device)
+                times.append(perf_counter() - start)
+        return -min(times[1:])

@@ -214,7 +214,7 @@ class Survey:
 
     def _target(self, found: Measurements) -> Floats | None:
         """Normal scores of the measured architectures by the trusted signals; ``None`` if there is nothing to trust."""
-        evidence = found.first(self._drawn).weigh()
+        evidence = found.first(self._drawn).weigh(self.options.decoding.trust)
         if not any(item.trusted for item in evidence):
             return None
         target = normal_scores(signal_scores(found.trusted(evidence)).sum(1))
