@@ -97,6 +97,26 @@ def test_a_clear_lead_is_certain(drawn, found_of):
     assert "ahead of the largest one (-2.0) in 100% of bootstraps, by s0, s1" in result.verdict
 
 
+def test_one_measurement_is_called_that(drawn, found_of):
+    supports, truth = drawn(NB201, 20), np.arange(20.0)
+    result = conclude(NB201, found_of(supports, truth), 20, [], Decoding(), 0)
+    assert "ahead of the largest one (-2.0) as measured once, by s0" in result.verdict
+    assert "bootstraps" not in result.verdict
+
+
+def test_what_others_would_doubt_can_be_used(drawn, found_of):
+    """Two signals that contradict each other: by their sum, if one says so, and size has no voice."""
+    supports, rng = drawn(NB201, 20), np.random.default_rng(0)
+    first, second = rng.permutation(20).astype(float), np.zeros(20)
+    second[7] = 1.0
+    first[7] = 17.5
+    found = found_of(supports, first, -first + 100 * second)
+    assert conclude(NB201, found, 20, [], Decoding(), 0).support == supports[0]
+    result = conclude(NB201, found, 20, [], Decoding(certainty=0.0, trust="all"), 0)
+    assert result.support == supports[7]
+    assert [(item.signal, item.trusted) for item in result.evidence] == [("s0", True), ("s1", True)]
+
+
 @pytest.fixture
 def disagreeing(drawn):
     """Two of three signals like the last one better than the largest; a third of them is quite another opinion."""

@@ -63,8 +63,26 @@ def test_stability_foretells_how_a_second_mean_would_agree():
     assert stability_of(values[:, :3]) == pytest.approx(spearmanr(*means).statistic, abs=0.03)
 
 
-def test_one_repeat_or_two_opposite_ones():
-    assert stability_of(TRUTH[:, None]) == 1.0
+def test_of_one_repeat_nothing_is_known():
+    (item,) = weighed(TRUTH[:, None, None])
+    assert (item.stability, item.trusted) == (None, True)
+
+
+def test_all_are_used_where_one_says_so_but_those_that_rank_nothing():
+    """Noise, a contradiction and a constant; what speaks for them is said all the same."""
+    against = np.stack([-TRUTH, -TRUTH], axis=1)
+    values = np.stack([np.stack([TRUTH, TRUTH], axis=1), against, noise(20), np.ones((20, 2))], axis=1)
+    trained, names = np.full(20, np.nan), list("abcd")
+    doubted = weigh(names, values, [True] * 4, trained, SIZE)
+    used = weigh(names, values, [True] * 4, trained, SIZE, trust="all")
+    assert not any(item.trusted for item in doubted)
+    assert [item.trusted for item in used] == [True, True, True, False]
+    assert used[-1].why == SAME
+    assert [item.stability for item in used] == [item.stability for item in doubted]
+    assert used[1].consensus < 0
+
+
+def test_opposite_repeats():
     assert stability_of(np.stack([TRUTH, -TRUTH], axis=1)) == 0.0
 
 
@@ -89,7 +107,7 @@ def test_what_cannot_be_repeated_is_not_noise(signals):
     values[:, 1, 1] *= -1
     assert [item.trusted for item in weighed(values)] == [True, False, True]
     evidence = weighed(values[:, :, :1], repeatable=[True, False, True])
-    assert [item.stability for item in evidence] == [1.0, None, 1.0]
+    assert [item.stability for item in evidence] == [None, None, None]
     assert all(item.trusted for item in evidence)
 
 

@@ -10,9 +10,19 @@ from torch.nn import functional
 from sparsenas.complexity import count_multiply_adds, count_parameters, live_support
 from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NormOptions
-from sparsenas.search.measuring import LiveCost, Measured, Measurement, Measuring, ShortTraining, Untrained, measure
-from sparsenas.spaces import NasBench201Space, WeightSharing64Space
-from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, ZeroCostScore
+from sparsenas.search.measuring import (
+    LiveCost,
+    Measured,
+    Measurement,
+    Measuring,
+    ShortTraining,
+    StepTime,
+    Untrained,
+    measure,
+    measurements,
+)
+from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
+from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability, ZeroCostScore
 
 NB201, WS64 = NasBench201Space(), WeightSharing64Space()
 (NB201_BLOCK,) = NB201.blocks
@@ -46,6 +56,10 @@ class Seen(ZeroCostScore):
     def __call__(self, network, images):
         self.calls.append((network, images))
         return network.classifier.weight.flatten()[0].item()
+
+
+class SeenToo(Seen):
+    """Another of the kind: one alone cannot be named twice."""
 
 
 def random_states():
@@ -121,6 +135,7 @@ def test_too_few_images(make_bench):
         (lambda: ShortTraining(learning_rate=float("nan")), "learning_rate=nan"),
         (lambda: ShortTraining(weight_decay=-1.0), r"weight_decay=-1\.0"),
         (lambda: ShortTraining(warmup=-1), "warmup=-1"),
+        (lambda: StepTime(steps=0), "step time: steps is 0; time at least 1"),
         (lambda: ShortTraining(gradient_clip=0.0), r"gradient_clip=0\.0"),
         (lambda: ShortTraining(pixels=0), "pixels=0, channels=None, cells=None; each is at least 1, or null"),
         (lambda: ShortTraining(channels=0), "channels=0"),
@@ -171,6 +186,36 @@ def test_a_training_that_diverges_is_the_worst(make_bench):
     assert ShortTraining(8, learning_rate=1e30, cells=1)(SUPPORT, make_bench(), 0) == -np.inf
 
 
+def test_the_time_of_a_step_is_that_of_the_fastest(make_bench, monkeypatch):
+    """By a clock of ours: steps of 9 (not counted), 4, 2 and 3 seconds."""
+    ticks = iter([0, 9, 10, 14, 20, 22, 30, 33])
+    monkeypatch.setattr(measurements, "perf_counter", lambda: next(ticks))
+    assert StepTime(steps=3)(SUPPORT, make_bench(), 0) == -2
+
+
+def test_a_longer_network_takes_longer(make_bench):
+    """Nine separable convolutions of 5x5 pixels against none: no noise of a machine turns that around."""
+    space = DartsSpace()
+    supports = []
+    for primitive in ("skip_connect", "sep_conv_5x5"):
+        genotype = DartsSpace(primitives=(primitive,)).sample(np.random.default_rng(0))
+        supports.append(space.support(genotype))
+    bench = make_bench(space, norms=NormOptions())
+    with torch.no_grad():
+        short, long = (StepTime()(support, bench, 0) for support in supports)
+    assert long < short < 0
+
+
+def test_scores_of_a_repeat_share_a_network_and_trainings_do_not(make_bench):
+    bench, first, second = make_bench(), Seen(), SeenToo()
+    signals = [Untrained(first, images=8), ShortTraining(4, cells=3), Untrained(second, images=8)]
+    measure(SUPPORT, bench, Measuring(signals=signals), train=False)
+    assert [call[0] for call in first.calls] == [call[0] for call in second.calls]
+    assert first.calls[0][0] is not first.calls[1][0]
+    fresh = bench.network(SUPPORT, 0, 8).state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in first.calls[0][0].state_dict().items())
+
+
 @pytest.mark.parametrize("gradients", [True, False])
 def test_measuring_changes_nothing(make_bench, gradients, drawn):
     """Not the random numbers of others, not the images; gradients may be off."""
@@ -179,6 +224,7 @@ def test_measuring_changes_nothing(make_bench, gradients, drawn):
     options = Measuring(
         signals=[
             *(Untrained(score, images=8) for score in (JacobianCovariance(norms="auto"), Naswot(), SynFlow())),
+            Untrained(Trainability(), images=8),
             LiveCost(),
         ],
         training=ShortTraining(4),
