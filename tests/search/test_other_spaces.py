@@ -15,6 +15,7 @@ from sparsenas.search import (
     CompressedArchitecture,
     FullGradient,
     OneStageSearch,
+    PairedLosses,
     SparseRecovery,
     SupportGradient,
     TwoStageSearch,
@@ -37,7 +38,10 @@ def two_stage(space, sizes, m, side=8, **options):
     return TwoStageSearch((1, side, side), 10, space, recovery=recovery, **sizes, **options)
 
 
-@pytest.mark.parametrize("signal", [FullGradient(every=1), SupportGradient()], ids=lambda s: type(s).__name__)
+SIGNALS = FullGradient(every=1), PairedLosses(), SupportGradient()
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
 def test_two_stage(name, signal, fit, listener, tmp_path):
     space, sizes, m = ROWS[name]
@@ -60,7 +64,7 @@ def test_a_chain_is_searched_on_images_of_16_pixels():
         two_stage(space, sizes, m)
     search = two_stage(space, sizes, m, side=16)
     images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 3])
-    for signal in (FullGradient(), SupportGradient()):
+    for signal in SIGNALS:
         step = signal.step(
             search.architecture,
             search.network,
