@@ -361,11 +361,18 @@ def test_tables_of_the_comparison_are_those_of_its_results():
 
 #: Name of the results, page, how many of their accuracies are on it, and searchers of ten runs each.
 MEASURED_STUDIES = [
-    ("measured_nasbench201", "measured_nasbench201.md", 3, ("measured", "jacobian_covariance")),
+    (
+        "measured_nasbench201",
+        "measured_nasbench201.md",
+        3,
+        ("measured", "operation_counts", "jacobian_covariance", "single_path"),
+    ),
+    ("measured_nasbench201_fourth", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
     ("measured_nasbench201_third", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
     ("measured_nasbench201_second", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
     ("measured_nasbench201_first", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance", "single_path")),
     ("measured_nasbench_macro", "measured_other_spaces.md", 1, ("measured",)),
+    ("measured_nasbench_macro_first", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
 ]
 
@@ -401,7 +408,7 @@ def test_tables_under_caps_of_the_measured_search():
     text = (DOCS / "studies" / "measured_nasbench201.md").read_text(encoding="utf-8")
     rows, summaries = next(measured_reports("measured_nasbench201"))
     planned = {summary.name: 10 for summary in summaries if summary.runs}
-    for cap in (0.35e6, 1.1e6):
+    for cap in (None, 0.35e6, 1.1e6):
         assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
 
 
@@ -425,6 +432,8 @@ def test_figures_of_the_measured_search_in_the_readme():
     named = {
         "`MeasuredSearch`, default": "measured",
         "Jacobian covariance alone, a signal chosen with these accuracies": "jacobian_covariance",
+        "a regression on operation counts over the same measurements": "operation_counts",
+        "single-path search with shared weights, best of 100": "single_path",
         "the cell with the most live parameters: no search": "most live parameters",
         "the cell with the most parameters: no search": "most parameters",
     }
