@@ -374,6 +374,7 @@ MEASURED_STUDIES = [
     ("measured_nasbench_macro", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_nasbench_macro_first", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
+    ("measured_weight_sharing64_first", "measured_other_spaces.md", 1, ("measured",)),
 ]
 
 

@@ -13,8 +13,8 @@ Floats = NDArray[np.float64]
 Trust = Literal["evidence", "all"]
 
 #: A signal whose repeats agree less has more noise than meaning; one that agrees less with the others is not believed.
-#: The second number was set on NAS-Bench-Macro, where the agreement is above .5, and on the space of 64 cells, where
-#: signals know nothing but size, and it is below .3.
+#: The second number was set on NAS-Bench-Macro, where the agreement of three signals is above .5, and on the space of
+#: 64 cells, where they know nothing but size, and it is below .3.
 LEAST_STABILITY, LEAST_SUPPORT = 0.5, 0.4
 
 #: One-sided 5 % quantile of the normal distribution: trainings alone have to say more than chance does that often.
