@@ -178,7 +178,7 @@ def _plain(space: SearchSpace, conclusion: Conclusion) -> dict[str, Any]:
         "best": genotype(conclusion.best),
         "runner_up": {"genotype": genotype(conclusion.runner_up), "gap": conclusion.gap},
         "largest": {"genotype": genotype(conclusion.largest), "score": conclusion.largest_score},
-        "beats_largest": conclusion.beats_largest,
+        "beats_largest": None if conclusion.measured_once else conclusion.beats_largest,
         "explained": conclusion.explained,
         "measured": conclusion.measured,
         "considered": conclusion.considered,

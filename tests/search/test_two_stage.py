@@ -355,18 +355,20 @@ def test_prediction_and_test_use_the_recovered_architecture(make_search, fit, ba
 
 
 @pytest.mark.slow
-def test_a_default_search_learns(make_search, fit):
+def test_a_search_learns(make_search, fit):
+    """All defaults but the rate: at 0.1 it depends on rounding whether eight epochs teach so small a super-net anything."""
     losses = []
 
     class Losses(Callback):
         def on_train_epoch_end(self, trainer, search):
             losses.append(float(search.train_loss.compute()))
 
-    search = make_search(channels=8, warmup_epochs=2, space=DartsSpace(nodes=3))
+    rate = lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, weight_decay=3e-4)  # noqa: E731
+    search = make_search(channels=8, warmup_epochs=2, space=DartsSpace(nodes=3), weight_optimizer=rate)
     trainer = fit(
         search, Losses(), data=Digits(batch_size=32, arch_fraction=0.4), batches=1.0, epochs=8, limit_val_batches=1.0
     )
     accuracy = float(trainer.callback_metrics["val/acc"])
-    assert losses[-1] < 0.9 * losses[0]
-    assert accuracy > 0.4
+    assert losses[-1] < 0.8 * losses[0]
+    assert accuracy > 0.5
     assert len(search.visited) > 3

@@ -160,6 +160,12 @@ class Conclusion:
     considered: int
 
     @property
+    def measured_once(self) -> bool:
+        """Whether it rests on one signal that was not repeated: bootstraps then know nothing of its noise."""
+        used = [item for item in self.evidence if item.trusted]
+        return len(used) == 1 and used[0].stability is None
+
+    @property
     def verdict(self) -> str:
         """One sentence for people."""
         if not self.evidence:
@@ -176,10 +182,7 @@ class Conclusion:
             return f"{NO_BETTER}, which is given back: {ahead}, {by}"
         if self.best == self.largest:
             return f"the largest cell, {self.score:+.1f} deviations from a random one of its size, {by}"
-        sure = f"in {self.beats_largest:.0%} of bootstraps"
-        used = [e for e in self.evidence if e.trusted]
-        if len(used) == 1 and used[0].stability is None:
-            sure = "as measured once"
+        sure = "as measured once" if self.measured_once else f"in {self.beats_largest:.0%} of bootstraps"
         return (
             f"{self.score:+.1f} deviations from a random cell of its size, ahead of the largest one "
             f"({self.largest_score:+.1f}) {sure}, {by}"

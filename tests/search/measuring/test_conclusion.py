@@ -102,6 +102,8 @@ def test_one_measurement_is_called_that(drawn, found_of):
     result = conclude(NB201, found_of(supports, truth), 20, [], Decoding(), 0)
     assert "ahead of the largest one (-2.0) as measured once, by s0" in result.verdict
     assert "bootstraps" not in result.verdict
+    assert result.measured_once
+    assert not conclude(NB201, found_of(supports, truth, truth), 20, [], Decoding(), 0).measured_once
 
 
 def test_what_others_would_doubt_can_be_used(drawn, found_of):
