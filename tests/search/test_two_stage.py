@@ -356,7 +356,7 @@ def test_prediction_and_test_use_the_recovered_architecture(make_search, fit, ba
 
 @pytest.mark.slow
 def test_a_search_learns(make_search, fit):
-    """All defaults but the rate: at 0.1 it depends on rounding whether eight epochs teach so small a super-net anything."""
+    """By default, but for the rate: whether eight epochs at 0.1 teach so small a super-net depends on rounding."""
     losses = []
 
     class Losses(Callback):
