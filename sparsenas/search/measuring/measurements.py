@@ -377,7 +377,8 @@ class StepTime(Measurement):
         with torch.enable_grad():
             for _ in range(self.steps + 1):
                 start = perf_counter()
-                functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+                loss = functional.cross_entropy(network(images), labels)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's own
                 optimizer.step()
                 optimizer.zero_grad()
                 if images.device.type != "cpu":
