@@ -2,15 +2,16 @@
 
     SPARSENAS_DATA=... python benchmarks/supernet_heuristics.py --out runs/supernet_heuristics --levels baseline tracked
 
-Every super-net is trained by the config ``supernet_nasbench201_baseline`` and the options of its level. One fixed set
-of cells, drawn without a look at truth, is then run with the shared weights on all validation images, in batches of 500
-and never a partial one; with ``--last K`` also after each of the last K batches. Truth, the test accuracy on CIFAR-10
-after 200 epochs, is read when all is trained. A run that was stopped goes on where it was when it is started again with
-the same ``--out``: every trained and measured super-net is a file there. All that was measured goes to
-``super_nets.json``, figures and picture of it to ``supernet_nasbench201.json`` and ``.png``. To choose a level, use
-another set of cells (``--cells-seed``, in a folder of its own) than to report it. The default levels cross tracking,
-affine and sampling: 36 super-nets of about 2.5 minutes each, so about 45 minutes on two cores; a batch of ``--last``
-adds half a minute.
+Every super-net is trained by the config ``supernet_nasbench201_baseline`` and the options of its level; with
+``--benchmark nasbench_macro`` it is one of chains, with one change at a time by default. One fixed set of cells, drawn
+without a look at truth, is then run with the shared weights on all validation images, in batches of 500 and never a
+partial one; with ``--last K`` also after each of the last K batches. Truth, the published test accuracy on CIFAR-10, is
+read when all is trained. A run that was stopped goes on where it was when it is started again with the same ``--out``:
+every trained and measured super-net is a file there. All that was measured goes to ``super_nets.json``, figures and
+picture of it to ``supernet_BENCHMARK.json`` and ``.png``. To choose a level, use another set of cells
+(``--cells-seed``, in a folder of its own) than to report it. The default levels cross tracking, affine and sampling: 36
+super-nets of about 2.5 minutes each, so about 45 minutes on two cores; a batch of ``--last`` adds half a minute. Those
+of chains, 36 super-nets too, take as long.
 """
 
 import argparse
@@ -18,44 +19,52 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from supernet_report import NAME, draw, study, tables
+from supernet_report import draw, study, tables
 
 from sparsenas.drawing import save_figure
 from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import write_atomically
 from sparsenas.search import BestOf
-from sparsenas.spaces import NasBench201Space, Support
-from sparsenas.tables import NasBench201Table
+from sparsenas.spaces import NasBench201Space, NasBenchMacroSpace, SearchSpace, Support
+from sparsenas.tables import BenchmarkTable, NasBench201Table, NasBenchMacroTable
 
 CONFIG = "supernet_nasbench201_baseline"
-#: Options of every level, from the baseline: one factor each, but for the crossed batch-norm factors.
+
+
+def epochs(count: int) -> str:
+    """Options of a training of so many epochs."""
+    return f"--trainer.max_epochs {count} --model.weight_scheduler.init_args.epochs {count}"
+
+
+#: Options of every level, from the baseline: one factor each.
 LEVELS: dict[str, str] = {
     "baseline": "",
     # batch-norm
     "tracked": "--model.norms.track true",
     "affine": "--model.norms.affine true",
+    "norms_in_operations_only": "--model.norms.append none",
     # sampling; the baseline is Random-NAS
     "random_a": "--model.paths UniquePaths",
     "fairnas": "--model.paths FairPaths",
     # fairnas makes as many passes per batch as there are primitives: this one makes as many in all as the baseline
-    "fairnas_equal_passes": "--model.paths FairPaths --trainer.max_epochs 6 "
-    "--model.weight_scheduler.init_args.epochs 6",
+    "fairnas_equal_passes": f"--model.paths FairPaths {epochs(6)}",
     "without_none": "--model.untrained [none]",
     # hyper-parameters
     "lr_0.01": "--model.weight_optimizer.init_args.lr 0.01",
     "lr_0.025": "--model.weight_optimizer.init_args.lr 0.025",
     "lr_0.1": "--model.weight_optimizer.init_args.lr 0.1",
+    "lr_0.2": "--model.weight_optimizer.init_args.lr 0.2",
     "decay_0": "--model.weight_optimizer.init_args.weight_decay 0",
     "decay_1e-4": "--model.weight_optimizer.init_args.weight_decay 1e-4",
-    "epochs_15": "--trainer.max_epochs 15 --model.weight_scheduler.init_args.epochs 15",
-    "epochs_60": "--trainer.max_epochs 60 --model.weight_scheduler.init_args.epochs 60",
+    "epochs_15": epochs(15),
+    "epochs_60": epochs(60),
     # low fidelity
     "channels_4": "--model.channels 4",
     "channels_16": "--model.channels 16",
@@ -83,17 +92,58 @@ NORMS_AND_SAMPLING = [
         for sampling in ("", "random_a", "fairnas_equal_passes")
     )
 ]
-#: Which truth: data set, split, epochs.
-TRUTH = ("cifar10", "test", 200)
+#: One change at a time to chains of fixed depth.
+CHAINS = ["baseline", "affine", "tracked", "norms_in_operations_only", "fairnas_equal_passes", "lr_0.025", "lr_0.1"]
+CHAINS += ["lr_0.2", "channels_4", "channels_16", "epochs_6", "epochs_24"]
 #: Fewest images of a batch on which batch statistics are good enough to compare cells.
 SMALLEST_BATCH = 256
+
+
+class Benchmark(NamedTuple):
+    """Tabular benchmark whose accuracies are the truth.
+
+    Attributes:
+        space: Of the cells.
+        table: Opens the published results.
+        truth: Which of them: data set, split, epochs.
+        options: Of every run, before those of its level.
+        levels: Those that mean something else here, or nothing elsewhere.
+        default: Levels of a study.
+    """
+
+    space: SearchSpace
+    table: Callable[[], BenchmarkTable]
+    truth: tuple[str, str, int]
+    options: str
+    levels: dict[str, str]
+    default: Sequence[str]
+
+
+BENCHMARKS = {
+    "nasbench201": Benchmark(
+        NasBench201Space(), NasBench201Table, ("cifar10", "test", 200), "", {}, NORMS_AND_SAMPLING
+    ),
+    "nasbench_macro": Benchmark(
+        NasBenchMacroSpace(),
+        NasBenchMacroTable,
+        ("cifar10", "test", 50),
+        f"--model.space NasBenchMacroSpace --model.cells 8 {epochs(12)}",
+        {
+            "fairnas_equal_passes": f"--model.paths FairPaths {epochs(4)}",
+            "epochs_6": epochs(6),
+            "epochs_24": epochs(24),
+        },
+        CHAINS,
+    ),
+}
 
 
 class Job(NamedTuple):
     """One super-net.
 
     Attributes:
-        level: Names in :data:`LEVELS`, joined by ``+``.
+        benchmark: Name in :data:`BENCHMARKS`.
+        level: Names in :data:`LEVELS` or of the benchmark, joined by ``+``.
         seed: Of weights, split, order and paths.
         cells: Number of cells that are measured.
         cells_seed: By which they are drawn.
@@ -101,6 +151,7 @@ class Job(NamedTuple):
         options: Further options of the command line.
     """
 
+    benchmark: str
     level: str
     seed: int
     cells: int
@@ -113,9 +164,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run what is missing, then report all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all results; nothing is written elsewhere")
-    parser.add_argument(
-        "--levels", nargs="+", default=NORMS_AND_SAMPLING, metavar="LEVEL", help="joined by + if several"
-    )
+    parser.add_argument("--benchmark", choices=BENCHMARKS, default="nasbench201", help="space and table")
+    parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="joined by + if several; by default a study")
     parser.add_argument("--seeds", type=int, default=3, help="super-nets per level")
     parser.add_argument("--cells", type=int, default=200, help="cells that are measured")
     parser.add_argument("--cells-seed", type=int, default=0, help="by which they are drawn")
@@ -123,37 +173,40 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="options of every run, last of all")
     options = parser.parse_args(args)
+    benchmark = BENCHMARKS[options.benchmark]
     try:
         if "SPARSENAS_DATA" not in os.environ:
-            raise ConfigError("set SPARSENAS_DATA to the folder that holds cifar10_12k_16px.npz and nasbench201.csv.gz")
-        table = NasBench201Table()  # before hours of training, not after; it is read at the end
-        for level in options.levels:
-            level_options(level)
+            raise ConfigError("set SPARSENAS_DATA to the folder that holds cifar10_12k_16px.npz and published tables")
+        table = benchmark.table()  # before hours of training, not after; it is read at the end
+        levels = options.levels or benchmark.default
+        for level in levels:
+            level_options(benchmark, level)
         measure = (options.cells, options.cells_seed, options.last, tuple(options.options))
-        jobs = [Job(level, seed, *measure) for seed in range(options.seeds) for level in options.levels]
+        jobs = [Job(options.benchmark, level, seed, *measure) for seed in range(options.seeds) for level in levels]
         run_all(jobs, options.out, options.jobs)
-        report([load(options.out, job) for job in jobs], table, options.out)
+        report([load(options.out, job) for job in jobs], benchmark, table, options.out)
     except SparseNASError as error:
         print(f"supernet_heuristics: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def level_options(level: str) -> list[str]:
+def level_options(benchmark: Benchmark, level: str) -> list[str]:
     """Options of a level, or of several joined by ``+``.
 
     Raises:
         ConfigError: If it is unknown.
     """
-    unknown = [name for name in level.split("+") if name not in LEVELS]
+    known = LEVELS | benchmark.levels
+    unknown = [name for name in level.split("+") if name not in known]
     if unknown:
-        raise ConfigError(f"no level {unknown[0]!r}; there are {', '.join(LEVELS)}")
-    return [option for name in level.split("+") for option in LEVELS[name].split()]
+        raise ConfigError(f"no level {unknown[0]!r}; there are {', '.join(known)}")
+    return [option for name in level.split("+") for option in known[name].split()]
 
 
-def fixed_cells(count: int, seed: int) -> list[Support]:
+def fixed_cells(space: SearchSpace, count: int, seed: int) -> list[Support]:
     """Distinct cells, drawn uniformly; no score or truth is looked at."""
-    return list(BestOf(count).measure(NasBench201Space(), lambda _: 0.0, np.random.default_rng(seed)))
+    return list(BestOf(count).measure(space, lambda _: 0.0, np.random.default_rng(seed)))
 
 
 def run_all(jobs: Sequence[Job], out: Path, workers: int) -> None:
@@ -198,9 +251,11 @@ def run(job: Job, out: Path) -> dict[str, Any]:
                 self.accuracies.append(evaluate(search, trainer.datamodule, cells)[0])
 
     torch.set_num_threads(1)
-    cells, snapshots, seed = fixed_cells(job.cells, job.cells_seed), Snapshots(), str(job.seed)
+    benchmark = BENCHMARKS[job.benchmark]
+    cells, snapshots, seed = fixed_cells(benchmark.space, job.cells, job.cells_seed), Snapshots(), str(job.seed)
     folder = out / name_of(job)
-    args = ["fit", *resolve_configs(["--config", CONFIG]), *QUICK_END.split(), *level_options(job.level)]
+    args = ["fit", *resolve_configs(["--config", CONFIG]), *QUICK_END.split(), *benchmark.options.split()]
+    args += level_options(benchmark, job.level)
     args += ["--model.seed", seed, "--data.seed", seed, "--seed_everything", seed, *job.options]
     args += ["--trainer.logger.init_args.save_dir", str(folder)]
     start = time.perf_counter()
@@ -249,17 +304,20 @@ def evaluate(search: Any, data: Any, cells: Sequence[Support]) -> tuple[list[flo
     return accuracies, losses, len(labels)
 
 
-def report(results: Sequence[dict[str, Any]], table: NasBench201Table, out: Path) -> None:
+def report(results: Sequence[dict[str, Any]], benchmark: Benchmark, table: BenchmarkTable, out: Path) -> None:
     """Look up truth, print the tables, and write them, all figures, and the picture."""
-    space = NasBench201Space()
-    supports = fixed_cells(results[0]["cells"], results[0]["cells_seed"])
-    cells = [space.genotype(support) for support in supports]
-    result = study(results, cells, [table.accuracy(cell, *TRUTH) for cell in cells], table.accuracies(*TRUTH))
+    supports = fixed_cells(benchmark.space, results[0]["cells"], results[0]["cells_seed"])
+    cells = [benchmark.space.genotype(support) for support in supports]
+    costs = [table.cost(cell) for cell in cells]
+    sizes = {"parameters": [cost.parameters for cost in costs], "FLOPs": [cost.flops for cost in costs]}
+    truth = [table.accuracy(cell, *benchmark.truth) for cell in cells]
+    result = study(results, cells, truth, table.accuracies(*benchmark.truth), sizes)
     print(tables(result))
-    raw = {"cells": [space.to_string(cell) for cell in cells], "super_nets": results}
-    for name, content in ((NAME, result), ("super_nets", raw)):
-        write_atomically(out / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
-    save_figure(draw(result), out / f"{NAME}.png")
+    name = f"supernet_{results[0]['benchmark']}"
+    raw = {"cells": [table.space.to_string(cell) for cell in cells], "super_nets": results}
+    for file, content in ((name, result), ("super_nets", raw)):
+        write_atomically(out / f"{file}.json", (json.dumps(content, indent=1) + "\n").encode())
+    save_figure(draw(result), out / f"{name}.png")
 
 
 def name_of(job: Job) -> str:

@@ -18,23 +18,28 @@ from sparsenas.ranking import (
     trivial_scores,
     truth_tau_spread,
 )
-from sparsenas.spaces import NONE, Genotype, NasBench201Space
+from sparsenas.spaces import NONE, Genotype
 
-NAME = "supernet_nasbench201"
 #: Bin of sparse tau, in percent; and items that a search keeps.
 WIDTH, KEPT = 0.1, 10
+#: Bands of equal counts and similar size, within which tau is taken as well.
+BANDS = 8
 #: Level without a change, and factors by which the picture colours and marks.
 BASELINE, COLOURED = "baseline", "tracked"
 COLOURS = {False: "#0072b2", True: "#d55e00"}
 
 #: Figures of which effects are given, and their digits.
-CHANGED = {"tau": 3, "tau_without_none": 3, "shared_accuracy": 2}
+CHANGED = {"tau": 3, "tau_in_bands": 3, "tau_without_none": 3, "shared_accuracy": 2}
 
 Row = Mapping[str, float | None]
 
 
 def study(
-    super_nets: Sequence[Mapping[str, Any]], cells: Sequence[Genotype], truth: Sequence[float], population: ArrayLike
+    super_nets: Sequence[Mapping[str, Any]],
+    cells: Sequence[Genotype],
+    truth: Sequence[float],
+    population: ArrayLike,
+    sizes: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
     """All figures.
 
@@ -43,15 +48,18 @@ def study(
         cells: Cells that were measured.
         truth: Their accuracies in percent.
         population: Those of the whole space.
+        sizes: What cells cost, by name; ``parameters`` among them.
     """
     rows = []
-    nothing = np.array([sum(c.primitive == NONE for c in cell.cell("normal")) for cell in cells])
+    nothing = np.array([sum(c.primitive == NONE for _, kept in cell.cells for c in kept) for cell in cells])
     for level in dict.fromkeys(net["level"] for net in super_nets):
         group = [net for net in super_nets if net["level"] == level]
         seeds = [net_figures(net, truth, population) for net in group]
         for net, seed in zip(group, seeds, strict=True):
-            full = nothing == 0
-            seed["tau_without_none"] = or_none(kendall_tau, np.array(net["accuracy"])[full], np.array(truth)[full])
+            seed["tau_in_bands"] = tau_in_bands(net["accuracy"], truth, sizes["parameters"])
+            if nothing.any():
+                full = nothing == 0
+                seed["tau_without_none"] = or_none(kendall_tau, np.array(net["accuracy"])[full], np.array(truth)[full])
         row: dict[str, Any] = {"level": level, "seeds": seeds}
         row["mean"] = {name: mean_of([seed[name] for seed in seeds]) for name in seeds[0]}
         # averaged before ranking, as the released code of the study does; higher than the mean of tau over seeds
@@ -60,12 +68,20 @@ def study(
         row["sparse_tau_of_mean_accuracy"] = or_none(sparse_kendall_tau, together, truth, WIDTH)
         row["train_seconds_median"] = float(np.median([net["train_seconds"] for net in group]))
         rows.append(row)
-    space = NasBench201Space()
-    sizes = {"parameters": [space.parameters(cell) for cell in cells], "FLOPs": [space.flops(cell) for cell in cells]}
-    baselines = {name: figures(scores, truth, population) for name, scores in trivial_scores(cells, sizes).items()}
+    baselines = {
+        name: figures(scores, truth, population) | {"tau_in_bands": tau_in_bands(scores, truth, sizes["parameters"])}
+        for name, scores in trivial_scores(cells, sizes).items()
+    }
     result = {"cells": len(cells), "cells_by_none": np.bincount(nothing).tolist(), "rows": rows}
     result |= {"baselines": baselines, "effects": effects(rows)}
     return result | {"shared_accuracy_by_none": {str(k): by_none(super_nets, nothing, k) for k in COLOURS}}
+
+
+def tau_in_bands(scores: ArrayLike, truth: Sequence[float], parameters: Sequence[float]) -> float | None:
+    """Mean tau within bands of similar size: what scores know beside size."""
+    order = np.argsort(parameters, kind="stable")
+    bands = np.array_split(order, BANDS)
+    return mean_of([or_none(kendall_tau, np.asarray(scores)[band], np.asarray(truth)[band]) for band in bands])
 
 
 def by_none(super_nets: Sequence[Mapping[str, Any]], nothing: NDArray[np.int64], tracked: bool) -> list[float | None]:
@@ -110,7 +126,8 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             for pair in zip(seeds[level], seeds.get(without(level, factor), []), strict=False)
         ]
         if pairs:
-            found.append({"factor": factor} | {figure: change(pairs, figure) for figure in CHANGED})
+            known = [figure for figure in CHANGED if figure in pairs[0][0]]
+            found.append({"factor": factor} | {figure: change(pairs, figure) for figure in known})
     return found
 
 
@@ -136,8 +153,11 @@ def without(level: str, factor: str) -> str:
 
 
 def tables(result: Mapping[str, Any]) -> str:
-    """Both tables, in Markdown."""
-    return f"{levels_table(result)}\n\n{effects_table(result)}\n\n{none_table(result)}"
+    """All tables, in Markdown."""
+    found = [levels_table(result), effects_table(result)]
+    if len(result["cells_by_none"]) > 1:
+        found.append(none_table(result))
+    return "\n\n".join(found)
 
 
 def levels_table(result: Mapping[str, Any]) -> str:
@@ -146,6 +166,9 @@ def levels_table(result: Mapping[str, Any]) -> str:
     names = ["tau", "tau_by_loss", "sparse_tau", f"p_surpass_random_{kept}", f"top_{kept}_mean", "shared_accuracy"]
     heads = ["level", "tau", "lowest, highest", "tau by loss", "sparse tau", f"P(surpass random; {kept})"]
     heads += [f"mean of top {kept}", "shared accuracy"]
+    if "tau_in_bands" in result["rows"][0]["mean"]:
+        names.insert(1, "tau_in_bands")
+        heads.insert(3, "tau in bands of size")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in result["rows"]:
         taus = [seed["tau"] for seed in row["seeds"] if seed["tau"] is not None]
@@ -162,13 +185,14 @@ def levels_table(result: Mapping[str, Any]) -> str:
 def effects_table(result: Mapping[str, Any]) -> str:
     """A line for each factor."""
     heads = ["factor"]
-    for figure in CHANGED:
+    changed = [figure for figure in CHANGED if any(figure in row for row in result["effects"])]
+    for figure in changed:
         heads += [f"change of {figure.replace('_', ' ')}, mean (lowest, highest)", "lower in", "p"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in result["effects"]:
         cells = []
-        for figure, digits in CHANGED.items():
-            found = row[figure]
+        for figure in changed:
+            found, digits = row[figure], CHANGED[figure]
             cells += (
                 ["", "", ""]
                 if found is None

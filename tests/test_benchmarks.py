@@ -13,7 +13,8 @@ import torch
 from scipy.stats import kendalltau
 
 from sparsenas.networks import DerivedNet
-from sparsenas.spaces import DartsSpace, Genotype, NasBench201Space
+from sparsenas.spaces import DartsSpace, Genotype, NasBench201Space, NasBenchMacroSpace
+from sparsenas.tables import Cost
 
 #: Every benchmark, options that make it take seconds, and the figures that it must give.
 TINY = ["--channels", "4", "--cells", "3", "--pixels", "8", "--batch", "4"]
@@ -138,14 +139,19 @@ class TestSuperNetHeuristics:
         class Table:
             """Truth is the number of convolutions."""
 
+            space = NasBench201Space()
+
             def accuracies(self, *training):
                 return np.arange(7)
 
             def accuracy(self, genotype, *training):
                 return sum("conv" in candidate.primitive for candidate in genotype.cell("normal"))
 
+            def cost(self, genotype):
+                return Cost(self.space.parameters(genotype), self.space.flops(genotype))
+
         script = import_module("supernet_heuristics")
-        monkeypatch.setattr(script, "NasBench201Table", Table)
+        monkeypatch.setitem(script.BENCHMARKS, "nasbench201", script.BENCHMARKS["nasbench201"]._replace(table=Table))
         monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # restored afterwards; runs set it
         # as in a process of its own, but in this one
         monkeypatch.setattr(script, "run_all", lambda jobs, out, workers: [self.run(script, job, out) for job in jobs])
@@ -184,11 +190,12 @@ class TestSuperNetHeuristics:
         assert "is of other cells or options; give these an --out of their own" in capsys.readouterr().err
 
     def test_cells_are_fixed_distinct_and_a_prefix_of_more(self, script):
-        cells = script.fixed_cells(200, 0)
+        space = NasBench201Space()
+        cells = script.fixed_cells(space, 200, 0)
         assert len(set(cells)) == 200
-        assert cells == script.fixed_cells(200, 0)
-        assert cells[:50] == script.fixed_cells(50, 0)
-        assert len(set(cells) & set(script.fixed_cells(200, 1))) < 20
+        assert cells == script.fixed_cells(space, 200, 0)
+        assert cells[:50] == script.fixed_cells(space, 50, 0)
+        assert len(set(cells) & set(script.fixed_cells(space, 200, 1))) < 20
 
     def test_an_unknown_level_is_one_line(self, script, capsys):
         assert script.main(["--out", "out", "--levels", "baseline+colour"]) == 2
@@ -226,19 +233,69 @@ class TestSuperNetHeuristics:
         rng = np.random.default_rng(0)
         cells, truth = [space.sample(rng) for _ in range(30)], list(rng.normal(90, 2, 30))
         net = {"level": "baseline", "accuracy": truth, "loss": [0.0] * 30, "snapshots": [], "train_seconds": 1.0}
-        result = report.study([net], cells, truth, np.arange(80, 95))
+        costs = {
+            "parameters": [space.parameters(cell) for cell in cells],
+            "FLOPs": [space.flops(cell) for cell in cells],
+        }
+        result = report.study([net], cells, truth, np.arange(80, 95), costs)
         lines = report.levels_table(result).splitlines()
-        assert lines[2].startswith("| baseline | 1.000 | 1.000, 1.000 |  | ")
+        assert lines[2].startswith("| baseline | 1.000 | 1.000, 1.000 | 1.000 |  | ")
         assert [line.split(" | ")[0] for line in lines[3:]] == ["| *parameters*", "| *FLOPs*", "| *non-pool edges*"]
-        sizes = [space.parameters(cell) for cell in cells]
+        sizes = costs["parameters"]
         assert result["baselines"]["parameters"]["tau"] == pytest.approx(kendalltau(sizes, truth).statistic)
+
+    def test_size_knows_nothing_within_bands_of_equal_size(self):
+        report = import_module("supernet_report")
+        rng = np.random.default_rng(0)
+        sizes, within = np.repeat(np.arange(report.BANDS), 10), rng.normal(size=10 * report.BANDS)
+        truth = list(10 * sizes + within)
+        assert report.tau_in_bands(truth, truth, sizes) == pytest.approx(1)
+        assert report.tau_in_bands(within, truth, sizes) == pytest.approx(1)
+        assert report.tau_in_bands(10 * sizes - within, truth, sizes) == pytest.approx(-1)
+        assert report.tau_in_bands(sizes, truth, sizes) is None  # all the same within a band
+        shuffled = rng.permutation(len(sizes))
+        noise = rng.normal(size=len(sizes))
+        assert report.tau_in_bands(noise[shuffled], np.array(truth)[shuffled], sizes[shuffled]) == pytest.approx(
+            report.tau_in_bands(noise, truth, sizes)
+        )
+
+    @pytest.mark.filterwarnings("ignore")  # as above
+    def test_chains_have_no_none(self, script, monkeypatch, tmp_path, capsys):
+        class Chains:
+            """Truth is the number of blocks."""
+
+            space = NasBenchMacroSpace()
+
+            def accuracies(self, *training):
+                return np.arange(9)
+
+            def accuracy(self, chain, *training):
+                return sum(character != "0" for character in self.space.to_string(chain))
+
+            def cost(self, chain):
+                return Cost(*[sum(map(int, self.space.to_string(chain)))] * 2)
+
+        monkeypatch.setitem(
+            script.BENCHMARKS, "nasbench_macro", script.BENCHMARKS["nasbench_macro"]._replace(table=Chains)
+        )
+        args = ["--out", str(tmp_path / "out"), "--benchmark", "nasbench_macro", "--levels", "baseline", "affine"]
+        args += ["--seeds", "1", "--cells", "24", "--options", *self.BRIEFLY.replace("--model.cells 1", "").split()]
+        assert script.main(args) == 0, capsys.readouterr().err
+        result = json.loads((tmp_path / "out" / "supernet_nasbench_macro.json").read_text())
+        assert result["cells_by_none"] == [24]
+        (effect,) = result["effects"]
+        assert set(effect) == {"factor", "tau", "tau_in_bands", "shared_accuracy"}
+        assert "edges with `none`" not in capsys.readouterr().out
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")  # as above
-    def test_every_level_is_trained(self, script, tmp_path):
-        for level in {name for joined in script.NORMS_AND_SAMPLING for name in joined.split("+")} | set(script.LEVELS):
+    @pytest.mark.parametrize("name", ["nasbench201", "nasbench_macro"])
+    def test_every_level_is_trained(self, script, name, tmp_path):
+        benchmark = script.BENCHMARKS[name]
+        joined = {part for level in benchmark.default for part in level.split("+")}
+        for level in joined | (set(script.LEVELS) if name == "nasbench201" else set(benchmark.levels)):
             options = self.BRIEFLY.replace("--model.cells 1", "").replace("--model.channels 4", "").split()
-            job = script.Job(level, 0, 2, 0, 0, tuple(options))
+            job = script.Job(name, level, 0, 2, 0, 0, tuple(options))
             assert len(script.run(job, tmp_path / "out")["accuracy"]) == 2, level
 
 
