@@ -278,7 +278,8 @@ class OneStageSearch(SearchModule):
         super().on_train_start()
         if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
             self.phases.check(self._epochs)
-            self._warn_of_patience()
+            if self.measuring is None:
+                self._warn_of_patience()
         if self.measuring is not None:
             self._check_measuring(self.measuring)
         if self.batches == 0:

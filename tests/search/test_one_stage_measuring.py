@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparsenas.errors import CheckpointError, ConfigError
-from sparsenas.search import Decoding, LiveCost, Measuring, SparseRecovery
+from sparsenas.search import Decoding, LiveCost, Measuring, SparseRecovery, StableSupport
 from sparsenas.search.measuring import Measurement
 from sparsenas.sparse_coding import ExactSolver
 
@@ -78,6 +78,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make, fit_one_stage, assert_s
     for epoch in range(5):
         fit_one_stage(make(), epochs=6, folder=f"from{epoch}", ckpt_path=tmp_path / "run" / f"epoch={epoch}.ckpt")
         assert_same_run(tmp_path / "run" / "epoch=5.ckpt", tmp_path / f"from{epoch}" / "epoch=5.ckpt")
+
+
+def test_no_word_of_settling(make, fit_one_stage, capsys):
+    """Nodes settle where steps move ``b``; here it stands still, and a patience that cannot be met is no news."""
+    fit_one_stage(make(settling=StableSupport(patience=1_000)), epochs=6)
+    assert "settle" not in capsys.readouterr().out
 
 
 def test_a_search_phase_too_short_to_measure(make, fit_one_stage):
