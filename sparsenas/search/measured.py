@@ -130,14 +130,7 @@ class MeasuredSearch(SearchModule):
         """
         super().on_train_start()
         self._run.check_processes(self.trainer.world_size)
-        per_epoch = int(self.trainer.num_training_batches)
-        needed = self._run.needs(per_epoch)
-        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        if needed > per_epoch * (self.trainer.max_epochs or 0) and not dry:
-            raise ConfigError(
-                f"trainer.max_epochs is {self.trainer.max_epochs}, of {per_epoch} batches each; measuring takes "
-                f"{needed}: set it to at least {-(-needed // per_epoch)}, as the run ends by itself"
-            )
+        self._run.check_length(self.trainer, self.trainer.max_epochs, "trainer.max_epochs")
         if self.batches == 0:
             self.note_recovery(None)
 

@@ -280,8 +280,9 @@ class OneStageSearch(SearchModule):
             self.phases.check(self._epochs)
             if self.measuring is None:
                 self._warn_of_patience()
-        if self.measuring is not None:
-            self._check_measuring(self.measuring)
+        if self.measuring is not None and self.searching:
+            self.measuring.check_processes(self.trainer.world_size)
+            self.measuring.check_length(self.trainer, self.phases.search_epochs, "search_epochs")
         if self.batches == 0:
             self.note_recovery(None, self.architecture.recovery if self.measuring is None else None)
         if self.finished:  # resumed once more; nothing is left to do
@@ -382,17 +383,6 @@ class OneStageSearch(SearchModule):
     @property
     def _moves_architecture(self) -> bool:
         return self.searching and self.measuring is None and self.current_epoch >= self.phases.warmup_epochs
-
-    def _check_measuring(self, run: MeasuringRun) -> None:
-        """Check that all measurements fit into the search phase."""
-        run.check_processes(self.trainer.world_size)
-        per_epoch = int(self.trainer.num_training_batches)
-        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        if self.searching and run.needs(per_epoch) > per_epoch * self.phases.search_epochs and not dry:
-            raise ConfigError(
-                f"search_epochs is {self.phases.search_epochs}, of {per_epoch} batches each; measuring takes "
-                f"{run.needs(per_epoch)}: set it to at least {-(-run.needs(per_epoch) // per_epoch)}"
-            )
 
     def _measure(self, run: MeasuringRun, batch: ImageBatch) -> None:
         """Keep the batch, or measure the next architecture; after the last one, what is left of the epoch is idle."""

@@ -491,7 +491,7 @@ class TestMistakes:
         with pytest.raises(
             ConfigError,
             match=rf"max_epochs is {epochs}, of {batches} batches each; measuring takes {14 + min(2, batches)}: set it "
-            rf"to at least {least}, as the run ends by itself",
+            rf"to at least {least}, as the search ends by itself",
         ):
             fit_search(make_search(), batches=batches, epochs=epochs)
         search = make_search()

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pytorch_lightning import Trainer
+
 from sparsenas.complexity import CandidateCosts
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import SuperNet
 from sparsenas.search.band import Band
 from sparsenas.search.base import ImageBatch
+from sparsenas.search.measuring.bench import Bench
 from sparsenas.search.measuring.conclusion import Conclusion
-from sparsenas.search.measuring.measurements import Bench
 from sparsenas.search.measuring.survey import Measured, Measuring, Survey, measure
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
@@ -81,6 +83,26 @@ class MeasuringRun:
                 "architecture; use 1"
             )
 
+    def check_length(self, trainer: Trainer, epochs: int | None, option: str) -> None:
+        """Refuse to begin what ends before all is measured; a dry run may.
+
+        Args:
+            trainer: Of the run, as it starts.
+            epochs: In which to measure.
+            option: What sets their number.
+
+        Raises:
+            ConfigError: If the epochs do not suffice.
+        """
+        per_epoch = int(trainer.num_training_batches)
+        needed = self.kept(per_epoch) + self.options.total
+        dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
+        if needed > per_epoch * (epochs or 0) and not dry:
+            raise ConfigError(
+                f"{option} is {epochs}, of {per_epoch} batches each; measuring takes {needed}: set it to at least "
+                f"{-(-needed // per_epoch)}, as the search ends by itself"
+            )
+
     def check_batch(self, batch: ImageBatch) -> None:
         """Check that such batches are large enough.
 
@@ -93,10 +115,6 @@ class MeasuringRun:
     def kept(self, per_epoch: int) -> int:
         """Batches that are kept of so many in an epoch."""
         return min(self.options.batches, per_epoch)
-
-    def needs(self, per_epoch: int) -> int:
-        """Batches until the end, at most."""
-        return self.kept(per_epoch) + self.options.total
 
     def take(self, batch: ImageBatch, per_epoch: int) -> bool:
         """Keep a batch, or measure the next architecture; says whether that was the last one.

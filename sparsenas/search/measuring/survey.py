@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from sparsenas.errors import ConfigError
 from sparsenas.search.band import Band
 from sparsenas.search.measuring.atoms import Atoms, Level
+from sparsenas.search.measuring.bench import Bench
 from sparsenas.search.measuring.conclusion import Conclusion, Decoding, Measurements, conclude, only
 from sparsenas.search.measuring.evidence import LEAST_TRAINED, correlation, normal_scores, signal_scores
-from sparsenas.search.measuring.measurements import Bench, Measurement, ShortTraining, Untrained
+from sparsenas.search.measuring.measurements import Measurement, Untrained
+from sparsenas.search.measuring.training import ShortTraining
 from sparsenas.spaces import Support
 from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability
 
