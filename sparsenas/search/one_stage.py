@@ -1,13 +1,13 @@
 """One-stage search: architecture and trained weights from a single run of the target network."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -16,8 +16,6 @@ from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import (
     DerivedNet,
     NormOptions,
-    Operation,
-    ScaledBatchNorm,
     StemName,
     SuperNet,
     batch_statistics,
@@ -33,7 +31,7 @@ from sparsenas.search.measuring import LEAST, Conclusion, Measuring, MeasuringRu
 from sparsenas.search.phases import Phases
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import NearbySampling, Sampling
-from sparsenas.search.settling import Settler, SettlingRule, StableSupport
+from sparsenas.search.settling import AffineParameters, Settler, SettlingRule, StableSupport
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints, ExactSolver
 
@@ -151,14 +149,7 @@ class OneStageSearch(SearchModule):
         check_foldable(network)
         if set(space.cell_types) - set(network.cell_types):
             raise ConfigError(f"cells is {cells}: such a network has no cell of some type to search; use at least 3")
-        #: Gamma and beta of every candidate of every block.
-        self._affine = [
-            [
-                [p for norm in _norms(network.operations(candidate, block.cell)) for p in norm.parameters()]
-                for candidate in block.candidates
-            ]
-            for block in space.blocks
-        ]
+        self._affine = AffineParameters(network)
         needs_costs = recovery.needs_costs or reject_params is not None or measuring is not None
         costs = candidate_costs(network) if needs_costs else None
         generator = torch.Generator().manual_seed(seed)
@@ -426,17 +417,10 @@ class OneStageSearch(SearchModule):
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def _unsettled_affine(self, support: Support) -> Iterator[nn.Parameter]:
-        """Gamma and beta of the operations that ran and belong to blocks that have not settled."""
-        for rows, kept, settled in zip(self._affine, support, self.architecture.settled_blocks, strict=True):
-            if not settled:
-                for index in kept:
-                    yield from rows[index]
-
     def _step(self, loss: Tensor, support: Support) -> None:
         """Step the weights and, in the search phase, ``b``; recover if it is time."""
         self.architecture.b.grad = None
-        self.step_weights(loss, support, self.gradient_clip, self._unsettled_affine(support))
+        self.step_weights(loss, support, self.gradient_clip, self._affine.unsettled(support, self.architecture))
         if self._moves_architecture:
             # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
             self.architecture.optimize(self.trainer.optimizers[1].step)
@@ -497,9 +481,3 @@ class OneStageSearch(SearchModule):
 
     def _count_settled(self) -> str:
         return f"{sum(self.architecture.settled_blocks)} of {len(self.space.blocks)}"
-
-
-def _norms(operations: Iterable[Operation]) -> Iterator[ScaledBatchNorm]:
-    """All batch-norms of operations, the inner ones too."""
-    for operation in operations:
-        yield from (module for module in operation.modules() if isinstance(module, ScaledBatchNorm))

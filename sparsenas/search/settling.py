@@ -1,6 +1,7 @@
 """Settling: when a node's support is final."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from sparsenas.complexity import CandidateCosts
 from sparsenas.errors import ConfigError
+from sparsenas.networks import ScaledBatchNorm, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
+from sparsenas.spaces import Support
 from sparsenas.sparse_coding import Recovery
 
 
@@ -151,3 +154,33 @@ class Settler(nn.Module):
             )
         kept = zip(self._costs.parameters, recovery.indices, strict=True)
         return self._costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
+
+
+class AffineParameters:
+    """Gamma and beta of every candidate: until its block settles, they and the architecture weights are one thing.
+
+    Args:
+        network: Super-net whose batch-norms they belong to.
+    """
+
+    def __init__(self, network: SuperNet) -> None:
+        self._parameters = [
+            [
+                [
+                    parameter
+                    for operation in network.operations(candidate, block.cell)
+                    for norm in operation.modules()  # the inner ones too
+                    if isinstance(norm, ScaledBatchNorm)
+                    for parameter in norm.parameters()
+                ]
+                for candidate in block.candidates
+            ]
+            for block in network.space.blocks
+        ]
+
+    def unsettled(self, support: Support, architecture: CompressedArchitecture) -> Iterator[nn.Parameter]:
+        """Those of the operations that ran and belong to blocks that have not settled."""
+        for rows, kept, settled in zip(self._parameters, support, architecture.settled_blocks, strict=True):
+            if not settled:
+                for index in kept:
+                    yield from rows[index]
