@@ -373,6 +373,12 @@ MEASURED_STUDIES = [
     ("measured_nasbench201_first", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance", "single_path")),
     ("measured_nasbench_macro", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_nasbench_macro_first", "measured_other_spaces.md", 1, ("measured",)),
+    (
+        "shared_weights_nasbench_macro",
+        "shared_weights_nasbench_macro.md",
+        1,
+        ("best_of_100", "shared_weights", "fine_tuning", "paired_losses", "swaps"),
+    ),
     ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
     ("measured_weight_sharing64_first", "measured_other_spaces.md", 1, ("measured",)),
 ]

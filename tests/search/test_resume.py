@@ -129,7 +129,7 @@ class TestByCommandLine:
     @pytest.mark.slow
     def test_resume_in_both_phases_of_one_stage(self, tmp_path, assert_same_run):
         """Under a budget, from the middle of the search and across the switch."""
-        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "quickstart"))
+        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "search_one_stage_digits"))
         common += shlex.split(
             "--model.recovery.every_n_steps 1 --model.recovery.max_params 12000 --model.search_epochs 2"
         )
