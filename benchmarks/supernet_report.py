@@ -29,7 +29,7 @@ BASELINE, COLOURED = "baseline", "tracked"
 COLOURS = {False: "#0072b2", True: "#d55e00"}
 
 #: Figures of which effects are given, and their digits.
-CHANGED = {"tau": 3, "tau_in_bands": 3, "tau_without_none": 3, "shared_accuracy": 2}
+CHANGED = {"tau": 3, "tau_by_loss": 3, "tau_in_bands": 3, "tau_without_none": 3, "shared_accuracy": 2}
 
 Row = Mapping[str, float | None]
 

@@ -284,7 +284,7 @@ class TestSuperNetHeuristics:
         result = json.loads((tmp_path / "out" / "supernet_nasbench_macro.json").read_text())
         assert result["cells_by_none"] == [24]
         (effect,) = result["effects"]
-        assert set(effect) == {"factor", "tau", "tau_in_bands", "shared_accuracy"}
+        assert set(effect) == {"factor", "tau", "tau_by_loss", "tau_in_bands", "shared_accuracy"}
         assert "edges with `none`" not in capsys.readouterr().out
 
     @pytest.mark.slow

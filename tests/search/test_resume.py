@@ -131,9 +131,10 @@ class TestByCommandLine:
         """Under a budget, from the middle of the search and across the switch."""
         common = shlex.split(self.COMMON.replace("search_two_stage_digits", "search_one_stage_digits"))
         common += shlex.split(
-            "--model.recovery.every_n_steps 1 --model.recovery.max_params 12000 --model.search_epochs 2"
+            "--model.recovery.every_n_steps 1 --model.recovery.max_params 12000 --model.search_epochs 2 "
+            "--model.measuring null --model.settling StableSupport --model.settling.init_args.patience 2 "
+            "--model.settling.init_args.tolerance 0.5"
         )
-        common += shlex.split("--model.settling.init_args.patience 2 --model.settling.init_args.tolerance 0.5")
         (tmp_path / "keep.yaml").write_text(KEEP_ALL)
         common += ["--config", "keep.yaml", "--trainer.max_epochs", "4"]
         assert main(common) == 0
