@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 #: Names of the baselines.
 RANDOM, BAND, LARGEST, LIVE = "random cell", "random in the band", "most parameters", "most live parameters"
+BUSIEST = "most live multiply-adds"
+BASELINES = (RANDOM, BAND, LARGEST, LIVE, BUSIEST)
 #: Least live parameters of a cell of the band, as a share of the most within the cap.
 BAND_SHARE = 0.7
 
@@ -131,7 +133,9 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
     """
     truth = table.accuracies(*plan.training)
     published = plan.published.costs(plan.space)
-    costs, live = parameters(table, plan.space, published), parameters(table, plan.space, published, live=True)
+    costs = total_costs(table, plan.space, published)
+    live = total_costs(table, plan.space, published, live=True)
+    work = total_costs(table, plan.space, published, "multiply_adds", live=True)
     judged = tuple(_judged(record, table, truth, costs) for record in records)
     rows: list[Row] = []
     for cap in plan.caps:
@@ -146,6 +150,7 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
             _baseline(cap, BAND, population[live[within] >= BAND_SHARE * most], population),
             _baseline(cap, LARGEST, largest, population),
             _baseline(cap, LIVE, population[live[within] == most], population),
+            _baseline(cap, BUSIEST, population[work[within] == work[within].max()], population),
         ]
         for name in plan.searchers:
             of_searcher = [run for run in judged if run.record.searcher == name]
@@ -155,19 +160,28 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
     return Report(plan, tuple(rows), feasible, judged)
 
 
-def parameters(table: BenchmarkTable, space: SearchSpace, costs: CandidateCosts, live: bool = False) -> Floats:
-    """Parameters of every cell of a table in the network of the costs, in its order, shape ``(R,)``.
+def total_costs(
+    table: BenchmarkTable,
+    space: SearchSpace,
+    costs: CandidateCosts,
+    unit: Literal["parameters", "multiply_adds"] = "parameters",
+    live: bool = False,
+) -> Floats:
+    """Cost of every cell of a table in the network of the costs, in its order, shape ``(R,)``.
 
     Args:
         table: The table.
         space: Its space.
         costs: Of the candidates.
+        unit: What is counted.
         live: Whether to count only what lies on a path through the cell.
     """
+    rows: tuple[tuple[int, ...], ...] = getattr(costs, unit)
+    base: int = getattr(costs, f"base_{unit}")
 
     def total(support: Support) -> int:
-        kept = zip(costs.parameters, live_support(space, support) if live else support, strict=True)
-        return costs.base_parameters + sum(row[index] for row, indices in kept for index in indices)
+        kept = zip(rows, live_support(space, support) if live else support, strict=True)
+        return base + sum(row[index] for row, indices in kept for index in indices)
 
     return np.array([total(space.support(genotype)) for genotype in table], dtype=np.float64)
 

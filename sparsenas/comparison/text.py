@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparsenas.comparison.report import BAND, BAND_SHARE, LARGEST, LIVE, RANDOM, Report, Row, SignTest
+from sparsenas.comparison.report import (
+    BAND,
+    BAND_SHARE,
+    BASELINES,
+    BUSIEST,
+    LARGEST,
+    LIVE,
+    RANDOM,
+    Report,
+    Row,
+    SignTest,
+)
 from sparsenas.comparison.summary import Summary, summarize
 
 
@@ -35,10 +46,10 @@ def markdown(report: Report, also: Sequence[Report] = ()) -> str:
     lines += [
         "",
         f"`{RANDOM}` is any cell within the cap, `{BAND}` any of those with at least {BAND_SHARE:.0%} of the most live "
-        f"parameters, `{LARGEST}` and `{LIVE}` any of those that have the most: exact figures, which cost nothing. "
-        "Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are "
-        "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
-        "searcher are not independent.",
+        f"parameters, `{LARGEST}`, `{LIVE}` and `{BUSIEST}` any of those that have the most: exact figures, which cost "
+        "nothing. Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are better than "
+        "the median of the baseline's cells. The seeds are the same under every cap, so the tests of one searcher are "
+        "not independent.",
     ]
     cut = {row.name: f"{row.cut} of the {row.runs}" for row in report.rows if row.cut}
     lines += [f"\nThe budget ended {count} runs of `{name}` early." for name, count in cut.items()]
@@ -100,7 +111,7 @@ def _line_of(texts: Sequence[str]) -> str:
 
 
 def _name(name: str) -> str:
-    return f"*{name}*" if name in (RANDOM, BAND, LARGEST, LIVE) else name
+    return f"*{name}*" if name in BASELINES else name
 
 
 def _sign(test: SignTest) -> tuple[str, str]:

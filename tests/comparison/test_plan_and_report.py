@@ -22,10 +22,12 @@ from sparsenas.comparison import (
     sign_test,
 )
 from sparsenas.comparison.records import from_json, planned_records
-from sparsenas.comparison.report import BAND, LARGEST, LIVE, RANDOM, parameters
+from sparsenas.comparison.report import BAND, BASELINES, BUSIEST, LARGEST, RANDOM, total_costs
 from sparsenas.comparison.summary import summarize
+from sparsenas.complexity import count_multiply_adds
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.networks import DerivedNet
 from sparsenas.search import SupportRules
 from sparsenas.spaces import NasBench201Space
 
@@ -42,6 +44,11 @@ def record(run, text="111", capped="111", **fields):
     scores = (("111", 1.0), ("222", 2.0), ("433", 0.5))
     defaults = {"scored": tuple((cap, scores) for cap in caps), "visited": 2, "seconds": 2.0, "cut": False}
     return Record(run.searcher, run.seed, run.digest, chosen, timeline, **(defaults | fields))
+
+
+def multiply_adds(genotype):
+    """Of the published network of the settings."""
+    return count_multiply_adds(DerivedNet(genotype, (1, 8, 8), 10, channels=4, cells=1), (1, 8, 8))
 
 
 @pytest.mark.parametrize(("wins", "p"), [(5, 0.0625), (4, 0.375), (0, 0.0625)])
@@ -174,7 +181,7 @@ class TestSummary:
         table = plan.read_table()
         truth = dict(zip(table.texts, table.accuracies(*plan.training), strict=True))
         costs = plan.published.costs(plan.space)
-        sizes = dict(zip(table.texts, parameters(table, plan.space, costs), strict=True))
+        sizes = dict(zip(table.texts, total_costs(table, plan.space, costs), strict=True))
         within = {cap: [text for text in truth if cap is None or sizes[text] <= cap] for cap in plan.caps}
 
         def percentile(text, cap):
@@ -189,13 +196,15 @@ class TestSummary:
         records = [record(run, *texts) for run, texts in zip(plan.runs, chosen, strict=True)]
         report = make_report(plan, records, plan.read_table())
         found = {summary.name: summary for summary in summarize(report)}
-        assert list(found) == [RANDOM, BAND, LARGEST, LIVE, "measured", "coded"]
-        for name in (RANDOM, BAND, LARGEST, LIVE):
+        assert list(found) == [*BASELINES, "measured", "coded"]
+        work = {text: multiply_adds(plan.space.from_string(text)) for text in sizes}
+        for name in BASELINES:
             expected = []
+            costs = work if name == BUSIEST else sizes
             for cap, texts in within.items():
-                most = max(sizes[text] for text in texts)
+                most = max(costs[text] for text in texts)
                 least = {RANDOM: 0, BAND: 0.7 * most}.get(name, most)  # here, all parameters live
-                expected.append(np.mean([percentile(text, cap) for text in texts if sizes[text] >= least]))
+                expected.append(np.mean([percentile(text, cap) for text in texts if costs[text] >= least]))
             assert found[name].mean == found[name].worst == pytest.approx(np.mean(expected))
             assert (found[name].runs, found[name].p) == (0, {})
         runs = {}
@@ -206,9 +215,9 @@ class TestSummary:
             assert found[name].mean == pytest.approx(np.mean(runs[name]))
             assert found[name].worst == pytest.approx(min(runs[name]))
         for name, other in (("measured", "coded"), ("coded", "measured")):
-            assert list(found[name].p) == [RANDOM, BAND, LARGEST, LIVE, other]
+            assert list(found[name].p) == [*BASELINES, other]
             assert found[name].p[other] == pytest.approx(rank_sum(runs[name], runs[other]))
-            for baseline in (RANDOM, BAND, LARGEST, LIVE):
+            for baseline in BASELINES:
                 differences = np.array(runs[name]) - found[baseline].mean
                 assert found[name].p[baseline] == pytest.approx(signed_rank(differences))
         line = next(line for line in markdown(report).splitlines() if line.startswith("| coded | 5 | "))
