@@ -107,7 +107,7 @@ class Benchmark(NamedTuple):
         table: Opens the published results.
         truth: Which of them: data set, split, epochs.
         options: Of every run, before those of its level.
-        levels: Those that mean something else here, or nothing elsewhere.
+        levels: Those that mean something else here than in :data:`LEVELS`, and those that are only here.
         default: Levels of a study.
     """
 
@@ -338,7 +338,7 @@ def load(out: Path, job: Job) -> dict[str, Any]:
     """
     result: dict[str, Any] = json.loads(result_file(out, job).read_text(encoding="utf-8"))
     asked = json.loads(json.dumps(job._asdict()))  # tuples become lists there
-    if {name: result[name] for name in asked} != asked:
+    if {name: result.get(name) for name in asked} != asked:
         raise ConfigError(f"{result_file(out, job)} is of other cells or options; give these an --out of their own")
     return result
 

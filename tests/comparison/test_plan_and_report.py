@@ -22,14 +22,15 @@ from sparsenas.comparison import (
     sign_test,
 )
 from sparsenas.comparison.records import from_json, planned_records
-from sparsenas.comparison.report import BAND, BASELINES, BUSIEST, LARGEST, RANDOM, total_costs
+from sparsenas.comparison.report import BAND, BASELINES, BUSIEST, LARGEST, LIVE, RANDOM, total_costs
 from sparsenas.comparison.summary import summarize
-from sparsenas.complexity import count_multiply_adds
+from sparsenas.complexity import count_multiply_adds, count_parameters
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError
 from sparsenas.networks import DerivedNet
 from sparsenas.search import SupportRules
-from sparsenas.spaces import NasBench201Space
+from sparsenas.spaces import NasBench201Space, NasBenchMacroSpace
+from sparsenas.tables import BenchmarkTable, Training
 
 
 @pytest.fixture
@@ -171,6 +172,34 @@ def test_report_of_some_runs_says_what_is_missing_or_late(plan):
     assert json.dumps(report.rows[0].mean)
 
 
+class Chains(BenchmarkTable):
+    """A chain of each kind of cost; the accuracies name them."""
+
+    TEXTS = ("00000000", "20000000", "00000002")
+
+    def __init__(self):
+        super().__init__("chains", NasBenchMacroSpace(), self.TEXTS, [Training("cifar10", "test", 50)])
+
+    def _accuracy(self, row, training):
+        return 10.0 + row
+
+
+def test_parameters_and_multiply_adds_are_different_baselines():
+    """A block at high resolution costs multiply-adds, one behind the last reduction parameters."""
+    published = PublishedNetwork((3, 16, 16), 10, channels=4, cells=8)
+    space, table = NasBenchMacroSpace(), Chains()
+    plan = SimpleNamespace(
+        training=table.trainings[0], space=space, published=published, caps=(None,), searchers=(), runs=()
+    )
+    networks = [DerivedNet(genotype, (3, 16, 16), 10, channels=4, cells=8) for genotype in table]
+    costs = published.costs(space)
+    assert total_costs(table, space, costs).tolist() == [count_parameters(network) for network in networks]
+    work = [count_multiply_adds(network, (3, 16, 16)) for network in networks]
+    assert total_costs(table, space, costs, "multiply_adds").tolist() == work
+    rows = {row.name: row for row in make_report(plan, [], table).rows}
+    assert (rows[LARGEST].mean, rows[LIVE].mean, rows[BUSIEST].mean) == (12.0, 12.0, 11.0)
+
+
 class TestSummary:
     @pytest.fixture(params=[2000])
     def small(self, settings, write, request):
@@ -200,7 +229,7 @@ class TestSummary:
         work = {text: multiply_adds(plan.space.from_string(text)) for text in sizes}
         for name in BASELINES:
             expected = []
-            costs = work if name == BUSIEST else sizes
+            costs = work if name == BUSIEST else sizes  # here, the same cells have the most
             for cap, texts in within.items():
                 most = max(costs[text] for text in texts)
                 least = {RANDOM: 0, BAND: 0.7 * most}.get(name, most)  # here, all parameters live
