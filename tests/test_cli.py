@@ -272,7 +272,7 @@ def test_what_a_training_config_must_give_up_for_a_chain():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
 def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
-    run = ["fit", "--model.channels", "4", "--model.search_epochs", "1", *TINY]
+    run = ["fit", "--model.channels", "4", "--model.search_epochs", "1", "--model.measuring", "null", *TINY]
     assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
     following = capsys.readouterr().out.splitlines()[-1]
     assert following.endswith(" --trainer.max_time null")

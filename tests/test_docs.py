@@ -74,7 +74,7 @@ BRIEFLY = [
 ]
 #: The same for the modes of search.
 MODES = {
-    "search_one_stage": ["--trainer.max_epochs=2", "--model.search_epochs=1", "--trainer.callbacks.filename=last"],
+    "search_one_stage": ["--trainer.max_epochs=18", "--trainer.callbacks.filename=last"],  # a measurement per epoch
     "search_two_stage": ["--trainer.callbacks+=GenotypeFile", "--model.warmup_epochs=0"],
 }
 CLASSES = ("cat", "dog")
@@ -322,12 +322,16 @@ def test_the_study_shows_the_figures_of_its_file(monkeypatch):
 def test_tables_of_the_super_nets_are_those_of_their_results(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS.parent / "benchmarks"))
     report, folder = import_module("supernet_report"), DOCS / "studies"
-    text = (folder / "supernet_nasbench201.md").read_text(encoding="utf-8")
-    for name in ("supernet_nasbench201", "supernet_nasbench201_better"):
+    tables = {report.levels_table, report.effects_table}
+    for page, name, shown in (
+        ("supernet_nasbench201", "supernet_nasbench201", tables | {report.none_table}),
+        ("supernet_nasbench201", "supernet_nasbench201_better", tables | {report.none_table}),
+        ("supernet_nasbench_macro", "supernet_nasbench_macro", tables),
+    ):
+        text = (folder / f"{page}.md").read_text(encoding="utf-8")
         result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for table in (report.levels_table, report.effects_table, report.none_table):
-            assert table(result) in text
-    assert (folder / "supernet_nasbench201.png").stat().st_size < 60_000
+        assert [table.__name__ for table in shown if table(result) not in text] == []
+        assert (folder / f"{page}.png").stat().st_size < 60_000
 
 
 def test_tables_of_trained_weight_sharing_are_those_of_their_results(monkeypatch):
@@ -365,7 +369,7 @@ MEASURED_STUDIES = [
         "measured_nasbench201",
         "measured_nasbench201.md",
         3,
-        ("measured", "operation_counts", "jacobian_covariance", "single_path"),
+        ("measured", "operation_counts", "jacobian_covariance", "single_path", "paired_losses"),
     ),
     ("measured_nasbench201_fourth", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
     ("measured_nasbench201_third", "measured_nasbench201.md", 1, ("measured", "jacobian_covariance")),
@@ -460,6 +464,49 @@ def test_figures_of_the_measured_search_in_the_readme():
         )
         line = next(line for line in section.splitlines() if line.startswith(f"| {text} |"))
         assert line == f"| {text} | {summary['runs'] or ''} | {mean} | {printed} |".replace("|  |", "| |")
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "printed"),
+    [
+        ("measured_nasbench_macro", "measured", "{mean} (worst run {worst})"),
+        ("measured_nasbench_macro", "most parameters", "the chain with the most parameters has {mean}"),
+        ("measured_nasbench_macro", "random in the band", "a random one of the band {mean}"),
+        ("measured_nasbench_macro", "most live multiply-adds", "within the cap has {mean}"),
+        ("shared_weights_nasbench_macro", "paired_losses", "(`PairedLosses`) has {mean} ({worst})"),
+        ("shared_weights_nasbench_macro", "best_of_100", "the best of 100 chains {mean}"),
+        ("shared_weights_nasbench_macro", "swaps", "gradients of swaps {mean}"),
+        ("measured_nasbench201", "paired_losses", "on NAS-Bench-201 it has {mean} ({worst})"),
+    ],
+)
+def test_figures_of_other_spaces_in_the_readme(study, name, printed):
+    content = json.loads((DOCS / "studies" / f"{study}.json").read_text(encoding="utf-8"))
+    (summary,) = (summary for summary in content["summaries"] if summary["name"] == name)
+    readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert printed.format(mean=f"{summary['mean']:.1f}", worst=f"{summary['worst']:.1f}") in readme
+
+
+def test_figures_of_the_quickstart_in_the_readme():
+    content = json.loads((DOCS.parent / "benchmarks" / "results" / "quickstart.json").read_text(encoding="utf-8"))
+    arms = {arm["name"]: arm["runs"] for arm in content["arms"]}
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    named = {
+        "the fixed 359 (`data.test_seed: 0`)": "once",
+        "another 359 for each run (`data.test_seed` 1 to 5)": "other_images",
+        "by steps on `b`: the fixed 359": "control",
+    }
+    for text, name in named.items():
+        accuracies = [100 * run["test_acc"] for run in arms[name]]
+        assert f"| {text} | {', '.join(f'{a:.1f}' for a in accuracies)} | {np.mean(accuracies):.1f} |" in readme
+    losses = {
+        name: f"{np.mean([run['val_loss'] for run in runs]):.3f}".lstrip("0")
+        for name, runs in arms.items()
+        if name != "other_images"
+    }
+    printed = " ".join(readme.split())
+    assert f"{losses['once']} in the mean over the seeds against {losses['control']} by steps on `b`" in printed
+    assert f"Step times as a second signal, {losses['short']}," in printed
+    assert f"**The largest cell, without any search, has {losses['untrained']}**" in printed
 
 
 def test_figures_of_the_comparison_in_the_readme():

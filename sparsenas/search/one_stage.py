@@ -243,12 +243,11 @@ class OneStageSearch(SearchModule):
 
         Raises:
             CheckpointError: If no epoch of the training phase is over: weights and running statistics belong to many
-                architectures then.
+                architectures then, or to none.
         """
         if not self.trained_epochs:
-            raise CheckpointError(
-                f"no epoch of the training phase is over (settled: {self._count_settled()}); let the run go on"
-            )
+            state = f" (settled: {self._count_settled()})" if self.measuring is None else ""
+            raise CheckpointError(f"no epoch of the training phase is over{state}; let the run go on")
         return fold(self.network, self.support, self.architecture.weights()).eval()
 
     def configure_optimizers(self) -> Any:
@@ -267,13 +266,15 @@ class OneStageSearch(SearchModule):
             ConfigError: If ``trainer.max_epochs`` does not hold both phases.
         """
         super().on_train_start()
-        if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
-            self.phases.check(self._epochs)
-            if self.measuring is None:
-                self._warn_of_patience()
         if self.measuring is not None and self.searching:
             self.measuring.check_processes(self.trainer.world_size)
             self.measuring.check_length(self.trainer, self.phases.search_epochs, "search_epochs")
+        if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+            if self.measuring is None:
+                self.phases.check(self._epochs)
+                self._warn_of_patience()
+            else:
+                self.phases.check(self._epochs, self.measuring.epochs(int(self.trainer.num_training_batches)))
         if self.batches == 0:
             self.note_recovery(None, self.architecture.recovery if self.measuring is None else None)
         if self.finished:  # resumed once more; nothing is left to do
@@ -282,9 +283,10 @@ class OneStageSearch(SearchModule):
     def on_test_start(self) -> None:
         """Say what accuracies of an unfinished search are worth."""
         if not self.trained_epochs:
+            whose = "shared by many architectures" if self.measuring is None else "untrained"
             self.print(
-                "no epoch of the training phase is over: weights are shared by many architectures, and the statistics "
-                "of each batch are used"
+                f"no epoch of the training phase is over: weights are {whose}, and the statistics of each batch are "
+                "used"
             )
 
     def on_predict_start(self) -> None:
@@ -335,7 +337,8 @@ class OneStageSearch(SearchModule):
                 self._recover()
             if all(self.architecture.settled_blocks) or self.current_epoch + 1 >= self.phases.search_epochs:
                 self._end_search()
-        self.log("search/settled", float(sum(epoch is not None for epoch in self.settled_epochs)))
+        if self.measuring is None:
+            self.log("search/settled", float(sum(epoch is not None for epoch in self.settled_epochs)))
         weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
         weights.step()
         if self._moves_architecture:  # torch warns of a schedule whose optimizer has not stepped

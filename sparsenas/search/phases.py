@@ -50,17 +50,23 @@ class Phases:
         if not 0.0 <= self.drop_path < 1.0:
             raise ConfigError(f"drop_path is {self.drop_path}; a probability below 1 is needed")
 
-    def check(self, epochs: int) -> None:
+    def check(self, epochs: int, measuring: int | None = None) -> None:
         """Check that a run of ``epochs`` holds both phases.
+
+        Args:
+            epochs: Longest run.
+            measuring: How long a search phase takes that ends with its last measurement; ``None`` for others, which may
+                take all of ``search_epochs``.
 
         Raises:
             ConfigError: If it does not.
         """
-        least = self.search_epochs + (self.train_epochs or 1)
+        search = f"search_epochs {self.search_epochs}" if measuring is None else f"{measuring} epochs of measuring"
+        least = (measuring or self.search_epochs) + (self.train_epochs or 1)
         if epochs < least:
             raise ConfigError(
-                f"trainer.max_epochs is {epochs}, but search_epochs {self.search_epochs} and train_epochs "
-                f"{self.train_epochs or 'of at least 1'} need {least}"
+                f"trainer.max_epochs is {epochs}, but {search} and train_epochs {self.train_epochs or 'of at least 1'} "
+                f"need {least}"
             )
 
     def progress(self, epoch: float) -> float:

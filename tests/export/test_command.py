@@ -302,7 +302,8 @@ def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys):
 
 def test_a_one_stage_search_is_exported_when_it_is_over(tmp_path, run_error, capsys):
     search = ["fit", "--config", "search_one_stage_digits", "--model.channels", "4", "--model.cells", "3"]
-    search += ["--model.search_epochs", "2", "--model.space.nodes", "2", *TINY, "--trainer.callbacks.save_top_k", "-1"]
+    search += ["--model.search_epochs", "2", "--model.measuring", "null", "--model.space.nodes", "2", *TINY]
+    search += ["--trainer.callbacks.save_top_k", "-1"]
     assert main([*search, "--trainer.callbacks.filename", "{epoch}", "--trainer.max_epochs", "3"]) == 0
     capsys.readouterr()
     folder = next(tmp_path.rglob("epoch=0.ckpt")).parent

@@ -93,6 +93,16 @@ def test_a_search_phase_too_short_to_measure(make, fit_one_stage):
         fit_one_stage(make(search_epochs=1, measuring=measuring(count=200)), epochs=6)
 
 
+def test_a_run_holds_what_measuring_takes_not_the_longest_search(make, fit_one_stage):
+    search = make(search_epochs=40)
+    fit_one_stage(search, epochs=6)
+    assert (search.search_end, search.finished) == (3, True)
+    with pytest.raises(
+        ConfigError, match=r"max_epochs is 3, but 3 epochs of measuring and train_epochs of at least 1 need 4"
+    ):
+        fit_one_stage(make(search_epochs=40), epochs=3)
+
+
 def test_a_dry_run_is_too_short_to_find_anything(make, fit_one_stage):
     search = make(search_epochs=1)
     fit_one_stage(search, epochs=6, fast_dev_run=True)

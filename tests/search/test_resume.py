@@ -147,6 +147,21 @@ class TestByCommandLine:
             assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
 
     @pytest.mark.slow
+    def test_resume_of_a_run_that_measures(self, tmp_path, assert_same_run):
+        """Three batches an epoch: three are kept, 16 measured, so that the seventh epoch is the last of the search."""
+        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "search_one_stage_digits"))
+        (tmp_path / "keep.yaml").write_text(KEEP_ALL)
+        common += ["--config", "keep.yaml", "--trainer.max_epochs", "9"]
+        assert main(common) == 0
+        whole = tmp_path / "lightning_logs" / "version_0"
+        for number, epoch in enumerate((0, 3, 6, 7), start=1):
+            kept = str(next(whole.rglob(f"epoch={epoch}.ckpt")))
+            assert main([*common, "--seed_everything", "11", "--ckpt_path", kept]) == 0
+            rest = tmp_path / "lightning_logs" / f"version_{number}"
+            assert_same_run(next(whole.rglob("last.ckpt")), next(rest.rglob("last.ckpt")))
+            assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
+
+    @pytest.mark.slow
     def test_two_epochs_and_then_four(self, tmp_path, assert_same_run, capsys):
         """As a user does it: a short run, then a longer one from its last checkpoint."""
         common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]

@@ -95,12 +95,12 @@ class MeasuringRun:
             ConfigError: If the epochs do not suffice.
         """
         per_epoch = int(trainer.num_training_batches)
-        needed = self.kept(per_epoch) + self.options.total
+        least = self.epochs(per_epoch)
         dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        if needed > per_epoch * (epochs or 0) and not dry:
+        if least > (epochs or 0) and not dry:
             raise ConfigError(
-                f"{option} is {epochs}, of {per_epoch} batches each; measuring takes {needed}: set it to at least "
-                f"{-(-needed // per_epoch)}, as the search ends by itself"
+                f"{option} is {epochs}, of {per_epoch} batches each; measuring takes "
+                f"{self.kept(per_epoch) + self.options.total}: set it to at least {least}, as the search ends by itself"
             )
 
     def check_batch(self, batch: ImageBatch) -> None:
@@ -115,6 +115,10 @@ class MeasuringRun:
     def kept(self, per_epoch: int) -> int:
         """Batches that are kept of so many in an epoch."""
         return min(self.options.batches, per_epoch)
+
+    def epochs(self, per_epoch: int) -> int:
+        """Epochs of so many batches until the end, at most."""
+        return -(-(self.kept(per_epoch) + self.options.total) // per_epoch)
 
     def take(self, batch: ImageBatch, per_epoch: int) -> bool:
         """Keep a batch, or measure the next architecture; says whether that was the last one.
