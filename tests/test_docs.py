@@ -383,7 +383,7 @@ MEASURED_STUDIES = [
         1,
         ("best_of_100", "shared_weights", "fine_tuning", "paired_losses", "swaps"),
     ),
-    ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured",)),
+    ("measured_weight_sharing64", "measured_other_spaces.md", 1, ("measured", "paired_losses")),
     ("measured_weight_sharing64_first", "measured_other_spaces.md", 1, ("measured",)),
 ]
 
