@@ -423,9 +423,10 @@ def test_tables_under_caps_of_the_measured_search():
         assert comparison.cap_table([row for row in rows if row.cap == cap], planned) in text
 
 
-def test_cells_under_a_cap_are_those_of_the_study():
+@pytest.mark.parametrize("name", ["capped_quality", "capped_quality_four_signals"])
+def test_cells_under_a_cap_are_those_of_the_study(name):
     text = (DOCS / "studies" / "measured_other_spaces.md").read_text(encoding="utf-8")
-    content = json.loads((DOCS.parent / "benchmarks" / "results" / "capped_quality.json").read_text(encoding="utf-8"))
+    content = json.loads((DOCS.parent / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     for row in content["rows"]:
         accuracies = [100 * cell["test_acc"] for cell in content["cells"] if cell["method"] == row["method"]]
         assert len(accuracies) == row["cells"]
