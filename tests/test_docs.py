@@ -326,6 +326,7 @@ def test_tables_of_the_super_nets_are_those_of_their_results(monkeypatch):
     for page, name, shown in (
         ("supernet_nasbench201", "supernet_nasbench201", tables | {report.none_table}),
         ("supernet_nasbench201", "supernet_nasbench201_better", tables | {report.none_table}),
+        ("supernet_nasbench201", "supernet_nasbench201_single", tables),
         ("supernet_nasbench_macro", "supernet_nasbench_macro", tables),
     ):
         text = (folder / f"{page}.md").read_text(encoding="utf-8")
