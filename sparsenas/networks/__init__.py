@@ -12,7 +12,6 @@ from sparsenas.networks.normalisation import (
     ScaledBatchNorm,
     batch_statistics,
     frozen_statistics,
-    recalibrate_batchnorm,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
 from sparsenas.networks.skeletons import SKELETONS, Skeleton, skeleton_of
@@ -37,7 +36,6 @@ __all__ = [
     "fuse_batchnorm",
     "make_operation",
     "ramped_drop_path",
-    "recalibrate_batchnorm",
     "seed_drop_path",
     "skeleton_of",
 ]

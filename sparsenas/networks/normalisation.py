@@ -1,11 +1,10 @@
 """Batch-norm of a cell: explicit options, an output scale that rides on it, and recalibration."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -94,35 +93,3 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
         finally:
             for module, mode in modes:
                 module.training = mode
-
-
-@torch.no_grad()
-def recalibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running statistics by plain averages over ``batches``.
-
-    Needed before a network with shared or copied weights is judged by running statistics: those were gathered under
-    other supports.
-
-    Args:
-        network: Any network; called as ``network(images)``. Only its batch-norms are in training mode then, so that
-            drop-path does not distort what they see. All modes are restored.
-        batches: Image batches, each ``(B, C, H, W)`` on the network's device. Batch-norms that none of them reaches
-            (auxiliary head, operations outside the support) keep their statistics.
-    """
-    modules = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
-    modes = [(module, module.training) for module in network.modules()]
-    before = [(module.momentum, {name: b.clone() for name, b in module.named_buffers()}) for module in modules]
-    network.eval()
-    for module in modules:
-        module.train().reset_running_stats()
-        module.momentum = None  # PyTorch's spelling of "cumulative average"
-    try:
-        for images in batches:
-            network(images)
-    finally:
-        for module, (momentum, buffers) in zip(modules, before, strict=True):
-            module.momentum = momentum
-            if not module.num_batches_tracked:
-                module.load_state_dict(buffers, strict=False)
-        for any_module, mode in modes:
-            any_module.training = mode

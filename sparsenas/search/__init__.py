@@ -14,7 +14,6 @@ from sparsenas.search.measuring import (
     Untrained,
 )
 from sparsenas.search.one_stage import OneStageSearch
-from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.paired_losses import PairedLosses
 from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
 from sparsenas.search.random_search import RandomSearch
@@ -46,7 +45,6 @@ __all__ = [
     "MixtureSampling",
     "NearbySampling",
     "OneStageSearch",
-    "OperationStop",
     "PairedLosses",
     "PathSampling",
     "RandomSearch",

@@ -13,9 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
-from sparsenas.networks import SuperNet, frozen_statistics
+from sparsenas.networks import SuperNet
 from sparsenas.search.active import ActiveWeights
-from sparsenas.search.operation_stop import OperationStop, StoppedOperations
 from sparsenas.search.rules import SupportRules
 from sparsenas.spaces import Genotype, SearchSpace, Support
 from sparsenas.sparse_coding import Certificate, Constraints, Recovery, support_churn
@@ -69,7 +68,6 @@ class SearchModule(pl.LightningModule):
         network: Super-net over the space.
         num_classes: Number of classes.
         seed: Seeds all sampled supports.
-        operation_stop: When the weights of an operation rest; ``None`` for never.
 
     Attributes:
         batches: Training batches so far.
@@ -85,7 +83,6 @@ class SearchModule(pl.LightningModule):
         network: SuperNet,
         num_classes: int,
         seed: int = 0,
-        operation_stop: OperationStop | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -98,7 +95,6 @@ class SearchModule(pl.LightningModule):
         self.rules = SupportRules()
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
-        self.stopped = None if operation_stop is None else StoppedOperations(network, operation_stop)
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
@@ -216,7 +212,6 @@ class SearchModule(pl.LightningModule):
         support: Support,
         clip: float,
         withheld: Iterable[nn.Parameter] = (),
-        held_out: Callable[[], Tensor] | None = None,
     ) -> None:
         """Backward pass, and a step of the weights that ran; all others, momentum included, stay as they are.
 
@@ -226,7 +221,6 @@ class SearchModule(pl.LightningModule):
             clip: Largest norm of the gradient; 0 for no clipping.
             withheld: Weights that ran and do not move. Not by ``requires_grad``: processes agree on the gradients of
                 what required one when they started.
-            held_out: Loss of the same support on the architecture batch, for operation-level early stopping.
         """
         optimizers = self.optimizers()
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
@@ -235,11 +229,6 @@ class SearchModule(pl.LightningModule):
         self._active.zero_grad()
         for part in [loss] if isinstance(loss, Tensor) else loss:
             self.manual_backward(part)
-        if self.stopped is not None and held_out is not None:
-            if self.batches % self.stopped.rule.every == 0:
-                with frozen_statistics(self.network):
-                    self.stopped.compare(support, held_out())
-            withheld = [*withheld, *self.stopped.weights()]
         for parameter in withheld:
             parameter.grad = None
         with self._active.only(support):

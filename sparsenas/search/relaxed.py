@@ -12,7 +12,6 @@ from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NormOptions, StemName, SuperNet, frozen_statistics
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
-from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.optimizers import make_optimizers, step_schedules
 from sparsenas.search.relaxation import Mixture, Relaxation, RelaxedArchitecture, SoftmaxRelaxation
 from sparsenas.search.rules import SupportRules
@@ -46,7 +45,6 @@ class RelaxedSearch(SearchModule):
         arch_optimizer: Makes the optimizer of ``alpha`` and ``beta``.
         arch_scheduler: Makes its learning-rate schedule, stepped once per epoch with architecture steps.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
-        operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
         seed: Seeds the parameters of the architecture and all draws.
 
     Raises:
@@ -79,7 +77,6 @@ class RelaxedSearch(SearchModule):
         ),
         arch_scheduler: LRSchedulerCallable | None = None,
         gradient_clip: float = 5.0,
-        operation_stop: OperationStop | None = None,
         seed: int = 0,
     ) -> None:
         if warmup_epochs < 0 or gradient_clip < 0 or seed < 0:
@@ -87,7 +84,7 @@ class RelaxedSearch(SearchModule):
                 f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
             )
         network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms, partial=partial_channels)
-        super().__init__(space, network, num_classes, seed, operation_stop)
+        super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         costs = candidate_costs(network) if rules.needs_costs else None
@@ -152,7 +149,7 @@ class RelaxedSearch(SearchModule):
         progress = self.search_progress(self.warmup_epochs, batch_idx)
         if self.current_epoch >= self.warmup_epochs:
             self._architecture_step(arch_batch, weights_batch, progress)
-        self._weights_step(weights_batch, arch_batch, self._mixture(progress))
+        self._weights_step(weights_batch, self._mixture(progress))
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedules, and decide."""
@@ -200,11 +197,11 @@ class RelaxedSearch(SearchModule):
         for parameter in parameters:
             parameter.grad = None
 
-    def _weights_step(self, batch: ImageBatch, arch_batch: ImageBatch, mixture: Mixture) -> None:
+    def _weights_step(self, batch: ImageBatch, mixture: Mixture) -> None:
         images, labels = batch
         fixed = Mixture(mixture.support, tuple(row.detach() for row in mixture.weights))
         logits = self.network(images, *fixed)
         loss = functional.cross_entropy(logits, labels)
-        self.step_weights(loss, fixed.support, self.gradient_clip, held_out=lambda: self._loss(arch_batch, fixed))
+        self.step_weights(loss, fixed.support, self.gradient_clip)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_accuracy.update(logits.detach(), labels)

@@ -15,7 +15,6 @@ from sparsenas.networks import NormOptions, StemName, SuperNet, WeightMapping, r
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
 from sparsenas.search.held_out import HeldOut, best_measured
 from sparsenas.search.measuring import Conclusion, Measuring, MeasuringRun
-from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.optimizers import make_optimizers, step_schedules
 from sparsenas.search.paths import PathSampling, UniformPaths, union
 from sparsenas.search.rules import SupportRules
@@ -54,7 +53,6 @@ class SinglePathSearch(SearchModule):
         weight_optimizer: Makes the optimizer of the network weights.
         weight_scheduler: Makes its learning-rate schedule, stepped once per epoch.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
-        operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
         seed: Seeds all draws.
 
     Raises:
@@ -88,7 +86,6 @@ class SinglePathSearch(SearchModule):
         weight_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=3e-4),
         weight_scheduler: LRSchedulerCallable | None = None,
         gradient_clip: float = 5.0,
-        operation_stop: OperationStop | None = None,
         seed: int = 0,
     ) -> None:
         if measure_batches < 1 or gradient_clip < 0 or seed < 0:
@@ -103,9 +100,7 @@ class SinglePathSearch(SearchModule):
             raise ConfigError(
                 f"path_dropout is {path_dropout}, but every layer of this space is the only way through: set it to 0"
             )
-        if operation_stop is not None and not mapping.plain:
-            raise ConfigError("operation_stop watches operations of single candidates: use it with the default mapping")
-        super().__init__(space, network, num_classes, seed, operation_stop)
+        super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         self.paths, self.untrained, self.path_dropout = paths, untrained, path_dropout
@@ -198,7 +193,6 @@ class SinglePathSearch(SearchModule):
             self._losses(weights_batch, paths, self._drop_rates(batch_idx)),
             union(paths),
             self.gradient_clip,
-            held_out=lambda: torch.stack([self._loss(arch_batch, path) for path in paths]).sum(),
         )
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
         if last_epoch and self.trainer.num_training_batches - batch_idx <= self._held_out.batches:

@@ -13,7 +13,6 @@ from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NormOptions, StemName, SuperNet
 from sparsenas.search.architecture import CompressedArchitecture
 from sparsenas.search.base import ImageBatch, SearchModule, bilevel
-from sparsenas.search.operation_stop import OperationStop
 from sparsenas.search.optimizers import make_optimizers, step_schedules
 from sparsenas.search.recovery import SparseRecovery
 from sparsenas.search.sampling import MixtureSampling, Sampling, UniformSampling
@@ -47,7 +46,6 @@ class TwoStageSearch(SearchModule):
         arch_scheduler: Makes its learning-rate schedule, stepped once per epoch with architecture steps; a decay lets
             the support settle.
         gradient_clip: Largest norm of the weights' gradient; 0 for no clipping.
-        operation_stop: When weights of an operation rest, a guard against collapse to skips; ``None`` for never.
         seed: Seeds the dictionary, ``b`` and all sampled supports.
 
     Raises:
@@ -79,7 +77,6 @@ class TwoStageSearch(SearchModule):
         arch_optimizer: OptimizerCallable = lambda p: torch.optim.SGD(p, lr=0.5),
         arch_scheduler: LRSchedulerCallable | None = None,
         gradient_clip: float = 5.0,
-        operation_stop: OperationStop | None = None,
         seed: int = 0,
     ) -> None:
         if warmup_epochs < 0 or gradient_clip < 0 or seed < 0:
@@ -87,7 +84,7 @@ class TwoStageSearch(SearchModule):
                 f"warmup_epochs is {warmup_epochs}, gradient_clip is {gradient_clip}, seed is {seed}; none is below 0"
             )
         network = SuperNet(space, image_shape, num_classes, channels, cells, stem, norms)
-        super().__init__(space, network, num_classes, seed, operation_stop)
+        super().__init__(space, network, num_classes, seed)
         self.save_hyperparameters()
         self.keep_plain_hyperparameters()
         costs = candidate_costs(network) if recovery.needs_costs else None
@@ -152,7 +149,7 @@ class TwoStageSearch(SearchModule):
                 self._architecture_step(arch_batch)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
                 self._recover()
-        self._weights_step(weights_batch, arch_batch, self._draw(batch_idx))
+        self._weights_step(weights_batch, self._draw(batch_idx))
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedules, and recover if the schedule is by epoch."""
@@ -176,17 +173,11 @@ class TwoStageSearch(SearchModule):
         self.trainer.optimizers[1].step()
         self.architecture.b.grad = None
 
-    def _weights_step(self, batch: ImageBatch, arch_batch: ImageBatch, support: Support) -> None:
+    def _weights_step(self, batch: ImageBatch, support: Support) -> None:
         images, labels = batch
-        weights = self._weights_for(support)
-        logits = self.network(images, support, weights)
+        logits = self.network(images, support, self._weights_for(support))
         loss = functional.cross_entropy(logits, labels)
-
-        def held_out() -> Tensor:
-            images, labels = arch_batch
-            return functional.cross_entropy(self.network(images, support, weights), labels)
-
-        self.step_weights(loss, support, self.gradient_clip, held_out=held_out)
+        self.step_weights(loss, support, self.gradient_clip)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_accuracy.update(logits.detach(), labels)
 

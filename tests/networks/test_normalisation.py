@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sparsenas.networks import DerivedNet, NormOptions, ScaledBatchNorm, frozen_statistics, recalibrate_batchnorm
-from sparsenas.spaces import Candidate, Genotype
+from sparsenas.networks import NormOptions, ScaledBatchNorm, frozen_statistics
 
 CHANNELS = 5
 SCALES = [0.7, -1.3, 0.0, None]
@@ -84,46 +83,6 @@ def test_frozen_statistics_end_after_an_error_and_leave_untracked_norms_alone():
     with pytest.raises(ZeroDivisionError), frozen_statistics(norms):
         raise ZeroDivisionError
     assert [norm.track_running_stats for norm in norms] == [True, False]
-
-
-def test_recalibration_averages_over_batches():
-    network = nn.Sequential(nn.Conv2d(3, CHANNELS, 3), ScaledBatchNorm(CHANNELS), nn.ReLU())
-    batches = [torch.randn(8, 3, 6, 6) * (1 + i) + i for i in range(4)]
-    features = [network[0](batch).detach() for batch in batches]
-    recalibrate_batchnorm(network, iter(batches))
-    means = torch.stack([f.mean(dim=(0, 2, 3)) for f in features])
-    variances = torch.stack([f.var(dim=(0, 2, 3)) for f in features])
-    torch.testing.assert_close(network[1].running_mean, means.mean(0))
-    torch.testing.assert_close(network[1].running_var, variances.mean(0))
-
-
-def test_recalibration_restores_modes_and_momenta():
-    network = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3), nn.Dropout(), nn.BatchNorm2d(3, momentum=None))
-    for modes in ([True, True, False], [False, True, True]):
-        for module, mode in zip(network, modes, strict=True):
-            module.train(mode)
-        recalibrate_batchnorm(network, [torch.randn(4, 3, 5, 5)])
-        assert [module.training for module in network] == modes
-        assert [network[0].momentum, network[2].momentum] == [0.3, None]
-    with pytest.raises(RuntimeError):
-        recalibrate_batchnorm(network, [torch.randn(4, 7, 5, 5)])
-    assert [module.training for module in network] == modes
-    assert network[0].momentum == 0.3
-
-
-def test_recalibration_sees_the_network_of_evaluation_and_keeps_what_it_does_not_reach():
-    cell = [Candidate(2, 0, "sep_conv_3x3"), Candidate(2, 1, "sep_conv_3x3")]
-    genotype = Genotype.build("darts", {"normal": cell, "reduce": cell})
-    network = DerivedNet(genotype, (3, 8, 8), 10, channels=4, cells=3, auxiliary=True)
-    network.train()(torch.randn(4, 3, 8, 8))
-    auxiliary = {name: t.clone() for name, t in network.state_dict().items() if name.startswith("auxiliary")}
-    batches = [torch.randn(16, 3, 8, 8) for _ in range(2)]
-    recalibrate_batchnorm(network, batches)
-    without = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.drop_path = 0.9
-    recalibrate_batchnorm(network, batches)
-    assert all(torch.equal(tensor, without[name]) for name, tensor in network.state_dict().items())
-    assert all(torch.equal(without[name], tensor) for name, tensor in auxiliary.items())
 
 
 def test_norm_options_make_the_layer():

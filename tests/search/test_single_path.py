@@ -14,7 +14,6 @@ from sparsenas.networks import NormOptions, SuperNet, WeightMapping
 from sparsenas.search import (
     BestOf,
     FairPaths,
-    OperationStop,
     RegularizedEvolution,
     SinglePathSearch,
     SupportRules,
@@ -300,18 +299,6 @@ def test_evolution_keeps_its_population_young():
         (lambda: BestOf(0), "selection.count is 0; measure at least 1"),
         (lambda: RegularizedEvolution(10, 20, 5), "need 1 <= tournament <= population <= evaluations"),
         (lambda: SinglePathSearch((1, 8, 8), 10, measure_batches=0), "measure_batches is 0"),
-        (
-            lambda: SinglePathSearch(
-                (3, 8, 8),
-                10,
-                space=NasBench201Space(),
-                channels=4,
-                cells=3,
-                mapping=WeightMapping(kernels="centre"),
-                operation_stop=OperationStop(),
-            ),
-            "operation_stop watches operations of single candidates",
-        ),
         (lambda: SinglePathSearch((1, 8, 8), 10, path_dropout=1.0), "path_dropout is 1.0; a probability below 1"),
     ],
 )

@@ -58,9 +58,9 @@ class StepWatch(Callback):
             arch_step(batch)
             self.arch.append(changed(before, snapshot(search)))
 
-        def watched_weights(batch, arch_batch, support):
+        def watched_weights(batch, support):
             before = snapshot(search)
-            weights_step(batch, arch_batch, support)
+            weights_step(batch, support)
             self.weights.append((support, changed(before, snapshot(search))))
 
         search._architecture_step, search._weights_step = watched_arch, watched_weights
