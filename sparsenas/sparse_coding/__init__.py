@@ -8,7 +8,6 @@ from sparsenas.sparse_coding.dictionaries import (
     make_dictionary,
     mutual_coherence,
     uniform_dictionary,
-    welch_bound,
 )
 from sparsenas.sparse_coding.exact import ExactSolver
 from sparsenas.sparse_coding.functions import architecture_weights, refit, support_churn
@@ -44,5 +43,4 @@ __all__ = [
     "support_churn",
     "truncate",
     "uniform_dictionary",
-    "welch_bound",
 ]

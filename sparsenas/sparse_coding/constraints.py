@@ -1,6 +1,7 @@
 """Rules a support must obey, within one block and over several blocks together."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,13 +53,12 @@ class Budget:
 class Constraints:
     """All rules of a recovery problem. The default allows every support.
 
-    ``groups`` with ``max_per_group=1`` keeps a block's candidates on distinct edges; with ``min_per_group=1`` as well
-    every edge keeps exactly one.
+    ``groups`` with ``max_per_group=1`` keeps a block's candidates on distinct edges. Every edge keeps exactly one if a
+    block keeps as many candidates as it has edges.
 
     Attributes:
-        groups: Per block, the group (edge) of each candidate; read only when a limit per group is set.
+        groups: Per block, the group (edge) of each candidate; read only when ``max_per_group`` is set.
         max_per_group: Most kept candidates of one group of a block.
-        min_per_group: Fewest kept candidates of each group of a block.
         forbidden: Per block, candidates that are never kept.
         caps: Counts limited over several blocks.
         budgets: Sums limited over several blocks.
@@ -66,7 +66,6 @@ class Constraints:
 
     groups: tuple[tuple[int, ...], ...] | None = None
     max_per_group: int | None = None
-    min_per_group: int | None = None
     forbidden: tuple[tuple[int, ...], ...] | None = None
     caps: tuple[Cap, ...] = ()
     budgets: tuple[Budget, ...] = ()
@@ -74,7 +73,7 @@ class Constraints:
     @property
     def grouped(self) -> bool:
         """Whether a limit per group is set."""
-        return self.max_per_group is not None or self.min_per_group is not None
+        return self.max_per_group is not None
 
     @property
     def joint(self) -> tuple[Cap | Budget, ...]:
@@ -126,21 +125,15 @@ class Constraints:
                 self._check_groups(block, size, allowed, sparsity)
 
     def _check_groups(self, block: int, size: int, allowed: Sequence[int], sparsity: int) -> None:
-        """Check that ``sparsity`` lies between what the limits per group enforce and what they permit."""
+        """Check that the limit per group permits ``sparsity`` candidates."""
         groups = self.groups_of(block, size)
-        counts = {group: sum(groups[candidate] == group for candidate in allowed) for group in set(groups)}
-        fewest, most = self.min_per_group or 0, self.max_per_group if self.max_per_group is not None else size
-        short = sorted(group for group, count in counts.items() if count < fewest)
-        if short:
+        kept = Counter(groups[candidate] for candidate in allowed)
+        most = size if self.max_per_group is None else self.max_per_group
+        reachable = sum(min(count, most) for count in kept.values())
+        if sparsity > reachable:
             raise RecoveryError(
-                f"block {block}: constraints.min_per_group is {fewest}, but group {short[0]} has only "
-                f"{counts[short[0]]} allowed candidates"
-            )
-        least, reachable = fewest * len(counts), sum(min(count, most) for count in counts.values())
-        if not least <= sparsity <= reachable:
-            raise RecoveryError(
-                f"block {block}: the limits per group (at least {fewest}, at most {most}, {len(counts)} groups) allow "
-                f"supports of {least} to {reachable} candidates; the sparsity is {sparsity}"
+                f"block {block}: constraints.max_per_group is {most}, which allows supports of at most {reachable} "
+                f"candidates; the sparsity is {sparsity}"
             )
 
     def _check_form(self, sizes: Sequence[int]) -> None:
@@ -148,16 +141,11 @@ class Constraints:
         if self.grouped:
             if self.groups is None:
                 raise RecoveryError(
-                    "constraints.max_per_group/min_per_group is set, but constraints.groups is not; "
-                    "give the group of every candidate"
+                    "constraints.max_per_group is set, but constraints.groups is not; give the group of every candidate"
                 )
             _check_per_candidate("constraints.groups", self.groups, range(len(sizes)), sizes)
-            fewest, most = self.min_per_group or 0, self.max_per_group
-            if fewest < 0 or (most is not None and most < max(fewest, 1)):
-                raise RecoveryError(
-                    f"constraints.min_per_group is {self.min_per_group} and max_per_group is {most}; "
-                    "expected 0 <= min_per_group <= max_per_group and max_per_group >= 1"
-                )
+            if self.max_per_group is not None and self.max_per_group < 1:
+                raise RecoveryError(f"constraints.max_per_group is {self.max_per_group}; keep at least 1 per group")
         if self.forbidden is not None:
             _check_indices("constraints.forbidden", self.forbidden, range(len(sizes)), sizes)
         for rule in self.joint:

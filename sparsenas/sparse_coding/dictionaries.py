@@ -143,16 +143,6 @@ def mutual_coherence(dictionary: Tensor, sizes: Sequence[int]) -> Tensor:
     return cosines.amax((1, 2)).clamp_max(1.0)
 
 
-def welch_bound(n: int, m: int) -> float:
-    r"""Lowest coherence that ``n`` columns in ``m`` dimensions can have, :math:`\sqrt{(n - m) / (m (n - 1))}`.
-
-    Zero where ``n <= m``: orthogonal columns exist.
-
-    Source: Welch, Lower bounds on the maximum cross correlation of signals (1974).
-    """
-    return math.sqrt((n - m) / (m * (n - 1))) if n > m else 0.0
-
-
 def _padded(sizes: Sequence[int], m: int, draw: Callable[[int], Tensor]) -> Tensor:
     """Draw every block in turn into one zero-padded tensor."""
     if m < 1:

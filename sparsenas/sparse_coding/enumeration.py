@@ -13,10 +13,9 @@ MAX_SUPPORTS = 100_000
 
 
 def feasible_supports(size: int, sparsity: int, constraints: Constraints, block: int) -> NDArray[np.int64]:
-    """All supports of one block that its own rules allow (limits per group, forbidden candidates).
+    """All supports of one block that its own rules allow (most per group, forbidden candidates).
 
-    Supports grow by one ascending candidate at a time and are dropped as soon as they cannot be completed, so
-    "exactly one per edge" costs no more than its own supports.
+    Supports grow by one ascending candidate at a time.
 
     Args:
         size: Candidates ``n`` of the block.
@@ -39,11 +38,7 @@ def feasible_supports(size: int, sparsity: int, constraints: Constraints, block:
         for candidate in allowed[: len(allowed) - missing]:
             kept = supports[(supports < candidate).all(1)]
             kept = kept[(groups[kept] == groups[candidate]).sum(1) < most]
-            kept = np.column_stack([kept, np.full(len(kept), candidate)])
-            if constraints.min_per_group:
-                later = groups[[other for other in allowed if other > candidate]]
-                kept = kept[_completable(groups[kept], later, missing, constraints.min_per_group, groups.max() + 1)]
-            grown.append(kept)
+            grown.append(np.column_stack([kept, np.full(len(kept), candidate)]))
         if sum(map(len, grown)) > MAX_SUPPORTS:
             raise RecoveryError(
                 f"block {block}: more than {MAX_SUPPORTS:,} supports of {sparsity} out of {size} candidates; "
@@ -51,25 +46,6 @@ def feasible_supports(size: int, sparsity: int, constraints: Constraints, block:
             )
         supports = np.concatenate(grown)
     return supports[np.lexsort(supports.T[::-1])]
-
-
-def _completable(
-    kept: NDArray[np.int64], later: NDArray[np.int64], missing: int, fewest: int, groups: int
-) -> NDArray[np.bool_]:
-    """Whether partial supports can still reach ``fewest`` per group with ``missing`` of the ``later`` candidates.
-
-    Args:
-        kept: Groups of the candidates kept so far, shape ``(P, k)``.
-        later: Groups of the candidates still to come.
-        missing: Candidates still to be added.
-        fewest: Fewest candidates per group.
-        groups: Number of groups.
-    """
-    counts = (kept[:, :, None] == np.arange(groups)).sum(1)
-    lacking = np.maximum(fewest - counts, 0)
-    available = np.bincount(later, minlength=groups)
-    result: NDArray[np.bool_] = (lacking <= available).all(1) & (lacking.sum(1) <= missing)
-    return result
 
 
 def subspaces(columns: Tensor) -> tuple[Tensor, Tensor]:

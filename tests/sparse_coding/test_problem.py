@@ -41,8 +41,7 @@ def test_without_rules_all_supports_are_feasible_in_lexicographic_order():
     ("rules", "keep"),
     [
         ({"max_per_group": 1}, lambda counts, support: max(counts) <= 1),
-        ({"max_per_group": 2, "min_per_group": 1}, lambda counts, support: min(counts) >= 1),
-        ({"min_per_group": 1}, lambda counts, support: min(counts) >= 1),
+        ({"max_per_group": 2}, lambda counts, support: max(counts) <= 2),
         ({"forbidden": ((), (1, 4))}, lambda counts, support: not set(support) & {1, 4}),
         (
             {"max_per_group": 1, "forbidden": ((), (0,))},
@@ -157,26 +156,17 @@ def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES, fixed=0.0):
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"max_per_group": 1}, r"max_per_group/min_per_group is set, but constraints.groups is not"),
+        ({"max_per_group": 1}, r"max_per_group is set, but constraints.groups is not"),
         ({"max_per_group": 1, "groups": GROUPS[:1]}, r"constraints.groups has 1 entries; expected one per block, 2"),
         (
             {"max_per_group": 1, "groups": (GROUPS[0], GROUPS[0])},
             r"constraints.groups of block 1 has 4 numbers; expected one per candidate, 6",
         ),
-        ({"max_per_group": 0, "groups": GROUPS}, r"min_per_group is None and max_per_group is 0; expected"),
-        (
-            {"max_per_group": 1, "min_per_group": 2, "groups": GROUPS},
-            r"min_per_group is 2 and max_per_group is 1; expected 0 <= min_per_group <= max_per_group",
-        ),
+        ({"max_per_group": 0, "groups": GROUPS}, r"constraints.max_per_group is 0; keep at least 1"),
         (
             {"max_per_group": 1, "groups": ((0, 0, 0, 0), GROUPS[1])},
-            r"block 0: the limits per group \(at least 0, at most 1, 1 groups\) allow supports of 0 to 1 candidates; "
-            r"the sparsity is 2",
-        ),
-        ({"min_per_group": 1, "groups": GROUPS}, r"block 1: the limits per group .* of 3 to 6 candidates"),
-        (
-            {"min_per_group": 1, "groups": GROUPS, "forbidden": ((0, 1), ())},
-            r"block 0: constraints.min_per_group is 1, but group 0 has only 0 allowed candidates",
+            r"block 0: constraints.max_per_group is 1, which allows supports of at most 1 candidates; "
+            r"the sparsity is 2$",
         ),
         (
             {"forbidden": ((0, 1, 2), ())},

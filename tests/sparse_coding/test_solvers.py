@@ -137,7 +137,7 @@ def test_exactly_one_per_edge(solver):
     """The rule of NAS-Bench-201: six edges, five primitives, one kept on each."""
     groups = (tuple(index // 5 for index in range(30)),)
     generator = torch.Generator().manual_seed(0)
-    constraints = Constraints(groups=groups, max_per_group=1, min_per_group=1)
+    constraints = Constraints(groups=groups, max_per_group=1)
     problem = RecoveryProblem(gaussian_dictionary((30,), 12, generator), (30,), 6, constraints)
     assert problem.counts == (5**6,)
     recovery = solver.solve(problem, torch.randn(1, 12, generator=generator))
