@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from harness import Report, Samples, parser, run
-from search_step import add_setup, alternate, in_turn, size, still
+from search_step import add_setup, alternate, idle, in_turn, size
 
 from sparsenas.networks import NormOptions, Operation, make_operation
 from sparsenas.search import RecoveredSampling, SupportGradient, TwoStageSearch
@@ -76,11 +76,10 @@ def make(options: argparse.Namespace, space: DartsSpace) -> TwoStageSearch:
     torch.manual_seed(0)
     return TwoStageSearch(
         **size(options),
+        **idle(),
         space=space,
         signal=SupportGradient(),
         sampling=RecoveredSampling(),
-        weight_optimizer=still,
-        arch_optimizer=still,
     )
 
 

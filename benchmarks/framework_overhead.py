@@ -28,6 +28,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.callbacks import CellFigures, GenotypeFile, HParamsSummary, SearchProgressBar, StepTimer, SupportMonitor
 from sparsenas.data import NpzImages
+from sparsenas.networks import NetworkConfig
 from sparsenas.search import TwoStageSearch
 
 CLASSES = 10
@@ -53,9 +54,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         search = TwoStageSearch(
             (3, options.pixels, options.pixels),
             CLASSES,
-            channels=options.channels,
-            cells=options.cells,
-            stem="small",
+            network=NetworkConfig(channels=options.channels, cells=options.cells, stem="small"),
         )
         watch = Turns(options.device)
         trainer = pl.Trainer(
@@ -99,17 +98,19 @@ class Turns(pl.Callback):
         self._state: dict[str, Any] = {}
         self._batches = 0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, search: TwoStageSearch) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
         """Take the time of the epoch before, all callbacks included; the first one warms up."""
         end = now(self.device)
         if trainer.current_epoch > 1:
             self.seconds["Lightning"].append(end - self._start - self._bare)
             self.seconds["bare loop"].append(self._bare)
+        assert isinstance(search, TwoStageSearch)
         self._state, self._batches = copy.deepcopy(search.state_dict()), search.batches
         self._start = now(self.device)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, search: TwoStageSearch) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, search: pl.LightningModule) -> None:
         """Run the bare loop from where the epoch began."""
+        assert isinstance(search, TwoStageSearch)
         start = now(self.device)
         callbacks, trainer.callbacks = trainer.callbacks, []  # type: ignore[attr-defined]  # set there, not declared
         search.load_state_dict(self._state)

@@ -22,7 +22,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.profiler import ProfilerActivity, profile
 
-from sparsenas.cli.terminal import calm_terminal
+from sparsenas.api.terminal import calm_terminal
 from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import write_atomically
 

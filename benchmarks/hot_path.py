@@ -12,17 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness import Report, parser, run
-from search_step import add_setup, alternate, size, still
+from search_step import add_setup, alternate, idle, one_stage, size
 from torch.profiler import ProfilerActivity, profile
 
-from sparsenas.search import (
-    OneStageSearch,
-    RecoveredSampling,
-    RelaxedSearch,
-    SearchModule,
-    SupportGradient,
-    TwoStageSearch,
-)
+from sparsenas.search import RecoveredSampling, RelaxedSearch, SearchModule, SupportGradient, TwoStageSearch
 
 #: Operators in a table.
 TOP = 20
@@ -40,12 +33,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Profile a search and its discrete network."""
-    common = {**size(options), "weight_optimizer": still, "arch_optimizer": still}
+    common = {**size(options), **idle()}
     search: SearchModule
     if options.mode == "two-stage":
         search = TwoStageSearch(signal=SupportGradient(), sampling=RecoveredSampling(), **common)
     elif options.mode == "one-stage":
-        search = OneStageSearch(auxiliary_weight=0.0, search_epochs=1, sampling=RecoveredSampling(), **common)
+        search = one_stage(options)
     else:
         search = RelaxedSearch(**common)
 

@@ -18,7 +18,7 @@ from harness import MissingError, Report, interleaved, parser, run
 from torch import Tensor
 from torch.nn import functional
 
-from sparsenas.data import NpzImages
+from sparsenas.data import Augmentation, NpzImages
 from sparsenas.data.augment import Augmenter
 from sparsenas.data.base import STREAMS
 from sparsenas.networks import DerivedNet
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     if not path.is_file():
         report.leave_out("input pipeline", MissingError(f"{path} is not there; set SPARSENAS_DATA to its folder"))
         return
-    data = NpzImages(str(path), batch_size=options.batch, arch_fraction=0.0, cutout=4)
+    data = NpzImages(str(path), batch_size=options.batch, arch_fraction=0.0, augmentation=Augmentation(cutout=4))
     data.setup("fit")
     augmenter = Augmenter(data.augmentation, data.seed)
     mean, std = torch.tensor([data.mean, data.std], device=options.device)
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
 
     genotype = DartsSpace(nodes=3).sample(np.random.default_rng(0))
     network = DerivedNet(genotype, data.image_shape, data.num_classes, channels=12, cells=3, stem="small")
-    network = network.to(options.device, memory_format=torch.channels_last)
+    network = network.to(options.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     raw, labels = read()
     batch = augment(raw)

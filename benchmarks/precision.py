@@ -38,7 +38,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     shape = (3, options.pixels, options.pixels)
     genotype = DartsSpace().sample(np.random.default_rng(0))
     net = DerivedNet(genotype, shape, 10, channels=options.channels, cells=options.cells)
-    net.to(options.device, memory_format=torch.channels_last)
+    net.to(options.device).to(memory_format=torch.channels_last)
     images = torch.randn(options.batch, *shape, device=options.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (options.batch,), device=options.device)
 

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 
@@ -24,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, lars_path
 from torch import Tensor
 
-from sparsenas.search import CompressedArchitecture, SparseRecovery
+from sparsenas.search import Budget, CompressedArchitecture, SparseRecovery
 from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSolver, RecoveryProblem, Solver
 
@@ -71,7 +72,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     """Time all solvers, then compare what they found."""
     space, generator = DartsSpace(), torch.Generator().manual_seed(0)
     recovery = SparseRecovery(compressed_size=options.compressed_size)
-    problem = recovery.problem(space, generator)
+    problem = recovery.problem(space, generator, Budget().constraints(space))
     architecture = CompressedArchitecture(space, recovery, generator)
     drawn = [int(torch.randint(count, (), generator=generator)) for count in problem.counts]
     planted = [problem.supports[block, index] for block, index in enumerate(drawn)]
@@ -81,14 +82,12 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     b = (problem.dictionary @ code[:, :, None])[:, :, 0]
 
     rows = ours() | scikit_learn()
-    for name, make in (("skglm Lasso", skglm), ("celer Lasso", celer)):
+    for name in ("skglm", "celer"):
         try:
-            rows[name] = make()
+            rows[f"{name} Lasso"] = library(name)
         except MissingError as error:
-            report.leave_out(name, error)
-    bodies: dict[str, Callable[[], object]] = {
-        name: lambda row=row: row.solve(problem, b) for name, row in rows.items()
-    }
+            report.leave_out(f"{name} Lasso", error)
+    bodies: dict[str, Callable[[], object]] = {name: partial(row.solve, problem, b) for name, row in rows.items()}
     bodies["recovery with its state"] = architecture.recover
     samples = interleaved(bodies, options.repeats)
     title = f"{problem.blocks} blocks of {options.compressed_size} x {min(problem.sizes)} to {max(problem.sizes)}"
@@ -129,10 +128,12 @@ def scikit_learn() -> dict[str, Row]:
 
     def descent(columns: Floats, target: Floats, lam: float) -> Floats:
         model = Lasso(lam / len(target), fit_intercept=False, tol=TOLERANCE)
-        return model.fit(columns, target).coef_
+        found: Floats = model.fit(columns, target).coef_
+        return found
 
     def path(columns: Floats, target: Floats, lam: float) -> Floats:
-        return lars_path(columns, target, method="lasso", alpha_min=lam / len(target), return_path=False)[2]
+        found: Floats = lars_path(columns, target, method="lasso", alpha_min=lam / len(target), return_path=False)[2]
+        return found
 
     return {
         "scikit-learn lars_path": Row(blockwise(path), True),
@@ -141,22 +142,13 @@ def scikit_learn() -> dict[str, Row]:
     }
 
 
-def skglm() -> Row:
-    """Working sets and Anderson acceleration."""
-    library = module("skglm")
+def library(name: str) -> Row:
+    """Coordinate descent of a library of its own: skglm by working sets, celer by dual extrapolation."""
+    lasso = module(name).Lasso
 
     def solve(columns: Floats, target: Floats, lam: float) -> Floats:
-        return library.Lasso(lam / len(target), fit_intercept=False, tol=TOLERANCE).fit(columns, target).coef_
-
-    return Row(blockwise(solve), True)
-
-
-def celer() -> Row:
-    """Dual extrapolation."""
-    library = module("celer")
-
-    def solve(columns: Floats, target: Floats, lam: float) -> Floats:
-        return library.Lasso(lam / len(target), fit_intercept=False, tol=TOLERANCE).fit(columns, target).coef_
+        found: Floats = lasso(lam / len(target), fit_intercept=False, tol=TOLERANCE).fit(columns, target).coef_
+        return found
 
     return Row(blockwise(solve), True)
 

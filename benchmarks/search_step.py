@@ -24,14 +24,19 @@ from harness import Report, Samples, now, parser, peak_bytes, run
 from torch import Tensor
 from torch.nn import functional
 
+from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
+    ArchitectureTraining,
+    Exploration,
     FullGradient,
     OneStageSearch,
+    Phases,
     RecoveredSampling,
     SearchModule,
     SupportGradient,
     TwoStageSearch,
 )
+from sparsenas.training import WeightTraining
 
 #: Iterations at the beginning that do not count.
 WARM_UP = 2
@@ -58,12 +63,21 @@ def add_setup(options: argparse.ArgumentParser) -> None:
 def size(options: argparse.Namespace) -> dict[str, Any]:
     """Size of the network, as arguments of a search."""
     shape = (3, options.pixels, options.pixels)
-    return {"image_shape": shape, "num_classes": 10, "channels": options.channels, "cells": options.cells}
+    network = NetworkConfig(channels=options.channels, cells=options.cells)
+    return {"image_shape": shape, "num_classes": 10, "network": network}
+
+
+def idle(**training: Any) -> dict[str, Any]:
+    """Arguments of a search whose optimizers do all their work and move nothing."""
+    return {
+        "training": WeightTraining(optimizer=still, **training),
+        "architecture": ArchitectureTraining(optimizer=still),
+    }
 
 
 def measure(options: argparse.Namespace, report: Report) -> None:
     """Time all searches."""
-    common = {**size(options), "sampling": RecoveredSampling(), "weight_optimizer": still, "arch_optimizer": still}
+    common = {**size(options), **idle(), "sampling": RecoveredSampling()}
 
     two = TwoStageSearch(signal=SupportGradient(), **common)
     watch = alternate(two, options)
@@ -90,9 +104,15 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     limit = median["training step"] + median["input-gradient pass"] / full.every
     report.ratios["full_gradient_over_amortised_limit"] = amortised / limit
 
-    one = OneStageSearch(auxiliary_weight=0.0, search_epochs=1, **common)
-    median = report.seconds("one-stage, search phase", alternate(one, options).seconds)
+    median = report.seconds("one-stage, search phase", alternate(one_stage(options), options).seconds)
     report.ratios["one_stage_over_training_step"] = median["iteration"] / median["training step"]
+
+
+def one_stage(options: argparse.Namespace) -> OneStageSearch:
+    """A one-stage search that does all its work and moves nothing."""
+    exploration = Exploration(sampling=RecoveredSampling())
+    phases = Phases(search_epochs=1)
+    return OneStageSearch(**size(options), **idle(auxiliary_weight=0.0), exploration=exploration, phases=phases)
 
 
 def still(parameters: Any) -> torch.optim.Optimizer:
@@ -219,7 +239,7 @@ class StopAfterOneEpoch(pl.Callback):
 
 def discrete_rows(search: SearchModule, device: str, precision: Any) -> dict[str, Body]:
     """The discrete network of a search: a training step, and a pass for input gradients only."""
-    derived = search.network.derive(search.genotype).to(device, memory_format=torch.channels_last)
+    derived = search.network.derive(search.genotype).to(device).to(memory_format=torch.channels_last)
     optimizer = still(derived.parameters())
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:

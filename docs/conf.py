@@ -28,16 +28,15 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = f"sparsenas {release}"
-# A study reports one experiment, with files of its results beside it: it is read in the repository.
-exclude_patterns = ["_build", "studies"]
+exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["dollarmath"]
 # ```math is how GitHub writes a formula, and as a directive it is one here.
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 3
-# Links to Markdown files that exist but are no pages here, studies and whatever lies above this folder, work in the
-# repository and are plain text on the site. A link to a file that does not exist is a warning still.
-nitpick_ignore_regex = [("myst", r"studies/.*"), ("myst", r"/.*")]
+# Links to Markdown files above this folder, such as studies, work in the repository and are plain text on the site. A
+# link to a file that does not exist is a warning still.
+nitpick_ignore_regex = [("myst", r"/.*")]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

@@ -1,8 +1,10 @@
 """Size and cost of a network at an input size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,118 +18,145 @@ from sparsenas.spaces import NONE, Candidate, SearchSpace, Support
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs.
+    """Cost of a network.
 
     Attributes:
         parameters: Number of parameters, without the auxiliary head.
-        multiply_adds: Multiply-adds of one image; the field's tables call them FLOPs.
-        image_shape: ``(C, H, W)`` of that image.
+        macs: MACs of one image; the field's tables call them FLOPs.
     """
 
     parameters: int
-    multiply_adds: int
-    image_shape: tuple[int, int, int]
+    macs: int
 
     def __str__(self) -> str:
-        """Text for people, e.g. ``"3.32 M parameters, 0.52 G multiply-adds"``."""
-        return f"{_rounded(self.parameters)} parameters, {_rounded(self.multiply_adds)} multiply-adds"
+        """Return text such as ``"3.32 M parameters, 0.52 G MACs"``."""
+        return f"{_rounded(self.parameters)} parameters, {_rounded(self.macs)} MACs"
 
 
 @dataclass(frozen=True)
 class CandidateCosts:
-    """What every candidate of a super-net costs; the cost of a derived net is the base plus the sum of the kept ones.
+    """Cost of every candidate of a super-net; a derived net costs the base plus the sum of the kept ones.
 
     Attributes:
         parameters: Per block, the parameters of each candidate, summed over all cells of the block's type.
-        multiply_adds: Likewise the multiply-adds of one image.
+        macs: MACs of one image, likewise.
         base_parameters: Parameters of everything else: stem, inputs of the cells, classifier; no auxiliary head.
-        base_multiply_adds: Likewise the multiply-adds.
+        base_macs: MACs of everything else.
     """
 
     parameters: tuple[tuple[int, ...], ...]
-    multiply_adds: tuple[tuple[int, ...], ...]
+    macs: tuple[tuple[int, ...], ...]
     base_parameters: int
-    base_multiply_adds: int
+    base_macs: int
 
 
-def count_parameters(network: nn.Module, auxiliary: bool = False) -> int:
-    """Number of parameters; shared ones count once.
+#: Primitive, and shapes of input and output; operations of one kind cost the same.
+Kind = tuple[str, torch.Size, torch.Size]
 
-    Args:
-        network: Any network.
-        auxiliary: Whether to count auxiliary heads. Published counts leave them out, as they only help training.
+
+class Place(NamedTuple):
+    """A candidate in one cell of a super-net: its operation, and the states of the nodes that it links."""
+
+    primitive: str
+    operation: nn.Module
+    source: Tensor
+    target: Tensor
+
+    @property
+    def kind(self) -> Kind:
+        """Primitive and shapes."""
+        return self.primitive, self.source.shape, self.target.shape
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count parameters, shared ones once.
+
+    Auxiliary heads are left out, as in published counts: they only help training.
     """
     heads = [module for module in network.modules() if isinstance(module, AuxiliaryHead)]
-    left_out = set() if auxiliary else {parameter for head in heads for parameter in head.parameters()}
+    left_out = {parameter for head in heads for parameter in head.parameters()}
     return sum(parameter.numel() for parameter in network.parameters() if parameter not in left_out)
 
 
-def count_multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of convolutions and matrix products for one image.
+def count_macs(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Count MACs of convolutions and matrix products for one image of shape ``(C, H, W)``.
 
-    The network runs once in evaluation mode on a blank image; its modes are restored, so nothing about it changes.
+    The network runs once in evaluation mode on a blank image; nothing about it changes.
 
-    Args:
-        network: Any network; called as ``network(images)``.
-        image_shape: ``(C, H, W)``.
-
-    Differs: published counts often add two per element of a batch-norm and one per element into a ReLU or a pool, about
+    Differs: published counts often add two per element of a batch-norm and one per element of a ReLU or a pool, about
     3 % on ImageNet: ISTA-NAS gives 638 M for its ImageNet network, which has 621 M in convolutions and classifier.
     """
-    return _multiply_adds(network, network, image_shape)
+    return _macs(network, network, image_shape)
 
 
 def describe(network: nn.Module, image_shape: tuple[int, int, int]) -> Complexity:
-    """Count parameters and multiply-adds.
-
-    Args:
-        network: Any network; called as ``network(images)``.
-        image_shape: ``(C, H, W)``.
-    """
-    return Complexity(count_parameters(network), count_multiply_adds(network, image_shape), image_shape)
+    """Count parameters and MACs for one image of shape ``(C, H, W)``."""
+    return Complexity(count_parameters(network), count_macs(network, image_shape))
 
 
 def candidate_costs(network: SuperNet) -> CandidateCosts:
-    """Cost of every candidate at the super-net's image size.
+    """Count the cost of every candidate at the super-net's image size.
 
     The network runs once with one support; operations of one kind and size are counted once. Nothing about the network
-    changes. Candidates that share weights cost what they would cost alone, in a network of their own.
-
-    Args:
-        network: Super-net.
+    changes. Candidates that share weights cost what they would cost alone.
     """
     network = network.unshared()
-    blocks = network.space.blocks
-    support = network.space.sample_support(np.random.default_rng(0))  # any: the base is the same with each
+    support = network.space.sample_support(np.random.default_rng(0))  # any one gives the same base
     wirings = network.wirings(support)
     states: list[list[Tensor]] = []
-    total = _multiply_adds(
-        network, lambda images: network.run(images, wirings, trace=states), network.size["image_shape"]
-    )
-    cells = _cell_costs(network, states)
-    costs = [
-        [[cell[candidate] for cell_type, cell in cells if cell_type == block.cell] for candidate in block.candidates]
-        for block in blocks
-    ]
-    parameters = tuple(tuple(sum(cost.parameters for cost in row) for row in block) for block in costs)
-    multiply_adds = tuple(tuple(sum(cost.multiply_adds for cost in row) for row in block) for block in costs)
-    kept = sum(row[index] for row, indices in zip(multiply_adds, support, strict=True) for index in indices)
+    total = _macs(network, lambda images: network.run(images, wirings, trace=states), network.size["image_shape"])
+    places = candidate_places(network, states)
+    known: dict[Kind, Complexity] = {}
+    for place in (place for block in places for row in block for place in row):
+        if place.kind not in known:
+            _, channels, height, width = place.source.shape
+            known[place.kind] = describe(place.operation, (channels, height, width))
+    parameters = tuple(tuple(sum(known[p.kind].parameters for p in row) for row in block) for block in places)
+    macs = tuple(tuple(sum(known[p.kind].macs for p in row) for row in block) for block in places)
+    kept = sum(row[index] for row, indices in zip(macs, support, strict=True) for index in indices)
     return CandidateCosts(
         parameters=parameters,
-        multiply_adds=multiply_adds,
+        macs=macs,
         base_parameters=count_parameters(network) - sum(map(sum, parameters)),
-        base_multiply_adds=total - kept,
+        base_macs=total - kept,
     )
 
 
-def live_support(space: SearchSpace, support: Support) -> Support:
-    """The part of a support that lies on a path from an input of its cell to the cell's output.
+def candidate_places(network: SuperNet, states: list[list[Tensor]]) -> list[list[list[Place]]]:
+    """List the places of every candidate of every block, one in each cell of the block's type.
 
-    The rest computes what nobody reads, or computes it from nothing but zeros: its parameters count for nothing.
+    The super-net shares no weights; ``states`` are the node states of every cell, as its ``run`` traces them.
+    """
+    cells = list(zip(network.typed_cells(), states, strict=True))
+    return [
+        [
+            [
+                Place(candidate.primitive, cell.operation(candidate), nodes[candidate.source], nodes[candidate.target])
+                for (cell_type, cell), nodes in cells
+                if cell_type == block.cell
+            ]
+            for candidate in block.candidates
+        ]
+        for block in network.space.blocks
+    ]
 
-    Args:
-        space: Search space.
-        support: Kept candidates per block.
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode, and restore the modes of its modules at the end."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def effective_support(space: SearchSpace, support: Support) -> Support:
+    """Return the part of a support that lies on a path from an input of its cell to the cell's output.
+
+    The rest computes what nobody reads, or computes it from zeros.
     """
     concatenates = skeleton_of(space.name).concatenates
     live: set[tuple[str, Candidate]] = set()
@@ -151,45 +180,18 @@ def live_support(space: SearchSpace, support: Support) -> Support:
     )
 
 
-def _cell_costs(network: SuperNet, states: list[list[Tensor]]) -> list[tuple[str, dict[Candidate, Complexity]]]:
-    """Type of each cell, and what its candidates cost.
-
-    Args:
-        network: Super-net.
-        states: Node states of every cell; only shapes are read.
-    """
-    known: dict[tuple[str, torch.Size, torch.Size], Complexity] = {}
-    cells = []
-    for (cell_type, cell), nodes in zip(network.typed_cells(), states, strict=True):
-        costs: dict[Candidate, Complexity] = {}
-        for candidate in (c for block in network.space.blocks if block.cell == cell_type for c in block.candidates):
-            source = nodes[candidate.source].shape
-            kind = (candidate.primitive, source, nodes[candidate.target].shape)
-            if kind not in known:
-                known[kind] = describe(cell.operation(candidate), (source[1], source[2], source[3]))
-            costs[candidate] = known[kind]
-        cells.append((cell_type, costs))
-    return cells
-
-
-def _multiply_adds(network: nn.Module, run: Callable[[Tensor], object], image_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of ``run`` on a blank image while ``network``, whose modes are restored, is in evaluation mode."""
-    modes = [(module, module.training) for module in network.modules()]
+def _macs(network: nn.Module, run: Callable[[Tensor], object], image_shape: tuple[int, int, int]) -> int:
+    """Count MACs of ``run`` on a blank image with ``network`` in evaluation mode; its modes are restored."""
     tensors = chain(network.parameters(), network.buffers())
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
     images = torch.zeros(1, *image_shape, dtype=like.dtype, device=like.device)
-    network.eval()
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            run(images)
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    return int(counter.get_total_flops()) // 2  # the counter has two operations per multiply-add
+    with evaluating(network), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run(images)
+    return int(counter.get_total_flops()) // 2  # the counter has two operations per MAC
 
 
 def _rounded(count: int) -> str:
-    """Two decimals and the largest unit of which there is at least a tenth."""
+    """Format with two decimals and the largest unit that gives at least a tenth."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= unit / 10:
             return f"{count / unit:.2f} {name}"

@@ -1,4 +1,4 @@
-"""Errors a user can cause. Every message says what was wrong, where, and what would be right."""
+"""Errors that a user can cause. Every message says what was wrong, where, and what would be right."""
 
 
 class SparseNASError(Exception):
@@ -10,7 +10,7 @@ class ConfigError(SparseNASError):
 
 
 class DataError(SparseNASError):
-    """A data file or folder is missing, damaged, or does not hold what its reader needs."""
+    """A data file or folder is missing, damaged, or incomplete."""
 
 
 class GenotypeError(SparseNASError):

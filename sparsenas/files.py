@@ -8,7 +8,7 @@ from sparsenas.errors import ConfigError
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file under a temporary name beside its place, then rename: a reader never sees half of it.
+    """Write a file under a temporary name beside its place, then rename it.
 
     Raises:
         ConfigError: If the folder is missing or cannot be written; the message names the file.

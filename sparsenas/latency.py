@@ -1,4 +1,4 @@
-"""How long candidates take on a device: measured once, kept in a file, used as a budget."""
+"""Time of candidates on a device: measured once, kept in a file, used as a budget."""
 
 import json
 import math
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from sparsenas.complexity import Kind, candidate_places, evaluating
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
 from sparsenas.networks import SuperNet
@@ -23,20 +24,20 @@ from sparsenas.spaces import SearchSpace
 SCHEMA = "sparsenas.latency/1"
 #: Runs before the clock counts.
 WARMUP = 2
+Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What every candidate takes in a network of one size on one device.
+    """Time of every candidate in a network of one size on one device.
 
-    A network's latency is taken as a sum: the base and what its candidates take, one after the other. That leaves out
-    what overlaps, and what a runtime fuses.
+    The latency of a network is the base plus the sum of its candidates. That leaves out overlap and fusion.
 
     Attributes:
         space: Name of the search space.
         candidates: Per block, milliseconds of each candidate, summed over all cells of the block's type.
         base: Milliseconds of everything else.
-        about: What was measured where, for people.
+        about: Device and network of the measurement, for people.
     """
 
     space: str
@@ -68,7 +69,7 @@ class LatencyTable:
 
 
 def read_latency(path: str | Path, space: SearchSpace) -> LatencyTable:
-    """Read what :meth:`LatencyTable.write` wrote, or what was measured by other means in that form.
+    """Read a file of :meth:`LatencyTable.write`, or one in that form made by other means.
 
     Raises:
         ConfigError: If the file cannot be read, is of another space, or lacks a candidate; or a number is none.
@@ -96,7 +97,7 @@ def read_latency(path: str | Path, space: SearchSpace) -> LatencyTable:
 
 
 def _entries(content: Mapping[str, Any], path: str | Path) -> Iterator[tuple[str, tuple[int, int, str], float]]:
-    """Cell type, candidate and milliseconds of every entry."""
+    """Yield cell type, candidate and milliseconds of every entry."""
     try:
         for block in content["blocks"]:
             for entry in block["candidates"]:
@@ -116,12 +117,8 @@ def _milliseconds(value: Any, path: str | Path) -> float:
 def measure_latency(network: SuperNet, batch: int = 1, rounds: int = 20) -> LatencyTable:
     """Time every kind of candidate at every size at which it occurs, in evaluation mode on the network's device.
 
-    All kinds take turns in every round, so that what else the machine does hits them alike; medians count.
-
-    Args:
-        network: Super-net. Candidates that share weights take what they would take alone.
-        batch: Images at a time.
-        rounds: Repetitions of each.
+    All kinds take turns in each of ``rounds``, so other work of the machine affects them alike; medians count. One run
+    takes ``batch`` images. Candidates that share weights take what they would take alone.
 
     Raises:
         ConfigError: If a number is below 1.
@@ -129,36 +126,19 @@ def measure_latency(network: SuperNet, batch: int = 1, rounds: int = 20) -> Late
     if batch < 1 or rounds < 1:
         raise ConfigError(f"latency: batch is {batch}, rounds is {rounds}; both are at least 1")
     network = network.unshared().to(network.classifier.weight.device)
-    modes = [(module, module.training) for module in network.modules()]
     device = network.classifier.weight.device
     images = torch.randn(batch, *network.size["image_shape"], device=device).to(memory_format=torch.channels_last)
     support = network.space.sample_support(np.random.default_rng(0))
     wirings = network.wirings(support)
     states: list[list[Tensor]] = []
-    network.eval()
-    try:
+    with evaluating(network):
         network.run(images, wirings, trace=states)
-        kinds: dict[tuple[str, torch.Size, torch.Size], tuple[nn.Module, Tensor]] = {}
-        occurrences: list[list[list[tuple[str, torch.Size, torch.Size]]]] = []
-        for block in network.space.blocks:
-            rows: list[list[tuple[str, torch.Size, torch.Size]]] = [[] for _ in block.candidates]
-            for (cell_type, cell), nodes in zip(network.typed_cells(), states, strict=True):
-                if cell_type == block.cell:
-                    for row, candidate in zip(rows, block.candidates, strict=True):
-                        source, target = nodes[candidate.source], nodes[candidate.target]
-                        kind = (candidate.primitive, source.shape, target.shape)
-                        kinds.setdefault(kind, (cell.operation(candidate), source))
-                        row.append(kind)
-            occurrences.append(rows)
-        runs: dict[Any, Callable[[], object]] = {
-            kind: partial(module, source) for kind, (module, source) in kinds.items()
-        }
-        runs[None] = partial(network.run, images, wirings)
+        places = candidate_places(network, states)
+        runs: dict[Kind | None, Run] = {None: partial(network.run, images, wirings)}
+        for place in (place for block in places for row in block for place in row):
+            runs.setdefault(place.kind, partial(place.operation, place.source))
         times = _times(runs, rounds, device)
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    candidates = tuple(tuple(sum(times[kind] for kind in row) for row in rows) for rows in occurrences)
+    candidates = tuple(tuple(sum(times[place.kind] for place in row) for row in block) for block in places)
     kept = sum(row[index] for row, indices in zip(candidates, support, strict=True) for index in indices)
     size, shape = network.size, "x".join(map(str, network.size["image_shape"]))
     about = {
@@ -170,9 +150,9 @@ def measure_latency(network: SuperNet, batch: int = 1, rounds: int = 20) -> Late
     return LatencyTable(network.space.name, candidates, max(times[None] - kept, 0.0), about)
 
 
-def _times(runs: Mapping[Any, Callable[[], object]], rounds: int, device: torch.device) -> dict[Any, float]:
-    """Median milliseconds of each run."""
-    taken: dict[Any, list[float]] = {kind: [] for kind in runs}
+def _times(runs: Mapping[Kind | None, Run], rounds: int, device: torch.device) -> dict[Kind | None, float]:
+    """Return the median milliseconds of each run."""
+    taken: dict[Kind | None, list[float]] = {kind: [] for kind in runs}
     for number in range(-WARMUP, rounds):
         for kind, run in runs.items():
             start = perf_counter()

@@ -11,13 +11,14 @@ from sparsenas.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Decay:
-    """Course of a learning rate over a stretch of epochs, as a share of its peak.
+class Schedule:
+    """Learning rate over a stretch of epochs, as a share of its peak.
 
     Attributes:
+        shape: Shape of the decay between warm-up and end; ``constant`` stays at the peak.
         warmup_epochs: Epochs of linear warm-up; epoch ``k`` of them runs at ``(k + 1) / warmup_epochs`` of the peak.
         final_ratio: Share at the end.
-        shape: Shape of the decay between warm-up and end; ``constant`` stays at the peak.
+        epochs: Length of the stretch; ``None`` follows the run, or the phase of it.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -26,9 +27,10 @@ class Decay:
         that of Loshchilov and Hutter, SGDR (ICLR 2017), without restarts.
     """
 
+    shape: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_epochs: int = 0
     final_ratio: float = 0.0
-    shape: Literal["cosine", "linear", "constant"] = "cosine"
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -37,49 +39,42 @@ class Decay:
                 f"schedule: warmup_epochs={self.warmup_epochs}, final_ratio={self.final_ratio}; "
                 "need warmup_epochs >= 0 and 0 <= final_ratio <= 1"
             )
+        if self.epochs is not None and not self.warmup_epochs < self.epochs:
+            raise ConfigError(
+                f"schedule: epochs={self.epochs}, warmup_epochs={self.warmup_epochs}; need warmup_epochs < epochs, or "
+                "epochs null to follow the run"
+            )
 
-    def factor(self, epoch: int, epochs: int) -> float:
+    def factor(self, epoch: int, run: int) -> float:
         """Share of the peak in an epoch.
 
         Args:
             epoch: Counted from 0; later epochs than the last keep the share of the end.
-            epochs: Length of the stretch.
+            run: Length of the run, or of the phase of it.
         """
         if epoch < self.warmup_epochs:
             return (epoch + 1) / self.warmup_epochs
         if self.shape == "constant":
             return 1.0
-        done = min((epoch - self.warmup_epochs) / max(epochs - self.warmup_epochs, 1), 1.0)
+        length = self.epochs or run
+        done = min((epoch - self.warmup_epochs) / max(length - self.warmup_epochs, 1), 1.0)
         decay = (1.0 + math.cos(math.pi * done)) / 2.0 if self.shape == "cosine" else 1.0 - done
         return self.final_ratio + (1.0 - self.final_ratio) * decay
 
+    def remark(self, run: int) -> str:
+        """Say that a run of so many epochs never reaches the peak; empty if it does."""
+        if not 0 < run <= self.warmup_epochs:
+            return ""
+        return (
+            f"training.schedule.warmup_epochs is {self.warmup_epochs}, but the run has {run} epochs: the learning rate "
+            "never reaches its peak"
+        )
 
-class WarmupDecay(LambdaLR):
-    """:class:`Decay` as a scheduler of torch; stepped once per epoch.
+    def scheduler(self, optimizer: Optimizer, run: int) -> LambdaLR:
+        """Make a scheduler of torch, stepped once per epoch.
 
-    Args:
-        optimizer: Its learning rate is the peak.
-        epochs: Length of the whole schedule; the same number as ``trainer.max_epochs``.
-        warmup_epochs: See :class:`Decay`.
-        final_ratio: See :class:`Decay`.
-        shape: See :class:`Decay`.
-
-    Raises:
-        ConfigError: If the numbers do not fit together.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        epochs: int,
-        warmup_epochs: int = 0,
-        final_ratio: float = 0.0,
-        shape: Literal["cosine", "linear"] = "cosine",
-    ) -> None:
-        if epochs < 1 or not 0 <= warmup_epochs < epochs or not 0.0 <= final_ratio <= 1.0:
-            raise ConfigError(
-                f"scheduler: epochs={epochs}, warmup_epochs={warmup_epochs}, final_ratio={final_ratio}; "
-                "need 0 <= warmup_epochs < epochs and 0 <= final_ratio <= 1"
-            )
-        decay = Decay(warmup_epochs, final_ratio, shape)
-        super().__init__(optimizer, lambda epoch: decay.factor(epoch, epochs))
+        Args:
+            optimizer: Its learning rate is the peak.
+            run: Length of the run in epochs.
+        """
+        return LambdaLR(optimizer, lambda epoch: self.factor(epoch, run))

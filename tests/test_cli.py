@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ import torch
 import yaml
 
 from sparsenas import __version__
+from sparsenas.api.messages import shorten, user_error
+from sparsenas.api.shipped import find_config, resolve_configs, shipped_configs
 from sparsenas.cli import main, outcome
-from sparsenas.cli.messages import shorten, user_error
 from sparsenas.cli.resume import differences
-from sparsenas.cli.shipped import find_config, resolve_configs, shipped_configs
 from sparsenas.data import Digits
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import skeleton_of
@@ -27,10 +28,11 @@ TINY = shlex.split(
     "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
     "--trainer.log_every_n_steps 1"
 )
-TINY_TRAINING = ["fit", "--config", "train_digits", "--model.channels", "4", "--model.cells", "3", *TINY]
+TINY_NETWORK = shlex.split("--model.network.channels 4 --model.network.cells 3")
+TINY_TRAINING = ["fit", "--config", "train_digits", *TINY_NETWORK, *TINY]
 TINY_SEARCH = [
-    *["fit", "--config", "search_two_stage_digits", "--model.channels", "4", "--model.cells", "3"],
-    *["--model.warmup_epochs", "0", "--model.signal.every", "1"],
+    *["fit", "--config", "search_two_stage_digits", *TINY_NETWORK],
+    *["--model.architecture.warmup_epochs", "0", "--model.signal.every", "1"],
     *TINY,
 ]
 
@@ -137,10 +139,10 @@ def test_help_of_a_command(capsys):
         ),
         (["fit", "--trainer.max_epochs", "x"], "trainer.max_epochs: expected int; got 'x'"),
         (["fit", "--model.bogus", "3", "--config", "quickstart"], "model: option 'bogus' is not accepted by"),
-        (["fit", "--config", "quickstart", "--model.channels", "x"], "model.channels: expected int; got 'x'"),
-        (["fit", "--config", "quickstart", "--model.stem", "x"], "model.stem: expected one of 'cifar', "),
+        (["fit", "--model.network.channels", "x"], "model.network.channels: expected int; got 'x'"),
+        (["fit", "--model.network.stem", "x"], "model.network.stem: expected one of 'cifar', "),
         (
-            ["fit", "--config", "quickstart", "--model.recovery.solver", "X"],
+            ["fit", "--config", "search_two_stage_digits", "--model.recovery.solver", "X"],
             "model.recovery.solver: unknown class 'X'; ",
         ),
         (["fit", "--config", "quickstart", "--data", "X"], "data: unknown class 'X'; give a class of sparsenas by its"),
@@ -171,7 +173,7 @@ def test_errors_of_the_user_are_one_message(run_error, args, message):
 def test_errors_inside_constructors_and_runs_keep_their_message(run_error):
     assert run_error("fit", "--data.batch_size", "0").startswith("data.batch_size is 0")
     assert "data.batch_size is 5000" in run_error("fit", "--data.batch_size", "5000")
-    clipping = run_error("fit", "--trainer.gradient_clip_val", "1")
+    clipping = run_error("fit", "--config", "search_two_stage_digits", "--trainer.gradient_clip_val", "1")
     assert clipping.startswith("Automatic gradient clipping is not supported for manual optimization")
 
 
@@ -179,7 +181,7 @@ def test_errors_of_the_program_keep_their_traceback(monkeypatch):
     def defect(*args, **options):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("sparsenas.search.two_stage.TwoStageSearch.training_step", defect)
+    monkeypatch.setattr("sparsenas.search.ista_nas.two_stage.TwoStageSearch.training_step", defect)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         main([*TINY_SEARCH, "--trainer.fast_dev_run", "true"])
 
@@ -221,7 +223,7 @@ def test_fit_alone_is_the_quickstart(capsys):
     alone = capsys.readouterr().out
     assert main(["fit", "--config", "quickstart", "--print_config"]) == 0
     assert alone == capsys.readouterr().out
-    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.OneStageSearch"
+    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.MeasuredSearch"
 
 
 def test_print_config_can_be_read_back(capsys, tmp_path):
@@ -250,21 +252,22 @@ def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert rows["next"] == f"python -m sparsenas fit --config train_digits --model.genotype {rows['genotype']}"
     assert (run / "config.yaml").is_file()
     options = shlex.split(rows["next"])[3:]
-    assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
+    assert main([*options, *TINY_NETWORK, *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
 def test_the_next_command_fits_a_cell_of_another_space(capsys):
-    other = ["--model.space", "NasBench201Space", "--model.stem", "cifar", "--model.recovery.compressed_size", "12"]
-    assert main([*TINY_SEARCH, *other]) == 0
+    other = "--model.space NasBench201Space --model.network.stem cifar --model.recovery.compressed_size 12"
+    assert main([*TINY_SEARCH, *other.split()]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
-    assert rows["next"].endswith("genotype.json --model.stem cifar --model.auxiliary_weight 0")
+    assert rows["next"].endswith("genotype.json --model.network.stem cifar --model.training.auxiliary_weight 0")
     options = shlex.split(rows["next"])[3:]
-    assert main([*options, "--model.channels", "4", "--model.cells", "3", *TINY, "--trainer.fast_dev_run", "true"]) == 0
+    assert main([*options, *TINY_NETWORK, *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
 def test_what_a_training_config_must_give_up_for_a_chain():
     assert [str(word) for word in outcome._adapted(skeleton_of("nasbench_macro"))] == shlex.split(
-        "--model.stem cifar --model.auxiliary_weight 0 --model.drop_path 0 --model.cells 8"
+        "--model.network.stem cifar --model.training.auxiliary_weight 0 --model.training.drop_path 0 "
+        "--model.network.cells 8"
     )
     assert not list(outcome._adapted(skeleton_of("darts")))
 
@@ -272,7 +275,7 @@ def test_what_a_training_config_must_give_up_for_a_chain():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
 def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
-    run = ["fit", "--model.channels", "4", "--model.search_epochs", "1", "--model.measuring", "null", *TINY]
+    run = ["fit", *TINY_NETWORK, "--model.measuring.count", "4", "--model.measuring.rounds", "0", *TINY]
     assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
     following = capsys.readouterr().out.splitlines()[-1]
     assert following.endswith(" --trainer.max_time null")
@@ -293,7 +296,7 @@ def test_test_reports_accuracy_and_cost(trained, capsys):
     assert main(["test", "--config", config, "--ckpt_path", best]) == 0
     output = capsys.readouterr().out
     assert "test/acc" in output
-    assert re.search(r"^network +[\d.]+ [kM] parameters, [\d.]+ [kM] multiply-adds$", output, re.MULTILINE)
+    assert re.search(r"^network +[\d.]+ [kM] parameters, [\d.]+ [kM] MACs$", output, re.MULTILINE)
     assert re.search(r"^input +1x8x8$", output, re.MULTILINE)
 
 
@@ -310,11 +313,11 @@ def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
 def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(trained, capsys):
     last = str(trained / "checkpoints" / "last.ckpt")
     args = ["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]
-    assert main([*args, "--trainer.max_epochs", "3", "--model.drop_path", "0.4"]) == 0
+    assert main([*args, "--trainer.max_epochs", "3", "--model.training.drop_path", "0.4"]) == 0
     captured = capsys.readouterr()
     assert "epoch 3/3" in captured.out
     assert "epoch 2/3" not in captured.out
-    assert f"settings of the checkpoint {last} are used:\n  --model.drop_path: 0.1, not 0.4\n" in captured.err
+    assert f"settings of the checkpoint {last} are used:\n  --model.training.drop_path: 0.1, not 0.4\n" in captured.err
 
 
 def test_no_note_when_nothing_differs(trained, capsys):
@@ -345,7 +348,7 @@ def test_damaged_and_foreign_checkpoints(trained, run_error, tmp_path):
         )
     assert run_error(*train, "other.ckpt").startswith("--ckpt_path other.ckpt: not a checkpoint of a run")
     last = str(trained / "checkpoints" / "last.ckpt")
-    assert "is a checkpoint of StandAloneTraining, but the config asks for OneStageSearch" in run_error(
+    assert "is a checkpoint of StandAloneTraining, but the config asks for MeasuredSearch" in run_error(
         "fit", "--config", "quickstart", "--ckpt_path", last
     )
     assert "was trained with image_shape (1, 8, 8), but --data has (1, 28, 28)" in run_error(
@@ -384,6 +387,26 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(signum, c
 
 
 @pytest.mark.slow
+def test_an_interrupted_measuring_keeps_its_scores_and_says_how_to_go_on(tmp_path, capsys):
+    process = python_m("fit", *TINY_NETWORK, *TINY, cwd=tmp_path)
+    scores = tmp_path / "lightning_logs" / "version_0" / "proxies.jsonl"
+    end = time.monotonic() + 300
+    while not (scores.is_file() and len(scores.read_text().splitlines()) > 3):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "sparsenas: interrupted while measuring; what was measured is kept\n" in output
+    kept = scores.read_text().splitlines()
+    command = shlex.split(output.partition("go on with: python -m sparsenas ")[2].splitlines()[0])
+    assert main(command) == 0
+    assert "found: " in capsys.readouterr().out
+    assert 3 < len(kept) < len(scores.read_text().splitlines())
+    assert scores.read_text().splitlines()[: len(kept)] == kept
+
+
+@pytest.mark.slow
 def test_an_interruption_before_the_first_checkpoint_says_so(tmp_path):
     process = python_m(*TINY_TRAINING, "--trainer.limit_train_batches", "1.0", cwd=tmp_path)
     for line in process.stdout:
@@ -397,7 +420,8 @@ def test_an_interruption_before_the_first_checkpoint_says_so(tmp_path):
 
 
 def test_the_next_command_after_a_search_on_own_images_names_them_and_a_config_that_runs_anywhere():
-    images = {"class_path": "sparsenas.data.ImageFolder", "init_args": {"path": "my photos", "size": 16, "flip": False}}
+    options = {"path": "my photos", "size": 16, "augmentation": {"flip": False}}
+    images = {"class_path": "sparsenas.data.ImageFolder", "init_args": options}
     words = [str(word) for word in outcome._training_of(Path("genotype.json"), {"data": images})]
     assert words == [
         *("--config", "train_digits", "--model.genotype", "genotype.json"),

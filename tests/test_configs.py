@@ -9,46 +9,47 @@ import pytest
 import yaml
 from PIL import Image
 
+from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli import main
-from sparsenas.cli.shipped import shipped_configs
 from sparsenas.comparison import read_plan
 from sparsenas.comparison.worker import search_once
+from sparsenas.training import WeightTraining
 
 #: Configs of `fit`; those of `compare` are of another kind.
 CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith("compare_")}
 COMPARISONS = {name: path for name, path in shipped_configs().items() if name.startswith("compare_")}
 DATA = os.environ.get("SPARSENAS_DATA")
 
+TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" for channels in (4, 8))
+FEW = "--model.measuring.count 4 --model.measuring.rounds 0"
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
-    "quickstart": "",
-    "search_one_stage_digits": "--data.batch_size 8",
+    "quickstart": FEW,
+    "search_measured_digits": f"--data.batch_size 8 {FEW}",
     "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
-    "search_one_stage_measured_cifar10_16px": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3 "
-    "--model.recovery.max_params 1e9",
-    "search_one_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
-    "search_one_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
-    "search_one_stage_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 8 --model.cells 3 "
+    "search_short_training_cifar10_16px": f"images16 --data.batch_size 64 {TINY} {FEW} --model.budget.max_params 1e9",
+    "search_one_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",
+    "search_one_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",
+    "search_one_stage_imagenet": f"folder --data.batch_size 4 --data.num_workers 0 {NARROW} "
     "--trainer.devices 1 --trainer.strategy auto --trainer.precision 32-true",
-    "search_darts_first_order": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
-    "search_darts_second_order": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
-    "search_gdas": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
-    "search_pc_darts": "images32 --data.batch_size 4 --model.channels 8 --model.cells 3",
-    "search_random_weight_sharing": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3 "
-    "--model.selection.init_args.count 3",
+    "search_darts_first_order": f"images32 --data.batch_size 4 {TINY}",
+    "search_darts_second_order": f"images32 --data.batch_size 4 {TINY}",
+    "search_gdas": f"images32 --data.batch_size 4 {TINY}",
+    "search_pc_darts": f"images32 --data.batch_size 4 {NARROW}",
+    "search_random_weight_sharing": f"images32 --data.batch_size 4 {TINY} --model.selection.init_args.count 3",
     "search_two_stage_digits": "",
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
-    "search_two_stage_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_two_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",
     "search_two_stage_nasbench201": "images16 --data.batch_size 4",
-    "search_measured_nasbench201": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3",
-    "search_measured_cifar10_16px": "images16 --data.batch_size 64 --model.channels 4 --model.cells 3",
-    "search_two_stage_ista_nas_official": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "search_measured_nasbench201": f"images16 --data.batch_size 64 {TINY} {FEW}",
+    "search_measured_cifar10_16px": f"images16 --data.batch_size 64 {TINY} {FEW}",
+    "search_two_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",
     "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
     "train_cifar10_16px": "images16 --data.batch_size 4",
-    "train_cifar10": "images32 --data.batch_size 4 --model.channels 4 --model.cells 3",
+    "train_cifar10": f"images32 --data.batch_size 4 {TINY}",
     # not 4 channels: torch 2.14 corrupts memory in 1x1 convolutions of stride 2 on fewer than 6 channels (CPU, NHWC)
-    "train_imagenet": "folder --data.batch_size 4 --data.num_workers 0 --model.channels 8 --model.cells 3 "
+    "train_imagenet": f"folder --data.batch_size 4 --data.num_workers 0 {NARROW} "
     "--trainer.devices 1 --trainer.strategy auto --trainer.precision 32-true",
 }
 
@@ -98,30 +99,35 @@ def random_folder(path):
     return path
 
 
+def few(measuring):
+    """Options of a measuring of few architectures on few images."""
+    scores = ({"class_path": name} for name in ("JacobianCovariance", "Naswot", "SynFlow"))
+    default = [{"class_path": "ZeroCost", "init_args": {"score": score}} for score in scores]
+    proxies = [dict(proxy) for proxy in measuring.get("proxies", default)]
+    for proxy in proxies:
+        if proxy["class_path"] == "ZeroCost":
+            proxy["init_args"] = {**proxy["init_args"], "images": 8}
+    return {**measuring, "proxies": proxies, "count": 8, "rounds": 1}
+
+
 def shortened(run, path):
     """Settings of a run of a comparison, so small that it takes seconds, on the images of an archive."""
     model = dict(run.settings["model"]["init_args"])
-    if "weight_scheduler" in model:
-        options = model["weight_scheduler"]["init_args"]
-        model["weight_scheduler"] = {**model["weight_scheduler"], "init_args": {**options, "epochs": 2}}
     if "selection" in model:
-        model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
-    if "warmup_epochs" in model:
-        model["warmup_epochs"] = 1
+        if model["selection"]["class_path"] == "BestOf":
+            model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
+        else:
+            measuring = model["selection"]["init_args"]["measuring"]
+            model["selection"] = {"class_path": "MeasuredSelection", "init_args": {"measuring": few(measuring)}}
+    if model.get("architecture", {}).get("warmup_epochs"):
+        model["architecture"] = {**model["architecture"], "warmup_epochs": 1}
     epochs = 2
     if "epochs_each" in model:  # so many cells that one of them meets the smallest cap
         model["epochs_each"], epochs = 1, 12
     if run.settings["model"]["class_path"] == "MeasuredSearch":
-        model.setdefault("measuring", {})
-        scores = ({"class_path": name} for name in ("JacobianCovariance", "Naswot", "SynFlow"))
-        default = [{"class_path": "Untrained", "init_args": {"score": score}} for score in scores]
-        signals = [dict(signal) for signal in model["measuring"].get("signals", default)]
-        for signal in signals:
-            if "init_args" in signal:
-                signal["init_args"] = {**signal["init_args"], "images": 8}
-        model |= {"channels": 4, "cells": 8 if "Macro" in model["space"]["class_path"] else 3}
-        model["measuring"] = {**model["measuring"], "signals": signals, "count": 8, "rounds": 1}
-        epochs = 8
+        cells = 8 if "Macro" in model["space"]["class_path"] else 3
+        model |= {"network": {"channels": 4, "cells": cells}, "measuring": few(model.get("measuring", {}))}
+        epochs = 0
     data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
     trainer = {**run.settings["trainer"], "max_epochs": epochs, "limit_train_batches": 2}
     return {
@@ -159,11 +165,18 @@ def test_comparison_begins_with_its_command_cost_and_expectation(name):
     assert all(any(line.startswith(f"# {word}: ") for line in head) for word in ("Cost", "Expect"))
 
 
+def schedules(tree):
+    """Every schedule of a config, wherever it is."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        if isinstance(key, str) and "schedule" in key:
+            yield value
+        yield from schedules(value)
+
+
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_schedules_of_a_comparison_are_as_long_as_its_runs(name):
     for run in read_plan(COMPARISONS[name]).runs:
-        schedule = run.settings["model"]["init_args"].get("weight_scheduler")
-        assert schedule is None or schedule["init_args"]["epochs"] == run.settings["trainer"]["max_epochs"]
+        assert all(schedule.get("epochs") is None for schedule in schedules(run.settings["model"]))
 
 
 def test_the_official_recipe_in_the_comparison():
@@ -171,11 +184,13 @@ def test_the_official_recipe_in_the_comparison():
     official = settings("search_two_stage_ista_nas_official")["model"]["init_args"]
     config = yaml.safe_load(COMPARISONS["compare_nasbench201"].read_text())
     entry = config["searchers"]["two_stage_official"]["model"]["init_args"]
-    same = ("norms", "signal", "sampling", "weight_optimizer", "arch_optimizer")
-    assert {key: entry[key] for key in same} == {key: official[key] for key in same}
+    for key in ("signal", "sampling"):
+        assert entry[key] == official[key]
+    assert entry["network"]["norms"] == official["network"]["norms"]
+    assert entry["architecture"]["optimizer"] == official["architecture"]["optimizer"]
     assert entry["recovery"] == official["recovery"] | {"compressed_size": 12}
-    ratio = "final_ratio"
-    assert entry["weight_scheduler"]["init_args"][ratio] == official["weight_scheduler"]["init_args"][ratio]
+    default = {"gradient_clip": WeightTraining().gradient_clip}
+    assert default | entry["training"] == official["training"]
 
 
 def test_every_config_has_a_row():
@@ -198,8 +213,7 @@ def test_config_begins_with_its_command_cost_and_expectation(name):
     lines = CONFIGS[name].read_text().splitlines()
     head = [line for line in lines[: lines.index("seed_everything: " + str(settings(name)["seed_everything"]))]]
     assert all(line.startswith("#") for line in head)
-    assert head[0].startswith(("# python -m sparsenas fit", f"# python -m sparsenas fit --config {name}"))
-    assert name == "quickstart" or f"--config {name}" in head[0]
+    assert f"{head[0]} ".startswith(f"# python -m sparsenas fit --config {name} ")
     text = " ".join(head)
     assert "Cost: " in text
     assert "Expect: " in text or "Published: " in text
@@ -208,8 +222,11 @@ def test_config_begins_with_its_command_cost_and_expectation(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_keeps_the_last_epoch_and_the_best_where_one_is(name):
     kept = {options["filename"]: options for path, options in callbacks(name) if path == "ModelCheckpoint"}
-    # one-stage runs have no best epoch before the architecture is fixed, and runs without training none at all
+    # one-stage runs have no best epoch before the architecture is fixed; runs that also train keep the last one
     has_best = settings(name)["model"]["class_path"] not in ("OneStageSearch", "MeasuredSearch")
+    if settings(name)["trainer"]["max_epochs"] == 0:
+        assert not kept
+        return
     assert set(kept) == ({"best", "last"} if has_best else {"last"})
     if has_best:
         assert kept["best"]["monitor"] == "val/acc"
@@ -221,12 +238,9 @@ def test_config_keeps_the_last_epoch_and_the_best_where_one_is(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_schedule_is_as_long_as_the_run(name):
     model = settings(name)["model"]["init_args"]
-    schedule = model.get("scheduler") or model.get("weight_scheduler")
-    if schedule is None:
-        without = ("OneStageSearch", "MeasuredSearch")
-        assert name == "search_two_stage_digits" or settings(name)["model"]["class_path"] in without
-    else:
-        assert schedule["init_args"]["epochs"] == settings(name)["trainer"]["max_epochs"]
+    assert all(schedule.get("epochs") is None for schedule in schedules(model))
+    constant = model.get("training", {}).get("schedule", {}).get("shape") == "constant"
+    assert constant == (name == "search_two_stage_digits")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -240,7 +254,8 @@ def test_the_official_search_recipe():
     """Numbers of the official code of Yang et al., ISTA-NAS (NeurIPS 2020), two-stage."""
     config = settings("search_two_stage_ista_nas_official")
     model, data = config["model"]["init_args"], config["data"]["init_args"]
-    assert (model["channels"], model["cells"], config["trainer"]["max_epochs"]) == (16, 8, 50)
+    network, training, architecture = model["network"], model["training"], model["architecture"]
+    assert (network["channels"], network["cells"], config["trainer"]["max_epochs"]) == (16, 8, 50)
     assert model["space"]["init_args"] == {"nodes": 4, "inputs_per_node": 2, "distinct_edges": False}
     recovery = model["recovery"]
     assert recovery["solver"] == {
@@ -251,23 +266,23 @@ def test_the_official_search_recipe():
     assert recovery["every_n_steps"] is None
     assert model["signal"]["class_path"] == "SupportGradient"
     assert model["sampling"]["class_path"] == "RecoveredSampling"
-    assert model["warmup_epochs"] == 0
-    weights = model["weight_optimizer"]
+    assert architecture["warmup_epochs"] == 0
+    weights = training["optimizer"]
     assert weights["class_path"] == "torch.optim.SGD"
     assert weights["init_args"] == {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-4}
-    assert model["weight_scheduler"]["init_args"] == {"epochs": 50, "final_ratio": 0.01}
-    arch = model["arch_optimizer"]
+    assert training["schedule"] == {"final_ratio": 0.01}
+    arch = architecture["optimizer"]
     assert arch["class_path"] == "torch.optim.Adam"
     assert arch["init_args"] == {"lr": 6e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
-    assert (model["gradient_clip"], model["seed"], data["seed"], config["seed_everything"]) == (5.0, 2, 2, 2)
-    assert (data["batch_size"], data["arch_fraction"], data["cutout"]) == (256, 0.5, 0)
-    assert model["norms"]["affine"] is False
+    assert (training["gradient_clip"], model["seed"], data["seed"], config["seed_everything"]) == (5.0, 2, 2, 2)
+    assert (data["batch_size"], data["arch_fraction"], data["augmentation"]["cutout"]) == (256, 0.5, 0)
+    assert network["norms"]["affine"] is False
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "one_stage" in name or name == "quickstart"])
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "one_stage" in name])
 def test_both_phases_fit_the_run(name):
-    model, epochs = settings(name)["model"]["init_args"], settings(name)["trainer"]["max_epochs"]
-    assert model["search_epochs"] + model.get("train_epochs", 1) <= epochs
+    phases, epochs = settings(name)["model"]["init_args"]["phases"], settings(name)["trainer"]["max_epochs"]
+    assert phases["search_epochs"] + phases.get("train_epochs", 1) <= epochs
     assert settings(name)["data"]["init_args"]["arch_fraction"] == 0.0
 
 
@@ -275,33 +290,39 @@ def test_the_official_one_stage_recipe():
     """Numbers of the official code of Yang et al., ISTA-NAS (NeurIPS 2020), one-stage."""
     config = settings("search_one_stage_ista_nas_official")
     model, data = config["model"]["init_args"], config["data"]["init_args"]
-    assert (model["channels"], model["cells"], data["batch_size"], data["cutout"]) == (36, 20, 96, 16)
-    assert (model["auxiliary_weight"], model["drop_path"], model["gradient_clip"]) == (0.4, 0.2, 5.0)
+    network, training, phases = model["network"], model["training"], model["phases"]
+    cutout = data["augmentation"]["cutout"]
+    assert (network["channels"], network["cells"], data["batch_size"], cutout) == (36, 20, 96, 16)
+    assert (training["auxiliary_weight"], training["drop_path"], training["gradient_clip"]) == (0.4, 0.2, 5.0)
     assert model["space"]["init_args"]["distinct_edges"] is False
     recovery = model["recovery"]
     assert recovery["solver"]["init_args"] == {"lam": 1e-5, "relative": False, "refit": False}
     assert (recovery["dictionary"], recovery["compressed_size"], recovery["initial_std"]) == ("uniform", 7, 1e-3)
     assert recovery["every_n_steps"] is None
-    assert model["sampling"]["class_path"] == "RecoveredSampling"
+    assert model["exploration"]["sampling"]["class_path"] == "RecoveredSampling"
     assert model["settling"] == {"class_path": "AbsoluteChange", "init_args": {"patience": 1, "tolerance": 1e-3}}
-    assert (model["search_epochs"], model["train_epochs"], model["reject_params"]) == (600, 600, 3.7e6)
-    assert model["weight_optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
-    assert model["train_decay"]["final_ratio"] * 0.025 == pytest.approx(0.001)
-    assert model["arch_optimizer"]["init_args"] == {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
+    assert (phases["search_epochs"], phases["train_epochs"], recovery["reject_params"]) == (600, 600, 3.7e6)
+    assert training["optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
+    assert training["schedule"]["final_ratio"] * 0.025 == pytest.approx(0.001)
+    arch = model["architecture"]
+    assert arch["optimizer"]["init_args"] == {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}
+    assert arch["schedule"] == {"shape": "constant"}
     assert (model["seed"], config["seed_everything"]) == (5, 5)
 
 
 def test_the_published_training_recipes():
     """Evaluation settings of DARTS, PC-DARTS and the official code of ISTA-NAS."""
     cifar, imagenet = settings("train_cifar10"), settings("train_imagenet")
-    model = cifar["model"]["init_args"]
-    assert (model["channels"], model["cells"], cifar["trainer"]["max_epochs"]) == (36, 20, 600)
-    assert model["optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
-    assert (model["auxiliary_weight"], model["drop_path"], cifar["trainer"]["gradient_clip_val"]) == (0.4, 0.2, 5.0)
-    assert (cifar["data"]["init_args"]["batch_size"], cifar["data"]["init_args"]["cutout"]) == (96, 16)
-    model, trainer = imagenet["model"]["init_args"], imagenet["trainer"]
-    assert (model["channels"], model["cells"], trainer["max_epochs"]) == (48, 14, 250)
+    network, training = cifar["model"]["init_args"]["network"], cifar["model"]["init_args"]["training"]
+    assert (network["channels"], network["cells"], cifar["trainer"]["max_epochs"]) == (36, 20, 600)
+    assert training["optimizer"]["init_args"] == {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
+    assert training["schedule"] == {"shape": "cosine"}
+    assert (training["auxiliary_weight"], training["drop_path"], training["gradient_clip"]) == (0.4, 0.2, 5.0)
+    assert (cifar["data"]["init_args"]["batch_size"], cifar["data"]["init_args"]["augmentation"]["cutout"]) == (96, 16)
+    network, training = imagenet["model"]["init_args"]["network"], imagenet["model"]["init_args"]["training"]
+    trainer = imagenet["trainer"]
+    assert (network["channels"], network["cells"], trainer["max_epochs"]) == (48, 14, 250)
     assert imagenet["data"]["init_args"]["batch_size"] * trainer["devices"] == 1024
-    assert model["optimizer"]["init_args"] == {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-5}
-    assert model["scheduler"]["init_args"] == {"epochs": 250, "warmup_epochs": 5, "shape": "linear"}
-    assert (model["label_smoothing"], model["auxiliary_weight"], model["drop_path"]) == (0.1, 0.4, 0.0)
+    assert training["optimizer"]["init_args"] == {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-5}
+    assert training["schedule"] == {"warmup_epochs": 5, "shape": "linear"}
+    assert (training["label_smoothing"], training["auxiliary_weight"], training["drop_path"]) == (0.1, 0.4, 0.0)

@@ -12,10 +12,11 @@ import sparsenas
 ALLOWED = {
     room: set(others.split())
     for room, others in {
-        "__init__": "export",
+        "__init__": "export api spaces",
         "__main__": "cli",
         "errors": "",
         "files": "errors",
+        "trainer": "",
         "spaces": "errors",
         "sparse_coding": "errors",
         "networks": "errors spaces",
@@ -28,16 +29,20 @@ ALLOWED = {
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "export": "__init__ errors images spaces networks complexity",
-        "latency": "errors files spaces networks",
+        "latency": "errors files spaces networks complexity",
         "zero_cost": "errors networks",
-        "search": "errors spaces networks sparse_coding complexity latency schedules metrics zero_cost",
         "training": "errors spaces networks schedules metrics",
-        "callbacks": "errors files spaces networks search training drawing complexity",
+        "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
+        "zero_cost training",
+        "callbacks": "errors files trainer spaces networks search drawing complexity",
         "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
-        "cli": "__init__ errors files spaces sparse_coding networks data drawing complexity search training callbacks "
-        "export comparison latency",
+        "api": "errors files spaces sparse_coding networks data drawing complexity search training callbacks export",
+        "cli": "__init__ errors files trainer spaces sparse_coding networks data drawing complexity search training "
+        "callbacks export comparison latency api",
     }.items()
 }
+#: Rooms inside `search`: what lies beside them is for all of them, and they know nothing of one another.
+SEARCH_ROOMS = {"ista_nas", "measured", "baselines"}
 #: Rooms of pure functions and plain data, which know no trainer.
 WITHOUT_LIGHTNING = {
     *("errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images", "ranking", "tables"),
@@ -58,6 +63,8 @@ def violations(package: Path) -> list[str]:
         problems = [f"room {room!r} is not in the table"] if room not in ALLOWED else []
         for module in _imported(tree, package.name, inside):
             problems += _import_problems(module, package.name, room)
+            if room == "search" and inside.parts[1:] != ("__init__.py",):  # which hands everything on
+                problems += _search_problems(module, package.name, inside.parts[1].removesuffix(".py"))
         for node in ast.walk(tree):
             problems += _call_problems(node)
         found += [f"{inside}: {problem}" for problem in problems]
@@ -91,6 +98,16 @@ def _import_problems(module: str, package: str, room: str) -> Iterator[str]:
             yield f"imports {module}, but {room} may not know {other}"
 
 
+def _search_problems(module: str, package: str, here: str) -> Iterator[str]:
+    """Problems of an import inside `search`, in one of its rooms or in a file beside them."""
+    inside = module.removeprefix(f"{package}.search.")
+    there = inside.split(".")[0]
+    if module.startswith(f"{package}.search.") and there in SEARCH_ROOMS and there != here:
+        yield f"imports {module}, but search/{here} may not know search/{there}"
+    if module == f"{package}.search" or (module.startswith(f"{package}.search.") and there[:1].isupper()):
+        yield f"imports {module} from the face of search; name the file that defines it"
+
+
 def _call_problems(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda":
         yield f"line {node.lineno}: .cuda(); devices are the trainer's business"
@@ -113,6 +130,12 @@ def test_the_package_keeps_the_directions():
         ("data/sub/a.py", "from ...networks.b import x", "data may not know networks"),
         ("search/a.py", "import sparsenas.callbacks.monitor", "search may not know callbacks"),
         ("callbacks/a.py", "from sparsenas.cli import main", "callbacks may not know cli"),
+        ("training/a.py", "from sparsenas.search import Budget", "training may not know search"),
+        ("search/base.py", "from sparsenas.search.measured import Proxy", "search/base may not know search/measured"),
+        ("search/base.py", "from .ista_nas.phases import Phases", "search/base may not know search/ista_nas"),
+        ("search/measured/a.py", "from ..baselines import paths", "search/measured may not know search/baselines"),
+        ("search/ista_nas/a.py", "import sparsenas.search.measured", "search/ista_nas may not know search/measured"),
+        ("search/baselines/a.py", "from sparsenas.search import Budget", "name the file that defines it"),
         ("spaces/a.py", "from sparsenas.errors import *", "star import sparsenas.errors.*"),
         ("search/a.py", "import lightning", "the package is pytorch_lightning"),
         ("search/a.py", "x = y.cuda()", "line 1: .cuda()"),
@@ -134,6 +157,9 @@ def test_a_planted_violation_is_found(tmp_path, file, source, expected):
     [
         ("spaces/a.py", "from sparsenas.spaces.b import x\nfrom .b import y\nfrom sparsenas.errors import DataError"),
         ("search/a.py", "import pytorch_lightning\nfrom sparsenas.sparse_coding import refit\nmodel.eval()"),
+        ("search/a.py", "from sparsenas.training import WeightTraining"),
+        ("search/__init__.py", "from sparsenas.search.measured import Proxy\nfrom sparsenas.search.base import x"),
+        ("search/measured/a.py", "from sparsenas.search.measured.b import x\nfrom sparsenas.search.base import y"),
         ("cli/a.py", "from sparsenas import __version__"),
     ],
 )

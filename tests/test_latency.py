@@ -9,8 +9,8 @@ from sparsenas.cli import main
 from sparsenas.errors import ConfigError
 from sparsenas.latency import LatencyTable, measure_latency, read_latency
 from sparsenas.networks import SuperNet
-from sparsenas.search import SupportRules
-from sparsenas.search.band import Band
+from sparsenas.search import Budget
+from sparsenas.search.size_band import SizeBand
 from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
 
 SPACES = [DartsSpace(nodes=2), NasBench201Space(), WeightSharing64Space()]
@@ -47,14 +47,14 @@ def test_it_is_read_as_written(table, path):
 
 def test_the_budget_holds_and_the_band_is_of_it(table, path):
     space = WeightSharing64Space()
-    rules = SupportRules(max_latency=18.0, latency=str(path))
-    assert not rules.needs_costs
-    constraints = rules.constraints(space)
+    budget = Budget(max_latency_ms=18.0, latency_table=str(path))
+    assert not budget.needs_costs
+    constraints = budget.constraints(space)
     rng = np.random.default_rng(0)
     for support in (space.sample_support(rng) for _ in range(50)):
         assert constraints.allows(support) == (table.base + sum(support[0]) <= 18.0)
-    band = Band(space, constraints, ((0.0,) * 12,), 0.0, 0.8)
-    assert band.live_cost(band.largest) == 17.5  # the largest sum of one candidate per edge within 15.5
+    band = SizeBand(space, constraints, ((0.0,) * 12,), 0.0, 0.8)
+    assert band.effective_cost(band.largest) == 17.5  # the largest sum of one candidate per edge within 15.5
     assert all(0.8 * 17.5 <= table.base + sum(kept) <= 18.0 for (kept,) in band.members())
 
 
@@ -80,10 +80,10 @@ def test_no_table(tmp_path):
         read_latency(tmp_path / "none.json", WeightSharing64Space())
 
 
-@pytest.mark.parametrize("half", [{"max_latency": 3.0}, {"latency": "table.json"}])
+@pytest.mark.parametrize("half", [{"max_latency_ms": 3.0}, {"latency_table": "table.json"}])
 def test_a_limit_needs_a_table_and_a_table_a_limit(half):
     with pytest.raises(ConfigError, match="a limit needs a table, and a table a limit"):
-        SupportRules(**half)
+        Budget(**half)
 
 
 def test_the_command_writes_a_table_that_a_search_takes(tmp_path, capsys):

@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sparsenas.errors import ConfigError
-from sparsenas.training import WarmupDecay
+from sparsenas.schedules import Schedule
 
 
 def optimizer(lr=0.4):
@@ -27,7 +27,7 @@ def rates(make, epochs):
 
 @pytest.mark.parametrize("final_ratio", [0.0, 0.1, 1.0])
 def test_without_warm_up_it_is_cosine_annealing(final_ratio):
-    ours = rates(lambda o: WarmupDecay(o, 12, final_ratio=final_ratio), 13)
+    ours = rates(lambda o: Schedule(final_ratio=final_ratio).scheduler(o, 12), 13)
     theirs = rates(lambda o: CosineAnnealingLR(o, 12, eta_min=0.4 * final_ratio), 13)
     assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12)
     assert ours[0] == 0.4
@@ -35,24 +35,37 @@ def test_without_warm_up_it_is_cosine_annealing(final_ratio):
 
 
 def test_warm_up_then_cosine():
-    ours = rates(lambda o: WarmupDecay(o, 10, warmup_epochs=4, final_ratio=0.2), 11)
+    ours = rates(lambda o: Schedule(warmup_epochs=4, final_ratio=0.2).scheduler(o, 10), 11)
     expected = [0.1, 0.2, 0.3, 0.4]
     expected += [0.08 + 0.32 * (1 + math.cos(math.pi * k / 6)) / 2 for k in range(7)]
     assert ours == pytest.approx(expected)
 
 
 def test_warm_up_then_linear():
-    ours = rates(lambda o: WarmupDecay(o, 10, warmup_epochs=5, shape="linear"), 11)
+    ours = rates(lambda o: Schedule("linear", warmup_epochs=5).scheduler(o, 10), 11)
     assert ours == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4, 0.4, 0.32, 0.24, 0.16, 0.08, 0.0])
 
 
+def test_warm_up_then_constant():
+    """Its final share is not read."""
+    ours = rates(lambda o: Schedule("constant", warmup_epochs=2, final_ratio=0.1).scheduler(o, 3), 6)
+    assert ours == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.4, 0.4])
+
+
 def test_it_stays_at_the_end():
-    assert rates(lambda o: WarmupDecay(o, 3, final_ratio=0.5), 6)[-3:] == pytest.approx([0.2] * 3)
+    assert rates(lambda o: Schedule(final_ratio=0.5).scheduler(o, 3), 6)[-3:] == pytest.approx([0.2] * 3)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("run", [3, 8, 40])
+def test_a_length_of_its_own_wins_over_that_of_the_run(shape, run):
+    own, followed = Schedule(shape, 2, 0.1, epochs=8), Schedule(shape, 2, 0.1)
+    assert [own.factor(k, run) for k in range(45)] == [followed.factor(k, 8) for k in range(45)]
 
 
 def test_it_goes_on_from_a_safe_state(tmp_path):
     first, second = optimizer(), optimizer()
-    schedule, resumed = WarmupDecay(first, 8, 2), WarmupDecay(second, 8, 2)
+    schedule, resumed = (Schedule(warmup_epochs=2).scheduler(owner, 8) for owner in (first, second))
     for _ in range(3):
         first.step()
         schedule.step()
@@ -67,15 +80,15 @@ def test_it_goes_on_from_a_safe_state(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        {"epochs": 0},
-        {"epochs": 5, "warmup_epochs": 5},
-        {"epochs": 5, "warmup_epochs": -1},
-        {"epochs": 5, "final_ratio": 1.5},
-        {"epochs": 5, "final_ratio": float("nan")},
+        ({"epochs": 0}, "epochs=0, warmup_epochs=0; need warmup_epochs < epochs, or epochs null to follow the run"),
+        ({"epochs": 5, "warmup_epochs": 5}, "epochs=5, warmup_epochs=5; need warmup_epochs < epochs"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1, final_ratio=0.0; need warmup_epochs >= 0 and 0 <= final_ratio <= 1"),
+        ({"final_ratio": 1.5}, "warmup_epochs=0, final_ratio=1.5; need"),
+        ({"final_ratio": float("nan")}, "warmup_epochs=0, final_ratio=nan; need"),
     ],
 )
-def test_numbers_that_do_not_fit(options):
-    with pytest.raises(ConfigError, match=f"scheduler: epochs={options['epochs']}.*need 0 <= warmup_epochs < epochs"):
-        WarmupDecay(optimizer(), **options)
+def test_numbers_that_do_not_fit(options, message):
+    with pytest.raises(ConfigError, match=f"^schedule: {message}"):
+        Schedule(**options)

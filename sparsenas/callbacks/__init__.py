@@ -1,22 +1,22 @@
-"""What watches a run: scalars, figures, files, timing, final metrics and the progress bar."""
+"""Callbacks of a run: scalars, figures, files, timing, final metrics and the progress bar."""
 
 from sparsenas.callbacks.compilation import CellCompiler
-from sparsenas.callbacks.confidence import ConfidenceReport
 from sparsenas.callbacks.figures import CellFigures
 from sparsenas.callbacks.genotype_file import GenotypeFile
 from sparsenas.callbacks.hparams import HParamsSummary
 from sparsenas.callbacks.monitor import SupportMonitor
 from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.progress import SearchProgressBar
+from sparsenas.callbacks.result import ResultReport
 from sparsenas.callbacks.timing import StepTimer
 
 __all__ = [
     "CellCompiler",
     "CellFigures",
-    "ConfidenceReport",
     "GenotypeFile",
     "HParamsSummary",
     "PredictionWriter",
+    "ResultReport",
     "SearchProgressBar",
     "StepTimer",
     "SupportMonitor",

@@ -11,19 +11,17 @@ from sparsenas.callbacks.tensorboard import trained_batches
 from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet
 
-#: Graphs that torch may keep, of all networks of the process. One in the DARTS space has nine, whatever its depth.
+#: Most graphs that torch keeps for all networks of the process. One of the DARTS space has nine, at any depth.
 GRAPHS = 256
 
 
 class CellCompiler(pl.Callback):
-    """Compile the cells of a derived net one by one for training, by ``torch.compile``.
+    """Compile the cells of a derived net for training by ``torch.compile``.
 
-    Cells are the repeated region: those that differ only in their weights share a graph. The first training batch
-    compiles; what it took is logged as ``speed/compile_seconds`` and printed. Validation and checkpoints use the plain
-    network, and so need no further graphs; after the fit, nothing is compiled any more. Drop-path becomes a tensor, as
-    another number in every epoch would be another graph. Compiled programs draw their own random numbers and round in
-    another order: a compiled run is not the plain run of the same seed, and its drop-path draws count from the first
-    epoch on, also where they drop nothing.
+    Cells that differ only in their weights share a graph. The first training batch compiles; its time is logged as
+    ``speed/compile_seconds`` and printed. Validation and checkpoints use the plain network. Drop-path becomes a tensor,
+    because another number in every epoch would be another graph. A compiled run is not the plain run of the same seed:
+    it draws other random numbers and rounds in another order.
 
     Args:
         backend: A backend of ``torch.compile``; ``inductor`` needs a C++ compiler on a CPU, Triton on a GPU.
@@ -42,7 +40,7 @@ class CellCompiler(pl.Callback):
         self._compiled = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Mark the cells for compilation; their first batch compiles them."""
+        """Mark the cells for compilation by their first batch."""
         network = _derived_net(pl_module)
         self._try_out(pl_module.device)
         compile_cells(network, self.backend)
@@ -62,7 +60,7 @@ class CellCompiler(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Log what the first batch took."""
+        """Log the time of the first batch."""
         if self._compiled:
             return
         self._compiled = True
@@ -80,11 +78,11 @@ class CellCompiler(pl.Callback):
         torch.compiler.set_stance("default")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave nothing behind that a later use of the network, or another run in this process, would notice."""
+        """Restore the plain network."""
         self._undo(pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """The same after an error, which may come in the middle of a validation."""
+        """Restore the plain network after an error."""
         self._undo(pl_module)
 
     def _undo(self, module: pl.LightningModule) -> None:
@@ -108,14 +106,14 @@ class CellCompiler(pl.Callback):
 
 
 def compile_cells(network: DerivedNet, backend: str = "inductor") -> None:
-    """Mark the cells of a network for compilation, which happens when they run next."""
+    """Mark the cells of a network for compilation by their next run."""
     for cell in network.cells:
-        # no dynamic shapes: as widths differ between cells, they would slow down every graph
+        # no dynamic shapes: widths differ between cells, so they would slow down every graph
         cell.compile(backend=backend, dynamic=False, recompile_limit=GRAPHS)
 
 
 def _derived_net(module: pl.LightningModule) -> DerivedNet:
-    """The network that a module trains, if it is a derived net."""
+    """Return the derived net that a module trains."""
     network = getattr(module, "network", None)
     if not isinstance(network, DerivedNet):
         raise ConfigError(

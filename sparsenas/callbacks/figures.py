@@ -8,57 +8,48 @@ import torch
 from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
 from sparsenas.drawing import draw_genotype, draw_support_history
 from sparsenas.errors import ConfigError
-from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
+from sparsenas.search import RecoveryListener, RecoveryReport, Searcher, SearchModule
 from sparsenas.spaces import Genotype, Support
 
 
 class CellFigures(RecoveryListener):
     """Show the cells, the genotype as text, and the support over time in TensorBoard.
 
-    The cells (``genotype/cells``, ``genotype/json``) are drawn at ends of epochs, if they changed since they were drawn
-    last, and at the end of the fit. The support over time (``genotype/support_history``) is drawn more rarely, because
-    its picture grows with the number of candidates. Without a TensorBoard logger nothing is drawn. The history is kept
-    in the checkpoint, so the picture of a resumed search begins at the beginning.
+    The cells (``genotype/cells``, ``genotype/json``) are drawn at ends of epochs, if they changed, and of the fit. The
+    support over time (``genotype/support_history``) grows with the search, so it is drawn more rarely. It is kept in
+    the checkpoint.
 
     Args:
         every_n_epochs: Epochs between pictures of the cells, of half a second each; 0 for the end of the fit only.
         history_every_n_epochs: Epochs between pictures of the support over time; 0 for the end of the fit only.
-        every_n_recoveries: Draw the cells also within an epoch, every so many recoveries; 0 for never.
 
     Raises:
         ConfigError: If a number is below 0.
     """
 
-    def __init__(self, every_n_epochs: int = 5, history_every_n_epochs: int = 10, every_n_recoveries: int = 0) -> None:
+    def __init__(self, every_n_epochs: int = 5, history_every_n_epochs: int = 10) -> None:
         super().__init__()
-        given = {
-            "every_n_epochs": every_n_epochs,
-            "history_every_n_epochs": history_every_n_epochs,
-            "every_n_recoveries": every_n_recoveries,
-        }
-        for name, value in given.items():
+        options = {"every_n_epochs": every_n_epochs, "history_every_n_epochs": history_every_n_epochs}
+        for name, value in options.items():
             if value < 0:
                 raise ConfigError(f"CellFigures.{name} is {value}; use 0 for never, or a positive number")
         self.every_n_epochs = every_n_epochs
         self.history_every_n_epochs = history_every_n_epochs
-        self.every_n_recoveries = every_n_recoveries
         self._recoveries: list[tuple[int, int, Support]] = []  # count, epoch, support
         self._drawn: Genotype | None = None
 
     def on_recovery(self, trainer: pl.Trainer, search: SearchModule, report: RecoveryReport) -> None:
-        """Remember the support, and draw it if it is its turn."""
+        """Remember the support."""
         # a resumed search repeats what came after its checkpoint, and reports its last recovery again
         while self._recoveries and self._recoveries[-1][0] > report.count:
             self._recoveries.pop()
         if not self._recoveries or self._recoveries[-1][0] < report.count:
             self._recoveries.append((report.count, report.epoch, report.support))
-        if self.every_n_recoveries and report.count and report.count % self.every_n_recoveries == 0:
-            self._draw_cells(trainer, search)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw what is due."""
+        """Draw if due."""
         done = trainer.current_epoch + 1
-        if isinstance(pl_module, SearchModule):
+        if isinstance(pl_module, Searcher):
             if self.every_n_epochs and done % self.every_n_epochs == 0:
                 self._draw_cells(trainer, pl_module)
             if self.history_every_n_epochs and done % self.history_every_n_epochs == 0:
@@ -66,12 +57,12 @@ class CellFigures(RecoveryListener):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the result."""
-        if isinstance(pl_module, SearchModule):
+        if isinstance(pl_module, Searcher):
             self._draw_cells(trainer, pl_module)
             self._draw_history(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history as integer tensors, which are read back without running any code."""
+        """Return the history as integer tensors, which are read back without running code."""
         return {
             "counts": torch.tensor([count for count, _, _ in self._recoveries], dtype=torch.int64),
             "epochs": torch.tensor([epoch for _, epoch, _ in self._recoveries], dtype=torch.int32),
@@ -80,13 +71,13 @@ class CellFigures(RecoveryListener):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         counts, epochs = state_dict["counts"].tolist(), state_dict["epochs"].tolist()
         supports = [tuple(tuple(kept) for kept in support) for support in state_dict["supports"].tolist()]
         self._recoveries = list(zip(counts, epochs, supports, strict=True))
         self._drawn = Genotype.from_json(state_dict["drawn"]) if state_dict["drawn"] else None
 
-    def _draw_cells(self, trainer: pl.Trainer, search: SearchModule) -> None:
+    def _draw_cells(self, trainer: pl.Trainer, search: Searcher) -> None:
         genotype, writers = search.genotype, summary_writers(trainer)
         if genotype == self._drawn or not writers:
             return
@@ -99,7 +90,7 @@ class CellFigures(RecoveryListener):
             text = "\n".join(f"    {line}" for line in genotype.to_json().splitlines())
             writer.add_text("genotype/json", text, global_step=batches)
 
-    def _draw_history(self, trainer: pl.Trainer, search: SearchModule) -> None:
+    def _draw_history(self, trainer: pl.Trainer, search: Searcher) -> None:
         writers = summary_writers(trainer)
         if not writers or not self._recoveries:
             return

@@ -1,4 +1,4 @@
-"""The genotype as files: of the run, and beside each checkpoint."""
+"""The genotype as files: in the folder of the run, and beside each checkpoint."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,24 +9,23 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from sparsenas.drawing import draw_genotype, figure_bytes
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
-from sparsenas.search.base import SearchModule
+from sparsenas.search import Searcher, SearchModule
 from sparsenas.spaces import Genotype
+from sparsenas.trainer import is_dry_run, run_folder
 
 
 class GenotypeFile(pl.Callback):
     """Write the genotype to the run's folder and beside each checkpoint.
 
-    * ``<run>/genotype.json`` is always the present genotype of the search; at the end, the result. The run's folder is
-      the logger's, or the trainer's ``default_root_dir`` where there is no logger.
+    * ``<run>/genotype.json`` is the present genotype of the search; at the end, the result.
     * ``<stem>.genotype.json`` beside ``<stem>.ckpt`` is the genotype in that checkpoint. It is written when the next
-      batch begins, since Lightning saves checkpoints after all other callbacks, and goes away with its checkpoint.
-    * When the run ends, also by an error, each of them gets its picture, ``genotype.png`` and
-      ``<stem>.genotype.png``. Not earlier: a picture takes a third of a second, and most genotypes do not last.
+      batch begins, because Lightning saves checkpoints after all other callbacks. It goes away with its checkpoint.
+    * When the run ends, also by an error, each of them gets its picture, a ``.png`` file.
 
     Every file appears whole or not at all. A ``fast_dev_run`` writes nothing.
 
     Args:
-        figures: Whether to write the ``.png`` files.
+        figures: Write the ``.png`` files.
     """
 
     def __init__(self, figures: bool = True) -> None:
@@ -35,25 +34,29 @@ class GenotypeFile(pl.Callback):
         self._folder: Path | None = None
         self._written: Genotype | None = None
         self._saved: Genotype | None = None  # in a checkpoint whose name is not known yet
-        self._checkpoints: dict[Path, int] = {}  # their times of writing, in nanoseconds
+        self._checkpoints: dict[Path, int] = {}  # times of writing
         self._undrawn: dict[Path, Genotype] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Find the run's folder; asked on every rank, because Lightning broadcasts the answer."""
-        folder = trainer.log_dir or trainer.default_root_dir
-        dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        writes = stage == "fit" and trainer.is_global_zero and not dry
-        self._folder = Path(folder) if writes and isinstance(pl_module, SearchModule) else None
+        """Find the run's folder."""
+        folder = run_folder(trainer)
+        writes = stage == "fit" and trainer.is_global_zero and not is_dry_run(trainer)
+        self._folder = folder if writes and isinstance(pl_module, Searcher) else None
         self._written = self._saved = None
         self._undrawn = {}
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the result of measuring, also if nothing is trained."""
+        if not isinstance(pl_module, SearchModule):
+            self._write(pl_module)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the genotype the search starts from; checkpoints of a resumed run keep their files."""
+        """Write the first genotype of the search; checkpoints of a resumed run keep their files."""
         self._checkpoints = _checkpoints(trainer)
         self._write(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the genotype that was just validated."""
+        """Write the validated genotype."""
         self._write(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,8 +66,8 @@ class GenotypeFile(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
-        """Remember which genotype the checkpoint holds, until its name is known."""
-        if self._folder is not None and isinstance(pl_module, SearchModule):
+        """Remember the genotype of a checkpoint until its name is known."""
+        if self._folder is not None and isinstance(pl_module, Searcher):
             self._saved = pl_module.genotype
 
     def on_train_batch_start(
@@ -78,21 +81,23 @@ class GenotypeFile(pl.Callback):
         self._write(pl_module)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write beside the checkpoints saved last, and draw."""
+        """Write beside the last checkpoints, and draw."""
         self._write_beside_checkpoints(trainer)
         self._draw()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Keep what was found so far."""
+        """Keep the genotype found so far."""
         with suppress(ConfigError):  # a full disk must not hide the error that ended the run
             self._write(pl_module)
             self._write_beside_checkpoints(trainer)
             self._draw()
 
     def _write(self, pl_module: pl.LightningModule) -> None:
-        if self._folder is None or not isinstance(pl_module, SearchModule) or pl_module.genotype == self._written:
+        if self._folder is None or not isinstance(pl_module, Searcher):
             return
         genotype = pl_module.genotype
+        if genotype == self._written:
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -133,10 +138,10 @@ class GenotypeFile(pl.Callback):
 
 
 def _checkpoints(trainer: pl.Trainer) -> dict[Path, int]:
-    """All checkpoints in the trainer's checkpoint folders, with their times of writing.
+    """Return all checkpoints in the trainer's checkpoint folders, with their times of writing.
 
-    Folders are searched because Lightning itself does not remember every checkpoint it keeps (``save_top_k: -1``), and
-    a name such as ``{epoch}-{val/acc:.2f}`` makes subfolders.
+    Lightning does not remember every checkpoint it keeps (``save_top_k: -1``), and ``{epoch}-{val/acc:.2f}`` makes
+    subfolders.
     """
     folders = {c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.dirpath}
     found = [path for folder in folders for path in Path(folder).rglob(f"*{ModelCheckpoint.FILE_EXTENSION}")]

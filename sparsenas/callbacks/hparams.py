@@ -7,20 +7,19 @@ import pytorch_lightning as pl
 from sparsenas.callbacks.tensorboard import tensorboard_loggers, trained_batches
 from sparsenas.complexity import count_parameters
 from sparsenas.errors import ConfigError
-from sparsenas.search.base import SearchModule
+from sparsenas.search import Searcher, SearchModule
 
 
 class HParamsSummary(pl.Callback):
-    """At the end of the fit, set the hyper-parameters beside what they led to, so that runs can be compared.
+    """Log hyper-parameters and final metrics to TensorBoard's HParams tab at the end of the fit.
 
-    Metrics: ``final/best_<monitor>`` and ``final/last_<monitor>``, ``final/parameters`` of the network (of a search: of
-    the network its genotype stands for, at the searched width and depth), ``final/training_batches``, and of a search
-    ``final/visited`` architectures. Use it with the logger's ``default_hp_metric: false``; else the tab also shows a
-    column ``hp_metric`` of -1.
+    Metrics: ``final/best_<monitor>``, ``final/last_<monitor>``, ``final/parameters`` of the network (of a search: the
+    derived net at the searched size), ``final/training_batches``, and of a search ``final/visited`` architectures. Set
+    the logger's ``default_hp_metric: false``; else the tab also shows a column ``hp_metric`` of -1.
 
     Args:
         monitor: Validation metric.
-        mode: Whether larger or smaller values are better.
+        mode: ``"max"`` if larger values are better, else ``"min"``.
 
     Raises:
         ConfigError: If ``mode`` is neither ``"max"`` nor ``"min"``.
@@ -55,11 +54,11 @@ class HParamsSummary(pl.Callback):
             logger.log_hyperparams(params, metrics, step=trained_batches(trainer))
 
     def state_dict(self) -> dict[str, Any]:
-        """Best and last value."""
+        """Return the best and the last value."""
         return {"best": self._best, "last": self._last}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         self._best, self._last = state_dict["best"], state_dict["last"]
 
     def _metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
@@ -69,7 +68,8 @@ class HParamsSummary(pl.Callback):
             metrics |= {f"final/best_{name}": self._best, f"final/last_{name}": self._last}
         if isinstance(pl_module, SearchModule):
             metrics["final/parameters"] = float(count_parameters(pl_module.network.untrained(pl_module.genotype)))
-            metrics["final/visited"] = float(len(pl_module.visited))
         else:
             metrics["final/parameters"] = float(count_parameters(pl_module))
+        if isinstance(pl_module, Searcher):
+            metrics["final/visited"] = float(len(pl_module.visited))
         return metrics

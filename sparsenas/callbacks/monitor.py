@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 from torch import Tensor
 
-from sparsenas.errors import ConfigError
-from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
+from sparsenas.search import RecoveryListener, RecoveryReport, SearchModule
 from sparsenas.spaces import Block
 
 
@@ -20,31 +19,14 @@ class SupportMonitor(RecoveryListener):
       ``search/optimality``: the worst block;
     * ``residual/<cell>_node<i>``, ``l1_share/...``, ``nonzeros/...``, ``code_norm/...``: the same per block, and the
       Euclidean norm of its code;
-    * ``normal_primitives/<primitive>`` and so on: how often the support holds a primitive in a cell type.
-
-    Args:
-        every_n_recoveries: Log only every so many recoveries. The churn is still that of a single one.
-        per_block: Whether to log the scalars per block.
-
-    Raises:
-        ConfigError: If ``every_n_recoveries`` is below 1.
+    * ``normal_primitives/<primitive>`` and so on: count of a primitive in the support of a cell type.
     """
 
-    def __init__(self, every_n_recoveries: int = 1, per_block: bool = True) -> None:
-        super().__init__()
-        if every_n_recoveries < 1:
-            raise ConfigError(f"SupportMonitor.every_n_recoveries is {every_n_recoveries}; use at least 1")
-        self.every_n_recoveries = every_n_recoveries
-        self.per_block = per_block
-
     def on_recovery(self, trainer: pl.Trainer, search: SearchModule, report: RecoveryReport) -> None:
-        """Log the report, if it is its turn."""
-        if report.count % self.every_n_recoveries:
-            return
+        """Log the report."""
         scalars = {"search/churn": report.churn, "search/visited": float(report.visited)}
-        scalars |= _summary(report) | _primitive_counts(search.space.blocks, report)
-        if self.per_block:
-            scalars |= _block_scalars(search.space.blocks, report)
+        blocks = search.space.blocks
+        scalars |= _summary(report) | _primitive_counts(blocks, report) | _block_scalars(blocks, report)
         for logger in trainer.loggers:  # they write on rank zero only
             logger.log_metrics(scalars, step=report.batch)
 

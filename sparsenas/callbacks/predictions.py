@@ -10,14 +10,15 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from sparsenas.files import write_atomically
+from sparsenas.trainer import is_dry_run, run_folder
 
 
 class PredictionWriter(pl.Callback):
     """Write the most probable class of every image to a CSV file: ``index,class,probability``.
 
-    The index counts the images of the prediction data from 0. The model's ``predict_step`` returns class probabilities,
-    shape ``(B, classes)``; names are the data module's ``class_names``. Of several processes each writes the images it
-    saw, to ``predictions.csv``, ``predictions.1.csv`` and so on; some images may be in two files.
+    The index counts images from 0. ``predict_step`` returns class probabilities ``(B, classes)``; class names come from
+    the data module. Each process writes its images to ``predictions.csv``, ``predictions.1.csv`` and so on; some images
+    may be in two files.
 
     Args:
         filename: Name of the file in the folder of the run.
@@ -48,9 +49,9 @@ class PredictionWriter(pl.Callback):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, unless this is a ``fast_dev_run``."""
-        if getattr(trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+        if is_dry_run(trainer):
             return
-        datamodule = getattr(trainer, "datamodule", None)  # likewise
+        datamodule = getattr(trainer, "datamodule", None)  # set on the trainer, but not declared there
         names: Sequence[str] | None = getattr(datamodule, "class_names", None)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -64,8 +65,8 @@ class PredictionWriter(pl.Callback):
         write_atomically(path, text.getvalue().encode())
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """Where this process writes."""
+        """Return the file of this process."""
         name = Path(self.filename)
         if trainer.global_rank:
             name = name.with_suffix(f".{trainer.global_rank}{name.suffix}")
-        return Path(trainer.log_dir or trainer.default_root_dir) / name
+        return run_folder(trainer) / name

@@ -7,18 +7,17 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 
-from sparsenas.search.base import SearchModule
+from sparsenas.search import SearchModule
 
 
 class SearchProgressBar(TQDMProgressBar):
     """Lightning's progress bar with validation accuracy, churn and visited architectures.
 
-    Where the output is not a terminal (a file, a pipe, a cluster's log) a bar would leave thousands of lines; there,
-    one plain line per epoch is written instead. Churn is that of the last recovery.
+    Outside a terminal (a file, a pipe, a cluster's log), it writes one plain line per epoch instead.
 
     Args:
         refresh_rate: Batches between updates of the bar; 0 for no output at all.
-        leave: Whether each epoch's bar stays on the screen.
+        leave: Keep each epoch's bar on the screen.
     """
 
     def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
@@ -28,7 +27,7 @@ class SearchProgressBar(TQDMProgressBar):
         self._batches = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Look where the output goes."""
+        """Check where the output goes."""
         super().setup(trainer, pl_module, stage)
         self._lines, self._closed = self.is_enabled and not sys.stdout.isatty(), False
         if self._lines:
@@ -37,9 +36,9 @@ class SearchProgressBar(TQDMProgressBar):
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Metrics logged for the bar, and what the last recovery said."""
+        """Return the metrics logged for the bar and those of the last recovery."""
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)  # the folder's name already says the version
+        metrics.pop("v_num", None)  # known from the folder
         if isinstance(pl_module, SearchModule):
             metrics |= pl_module.progress()
         return metrics
@@ -57,18 +56,18 @@ class SearchProgressBar(TQDMProgressBar):
         self._end, self._batches = perf_counter(), self._batches + 1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch's line where there is no terminal."""
+        """Write the epoch's line outside a terminal."""
         super().on_train_epoch_end(trainer, pl_module)
         if self._lines:
             self.print(self._line(trainer, pl_module))
 
     def on_train_end(self, *args: Any) -> None:
-        """Close the bar; what is printed from then on needs none."""
+        """Close the bar."""
         super().on_train_end(*args)
         self._closed = self.is_enabled
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Write a line without disturbing the bar, and when there is no bar any more, too."""
+        """Write a line without disturbing the bar, also after the bar is closed."""
         if self._lines or self._closed:
             sys.stdout.write(kwargs.get("sep", " ").join(map(str, args)) + "\n")
             sys.stdout.flush()  # so that a log file can be followed

@@ -12,10 +12,9 @@ from sparsenas.callbacks.tensorboard import trained_batches
 class StepTimer(pl.Callback):
     """Log ``speed/seconds_per_step`` and ``speed/steps_per_second`` at the end of each epoch.
 
-    Measured is the time from the beginning of one training batch to the beginning of the next, so loading the data and
-    all callbacks count; the median of the epoch leaves out first batches and pauses for validation. No device is waited
-    for: work on a GPU runs behind the clock, but its queue is short, so over an epoch both run equally fast.
-    Epochs of one batch log nothing.
+    The time from the beginning of a training batch to that of the next, with data loading and callbacks. The median of
+    the epoch leaves out first batches and pauses for validation. The timer does not wait for the device: the queue of a
+    GPU is short, so over an epoch both run equally fast. Epochs of one batch log nothing.
     """
 
     def __init__(self) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from sparsenas.cli.messages import user_error
+from sparsenas.api.messages import user_error
+from sparsenas.api.shipped import find_config
+from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
-from sparsenas.cli.shipped import find_config
-from sparsenas.cli.terminal import calm_terminal
 from sparsenas.comparison import (
     Failure,
     Plan,

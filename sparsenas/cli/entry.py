@@ -61,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _output_is_closed() -> bool:
-    """Whether whoever read the output has closed it, as ``head`` does; if so, nothing more is written."""
+    """Say if the reader of the output has closed it, as ``head`` does; if so, nothing more is written."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), select.POLLOUT)

@@ -1,31 +1,13 @@
 """The command ``export``."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from sparsenas.api.checkpoint import load_checkpoint
+from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.outcome import command, table
 from sparsenas.cli.parser import Parser
-from sparsenas.cli.rebuild import Trained, rebuild
-from sparsenas.cli.terminal import calm_terminal
-from sparsenas.data import ImageData
-from sparsenas.data.sources import PartName
-from sparsenas.export import (
-    FORMATS,
-    Accuracy,
-    Description,
-    Manifest,
-    Preparation,
-    check_target,
-    choose_formats,
-    export_network,
-)
-
-#: Images on which every file is compared with the checkpoint's network.
-COMPARED_IMAGES = 256
+from sparsenas.export import FORMATS, Manifest, check_target, choose_formats
 
 
 def export(args: Sequence[str]) -> int:
@@ -45,17 +27,8 @@ def export(args: Sequence[str]) -> int:
     choose_formats(formats)  # what is missing or in the way is found out before any work
     check_target(options.to, options.overwrite)
     with calm_terminal():
-        trained = rebuild(options.checkpoint, options.data_path)
-        manifest = export_network(
-            trained.network,
-            trained.model,
-            _first_images(trained.data),
-            _description(trained),
-            options.to,
-            formats=formats,
-            fuse=options.fuse,
-            overwrite=options.overwrite,
-        )
+        trained = load_checkpoint(options.checkpoint, options.data_path)
+        manifest = trained.export(options.to, formats, options.fuse, options.overwrite)
     print(_summary(manifest, options.to))
     return 0
 
@@ -81,36 +54,8 @@ def _parser() -> Parser:
     return parser
 
 
-def _description(trained: Trained) -> Description:
-    data = trained.data
-    return Description(
-        preparation=Preparation(data.image_shape, data.mean, data.std, data.eval_resize),
-        class_names=data.class_names,
-        # both are only reported: the network is what it is
-        accuracy={part: _accuracy(trained.model, data, part) for part in ("val", "test")},
-    )
-
-
-@torch.no_grad()
-def _accuracy(model: Callable[[Tensor], Tensor], data: ImageData, part: PartName) -> Accuracy | None:
-    if not data.has(part):
-        return None
-    right = images = 0
-    for batch, labels in data.evaluation_batches(part):
-        right += int((model(batch).argmax(1) == labels).sum())
-        images += len(labels)
-    return Accuracy(right / images, images)
-
-
-def _first_images(data: ImageData) -> Tensor:
-    """Some validation images; of data without any, training images."""
-    batches: Iterator[Tensor] = (images for images, _ in data.evaluation_batches("val" if data.has("val") else "train"))
-    enough = -(-COMPARED_IMAGES // data.eval_batch_size)
-    return torch.cat(list(islice(batches, enough)))[:COMPARED_IMAGES]
-
-
 def _summary(manifest: Manifest, folder: Path) -> str:
-    """What was written, how well it agrees, and what can be done with it."""
+    """Format what was written, how well it agrees, and what can be done with it."""
     rows: list[tuple[str, object]] = []
     for name, record in manifest.files.items():
         agreement = "" if record.max_difference is None else f"  max. difference {record.max_difference:.1e}"

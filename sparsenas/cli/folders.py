@@ -6,6 +6,7 @@ import tempfile
 from pytorch_lightning import Trainer
 
 from sparsenas.errors import ConfigError
+from sparsenas.trainer import is_dry_run
 
 
 def check_writable(trainer: Trainer) -> None:
@@ -15,8 +16,7 @@ def check_writable(trainer: Trainer) -> None:
         ConfigError: If that is not possible; the message names the option.
     """
     folder = trainer.log_dir
-    dry = getattr(trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-    if dry or folder is None or not trainer.is_global_zero:
+    if is_dry_run(trainer) or folder is None or not trainer.is_global_zero:
         return
     try:
         os.makedirs(folder, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from sparsenas.cli.outcome import checkpoints, resumption
+from sparsenas.cli.outcome import checkpoints, measuring_again, resumption
 
 
 class Interruption(pl.Callback):
@@ -13,7 +13,7 @@ class Interruption(pl.Callback):
 
     Attributes:
         code: Exit code, 128 + the signal's number; None if the run was not stopped.
-        advice: Where the last checkpoint is, and the command that goes on from it.
+        advice: Path of the last checkpoint, and the command that goes on from it.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,8 @@ def how_to_go_on(trainer: pl.Trainer) -> str:
     if trainer.state.fn != "fit":
         return "sparsenas: interrupted"
     last = next(reversed(checkpoints(trainer)), trainer.ckpt_path)
+    if last is None and (again := measuring_again(trainer)) is not None:
+        return f"sparsenas: interrupted while measuring; what was measured is kept\ngo on with: {again}"
     if last is None:
         return "sparsenas: interrupted; no checkpoint had been written yet (one is written at the end of every epoch)"
     return f"sparsenas: interrupted; the last checkpoint is {last}\ngo on with: {resumption(trainer, Path(last))}"

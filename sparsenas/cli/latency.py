@@ -18,7 +18,7 @@ SPACES: dict[str, type[SearchSpace]] = {
 
 
 def latency(args: Sequence[str]) -> int:
-    """Measure what every candidate takes on this device, for the budget ``rules.max_latency``.
+    """Measure what every candidate takes on this device, for the budget ``rules.max_latency_ms``.
 
     Args:
         args: Arguments after the command.
@@ -32,7 +32,8 @@ def latency(args: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m sparsenas latency",
         description="Time every candidate of a space in a network of the wanted size on this device, and write a table "
-        "that a search can take as a budget: --model.rules.latency FILE --model.rules.max_latency MILLISECONDS.",
+        "that a search can take as a budget: --model.budget.latency_table FILE --model.budget.max_latency_ms "
+        "MILLISECONDS.",
     )
     parser.add_argument("--space", choices=SPACES, default=DartsSpace.name, help="search space (default: %(default)s)")
     parser.add_argument("--image_shape", type=int, nargs=3, metavar=("C", "H", "W"), default=[3, 32, 32])

@@ -5,27 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from pytorch_lightning import Callback, LightningDataModule, LightningModule
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning import Callback
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
-# Imported so that configs can name their classes without the path
-import sparsenas.callbacks
-import sparsenas.data
-import sparsenas.search
-import sparsenas.spaces
-import sparsenas.sparse_coding
-import sparsenas.training  # noqa: F401 - see above
+from sparsenas.api.checkpoint import check_images
+from sparsenas.api.messages import user_error
+from sparsenas.api.renamed import dropped_measuring
+from sparsenas.api.settings import Assembly
+from sparsenas.api.shipped import resolve_configs
+from sparsenas.api.terminal import calm_terminal
 from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.cli.folders import check_writable
 from sparsenas.cli.interruption import Interruption
-from sparsenas.cli.messages import user_error
-from sparsenas.cli.outcome import cost, summary, table
-from sparsenas.cli.resume import FROM_DATA, check_images, check_model, differences, read_settings
-from sparsenas.cli.shipped import resolve_configs
-from sparsenas.cli.terminal import calm_terminal
+from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
+from sparsenas.cli.resume import check_model, differences, read_settings
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
-from sparsenas.search import OneStageSearch
+from sparsenas.trainer import is_dry_run
 
 #: What `fit` runs when it is told neither a config nor a model.
 DEFAULT_CONFIG = "quickstart"
@@ -66,8 +62,8 @@ def run(command: str, args: Sequence[str]) -> int:
     return 0
 
 
-class CommandLine(LightningCLI):
-    """Lightning's command line, with the shape of the images handed from the data to the model.
+class CommandLine(Assembly):
+    """The commands of the trainer: what was asked for is checked before the work, and told after it.
 
     Args:
         args: Command and arguments.
@@ -82,31 +78,16 @@ class CommandLine(LightningCLI):
         self._asked: dict[str, Any] = {}
         self._predictions = PredictionWriter()
         self.metrics: dict[str, Any] = {}
-        super().__init__(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            # the modules own their optimizers: a searcher has two
-            auto_configure_optimizers=False,
-            # two runs may write into one folder when the user names its version
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            trainer_defaults={"callbacks": [*callbacks, self._predictions]},
-            # abbreviated options would hide typing errors; errors are reported by the caller
-            parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},
-            args=list(args),
-        )
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link what the data knows to what the model needs."""
-        for name in FROM_DATA:
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        super().__init__(list(args), trainer_defaults={"callbacks": [*callbacks, self._predictions]})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and read the settings of the checkpoint before Lightning lays them over those asked for."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         command, path = self.config["subcommand"], self._command_config.get("ckpt_path")
+        searcher = str(self._command_config.get("model.class_path")).rpartition(".")[2]
+        dropped = dropped_measuring(searcher, list(args or ()))
+        if dropped is not None:
+            raise ConfigError(dropped)
         if path is not None:
             self._settings, self._asked = read_settings(path), self._model_settings()
             check_model(path, self._settings, self._asked)
@@ -134,7 +115,7 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """End with what was found, where it is, and what to do next; a finished network is tested first."""
         self.metrics = dict(self.trainer.callback_metrics)
-        finished = isinstance(self.model, OneStageSearch) and self.model.finished
+        finished = isinstance(self.model, ONE_RUN) and self.model.finished
         try:
             if finished and isinstance(self.datamodule, ImageData) and self.datamodule.has("test"):
                 for tested in self.trainer.test(self.model, self.datamodule, verbose=False):
@@ -150,7 +131,7 @@ class CommandLine(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        if not getattr(self.trainer, "fast_dev_run", False):  # set on the trainer, but not declared there
+        if not is_dry_run(self.trainer):
             print(table([("predictions", self._predictions.path(self.trainer))]))
 
     @property

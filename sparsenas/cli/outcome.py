@@ -1,4 +1,4 @@
-"""What a run says at its end: what was found, where it is, and what to do next."""
+"""The last words of a run: the network found, its files, and the next commands."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,13 +10,16 @@ import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from sparsenas.cli.shipped import shipped_configs
+from sparsenas.api.shipped import shipped_configs
 from sparsenas.complexity import describe
-from sparsenas.networks import Skeleton
-from sparsenas.search import OneStageSearch, SearchModule
-from sparsenas.training import StandAloneTraining
+from sparsenas.networks import Skeleton, skeleton_of
+from sparsenas.search import MeasuredSearch, OneStageSearch, Searcher, SearchModule
+from sparsenas.search.measured.score_file import NAME as SCORES
+from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
+#: Searchers whose run ends with a trained network.
+ONE_RUN = (OneStageSearch, MeasuredSearch)
 
 
 def summary(
@@ -41,11 +44,11 @@ def summary(
             best = Path(callback.best_model_path)
     if "test/acc" in metrics:
         rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
-    if isinstance(model, OneStageSearch):
+    if isinstance(model, ONE_RUN):
         rows.append(("network", cost(model)))
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     genotype = folder / "genotype.json"
-    if isinstance(model, SearchModule) and genotype.is_file():
+    if isinstance(model, Searcher) and genotype.is_file():
         rows.append(("genotype", genotype))
     if best is not None:
         rows.append(("checkpoint", best))
@@ -60,14 +63,14 @@ def _next(
     """Commands that follow a fit."""
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     genotype, written = folder / "genotype.json", folder / "config.yaml"
-    if isinstance(model, OneStageSearch) and checkpoint is not None:
+    if isinstance(model, ONE_RUN) and checkpoint is not None:
         if model.finished:
             yield command("export", checkpoint, "--to", folder / "export")
         else:
             yield resumption(trainer, checkpoint)
-    elif isinstance(model, SearchModule) and genotype.is_file():
-        yield command("fit", *_training_of(genotype, config), *_adapted(model.network.skeleton))
-    elif isinstance(model, StandAloneTraining) and checkpoint is not None:
+    elif isinstance(model, Searcher) and genotype.is_file():
+        yield command("fit", *_training_of(genotype, config), *_adapted(skeleton_of(model.space.name)))
+    elif isinstance(model, TrainingModule) and checkpoint is not None:
         yield command("test", "--config", written, "--ckpt_path", checkpoint)
         yield command("export", checkpoint, "--to", folder / "export")
 
@@ -78,7 +81,7 @@ def table(rows: Iterable[tuple[str, object]]) -> str:
 
 
 def cost(model: pl.LightningModule) -> str:
-    """Text with parameters and multiply-adds of the network, of a search: of the network its genotype stands for."""
+    """Text with parameters and MACs of the network, of a search: of the network its genotype stands for."""
     network = model.network.untrained(model.genotype) if isinstance(model, SearchModule) else model
     return str(describe(network, tuple(model.hparams["image_shape"])))
 
@@ -100,13 +103,13 @@ def _training_of(genotype: Path, config: Mapping[str, Any]) -> list[object]:
 def _adapted(skeleton: Skeleton) -> Iterator[object]:
     """Options of the training configs, which are made for DARTS cells, that other networks do not take."""
     if not skeleton.has_stems:
-        yield from ("--model.stem", "cifar")
+        yield from ("--model.network.stem", "cifar")
     if not skeleton.has_auxiliary:
-        yield from ("--model.auxiliary_weight", 0)
+        yield from ("--model.training.auxiliary_weight", 0)
     if skeleton.single_path:
-        yield from ("--model.drop_path", 0)
+        yield from ("--model.training.drop_path", 0)
     if skeleton.layers is not None:
-        yield from ("--model.cells", skeleton.layers)
+        yield from ("--model.network.cells", skeleton.layers)
 
 
 def _training_configs() -> dict[str, str]:
@@ -127,6 +130,15 @@ def checkpoints(trainer: pl.Trainer) -> list[Path]:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
             files |= {path for path in paths if path.is_file() and path.parent == Path(callback.dirpath)}
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def measuring_again(trainer: pl.Trainer) -> str | None:
+    """Command that goes on with a run which ended while it measured; ``None`` for others."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    if not (folder / SCORES).is_file():
+        return None
+    version = ("--trainer.logger.init_args.version", folder.name) if trainer.loggers else ()
+    return command("fit", "--config", folder / "config.yaml", *version)
 
 
 def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:

@@ -3,15 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from sparsenas.api.trained import classify
 from sparsenas.cli.parser import Parser
 from sparsenas.errors import ConfigError
 from sparsenas.export import load, read_manifest
-
-#: Images that go through the network together.
-BATCH_SIZE = 64
 
 
 def predict(args: Sequence[str]) -> int:
@@ -42,21 +37,9 @@ def predict(args: Sequence[str]) -> int:
     classes = len(manifest.class_names)
     if not 1 <= options.top <= classes:
         raise ConfigError(f"--top is {options.top}; the network has {classes} classes, so give 1 to {classes}")
-    found: list[list[tuple[str, float]]] = []
-    for start in range(0, len(options.images), BATCH_SIZE):
-        names = options.images[start : start + BATCH_SIZE]
-        images = torch.stack([manifest.preparation(name, adapt=options.adapt) for name in names])
-        with torch.inference_mode():
-            found += _best(network(images), manifest.class_names, options.top)
+    found = classify(network, manifest.preparation, manifest.class_names, options.images, options.top, options.adapt)
     print("\n".join(_lines(options.images, found)))
     return 0
-
-
-def _best(logits: Tensor, class_names: Sequence[str], count: int) -> Iterator[list[tuple[str, float]]]:
-    """For each image its most probable classes, with probabilities."""
-    values, labels = logits.softmax(1).topk(count)
-    for row_values, row_labels in zip(values.tolist(), labels.tolist(), strict=True):
-        yield [(class_names[label], value) for label, value in zip(row_labels, row_values, strict=True)]
 
 
 def _lines(files: Sequence[str], found: Sequence[Sequence[tuple[str, float]]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from sparsenas.comparison.figure import draw_comparison
 from sparsenas.comparison.plan import Plan, PlannedRun, PublishedNetwork, read_plan
-from sparsenas.comparison.pool import Failure, run_all
+from sparsenas.comparison.pool import Failure, Job, run_all, run_jobs, serve
 from sparsenas.comparison.records import Record, append_record, read_records
 from sparsenas.comparison.report import Judged, Report, Row, SignTest, make_report, sign_test
 from sparsenas.comparison.summary import Summary, summarize
@@ -10,6 +10,7 @@ from sparsenas.comparison.text import cap_table, markdown, percentile_table, sum
 
 __all__ = [
     "Failure",
+    "Job",
     "Judged",
     "Plan",
     "PlannedRun",
@@ -28,6 +29,8 @@ __all__ = [
     "read_plan",
     "read_records",
     "run_all",
+    "run_jobs",
+    "serve",
     "sign_test",
     "summarize",
     "summary_table",

@@ -12,11 +12,11 @@ from sparsenas.drawing.style import DASHES, DPI, INK, STRUCTURE, LineStyle, add_
 # Inches.
 _WIDTH = 9.6
 _HEIGHT = 4.9
-#: Hues of Okabe and Ito (2008), and a brown; with the line styles, colour is never the only difference.
+#: Hues of Okabe and Ito (2008), and a brown; line styles differ too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2328", "#8a6d3b")
-#: Accuracies that may be ticks, the roundest first; those that would crowd earlier ones are left out.
+#: Possible ticks, the roundest first; those that would crowd earlier ones are left out.
 _TICKS = (90, 50, 94, 80, 10, 98, 92, 70, 95, 85, 96, 30, 60, 93, 91, 97, 99, 99.5, 40, 20)
-#: Smallest error that is told from others.
+#: Smallest error on the axis.
 _LEAST_ERROR = 0.01
 #: Share of the axis between two ticks, and outside the data.
 _APART, _MARGIN = 0.05, 0.05
@@ -24,17 +24,11 @@ _BASELINES = {RANDOM: "random\ncell", LARGEST: "most\nparameters"}
 
 
 def draw_comparison(report: Report) -> Figure:
-    """Accuracy of the uncapped cell over the time of the search, and of the last one for every seed.
+    """Draw accuracy over the time of the search, and the last accuracy of every seed, without a cap.
 
-    Left, the median of the seeds and a band over their middle half; a line begins when all of them have an architecture
-    and ends with the longest search. Right, every seed, and their median. Dotted, the medians of the baselines. Errors
-    (100 minus accuracy) are on a logarithmic scale: good cells can be told apart even where others have collapsed.
-
-    Args:
-        report: With at least one run.
-
-    Returns:
-        A figure that belongs to no window and no pyplot state.
+    Left: the median of the seeds and a band over their middle half, from the time when all have an architecture. Right:
+    every seed and the median. Dotted: medians of the baselines. Errors (100 minus accuracy) are on a logarithmic scale.
+    The report has at least one run; the figure has no window or pyplot state.
     """
     names = [name for name in report.plan.searchers if any(run.record.searcher == name for run in report.runs)]
     looks = {name: _look(number) for number, name in enumerate(names)}
@@ -78,7 +72,7 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _draw_time(axes: Axes, runs: Sequence[Judged], colour: str, dashes: LineStyle) -> Floats:
-    """Draw a searcher's line; gives the accuracies that it covers."""
+    """Draw the line of a searcher; return the accuracies that it covers."""
     begin = max(run.seconds[0] for run in runs)
     end = max(run.record.seconds for run in runs)
     times = np.unique(np.concatenate([[begin, end], *(run.seconds for run in runs)]))
@@ -92,7 +86,7 @@ def _draw_time(axes: Axes, runs: Sequence[Judged], colour: str, dashes: LineStyl
 
 
 def _draw_seeds(axes: Axes, runs: Sequence[Judged], place: int, colour: str) -> Floats:
-    """Draw a searcher's last cells; gives their accuracies."""
+    """Draw the last cells of a searcher; return their accuracies."""
     values = np.array([run.accuracies[-1] for run in runs])
     spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
     axes.hlines(np.median(values), place - 0.36, place + 0.36, color=colour, linewidth=2.0)
@@ -101,7 +95,7 @@ def _draw_seeds(axes: Axes, runs: Sequence[Judged], place: int, colour: str) -> 
 
 
 def _draw_baselines(axes: Axes, rows: Sequence[Row], named: bool) -> None:
-    """Draw lines across; the upper one is named above it, the lower one below, so that names never meet."""
+    """Draw lines across, the upper one named above it and the lower one below, so that names never meet."""
     highest = max((row.median for row in rows), default=0.0)
     for row in rows:
         axes.axhline(row.median, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.7, zorder=0.5)
@@ -120,7 +114,7 @@ def _draw_baselines(axes: Axes, rows: Sequence[Row], named: bool) -> None:
 
 
 def _scale(axes: Axes, values: Floats) -> None:
-    """Logarithm of the error, upside down, with round accuracies as ticks."""
+    """Scale by the logarithm of the error, upside down, with round accuracies as ticks."""
     axes.set_yscale("function", functions=(_height, _accuracy))
     low, high = float(_height(values.min())), float(_height(values.max()))
     room = max(high - low, 0.05)

@@ -1,4 +1,4 @@
-"""What is compared: searchers, seeds, caps, and the network whose accuracies are published."""
+"""The plan of a comparison: searchers, seeds, caps, and the network of the published accuracies."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from sparsenas.networks import NormOptions, SuperNet
 from sparsenas.spaces import SearchSpace
 from sparsenas.tables import BenchmarkTable, Training
 
-#: What a run's trainer does unless the config says otherwise: the result of a run is its line, nothing else.
+#: Defaults of a run's trainer: the result of a run is its record, nothing else.
 QUIET_TRAINER = {
     "accelerator": "cpu",
     "devices": 1,
@@ -27,20 +27,13 @@ QUIET_TRAINER = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
-#: Sections of a run, and of the defaults that all runs share.
+#: Sections of a run, and of ``common``.
 SECTIONS = ("model", "data", "trainer")
 
 
 @dataclass(frozen=True)
 class PublishedNetwork:
-    """The network of which a table publishes accuracies; caps are limits of its parameters.
-
-    Attributes:
-        image_shape: ``(C, H, W)`` of its images.
-        num_classes: Number of classes.
-        channels: Of its first cell.
-        cells: Number of cells.
-    """
+    """The size of the network whose accuracies a table holds; caps limit its parameters."""
 
     image_shape: tuple[int, int, int]
     num_classes: int
@@ -48,7 +41,7 @@ class PublishedNetwork:
     cells: int
 
     def costs(self, space: SearchSpace) -> CandidateCosts:
-        """What every candidate costs in it."""
+        """Return the cost of every candidate in this network."""
         norms = NormOptions(affine=True, track=True, append="none")
         network = SuperNet(space, self.image_shape, self.num_classes, self.channels, self.cells, norms=norms)
         return candidate_costs(network)
@@ -56,13 +49,13 @@ class PublishedNetwork:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One searcher with one seed.
+    """A searcher with a seed.
 
     Attributes:
         searcher: Name of its entry.
-        seed: Of the network, the search and the data.
+        seed: Seed of the network, the search and the data.
         settings: ``model``, ``data``, ``trainer`` with the seed in them; ``caps``, ``published``.
-        digest: Of all settings but the seed; a finished run counts only for the settings it was made with.
+        digest: Hash of all settings but the seed; a finished run counts only for the same settings.
     """
 
     searcher: str
@@ -71,7 +64,7 @@ class PlannedRun:
     digest: str
 
     def __str__(self) -> str:
-        """Text for messages and names of files."""
+        """Return the name in messages and of files."""
         return f"{self.searcher}-{self.seed}"
 
 
@@ -80,12 +73,12 @@ class Plan:
     """A comparison.
 
     Attributes:
-        name: Of its config.
+        name: Name of its config.
         budget_seconds: Most seconds of a run.
-        caps: Most parameters of the published network; ``None`` for no cap.
+        caps: Most parameters of the published network; None for no cap.
         published: That network.
-        training: Which accuracies of the table judge.
-        also: Further ones, of which percentiles are given.
+        training: Accuracies of the table that judge.
+        also: Further accuracies, of which percentiles are given.
         table: Settings of the table.
         runs: All runs; searchers in the order of the config.
     """
@@ -116,9 +109,9 @@ class Plan:
         for run in self.runs:
             if run.searcher not in spaces:
                 search, _, _ = build_run(run.settings)
-                if search.rules.needs_costs:
+                if search.budget.needs_costs:
                     raise ConfigError(
-                        f"searchers.{run.searcher}: has max_params or max_flops of its own, at the size of its "
+                        f"searchers.{run.searcher}: has max_params or max_macs of its own, at the size of its "
                         "super-net; leave them out, caps are limits of the published network"
                     )
                 spaces[run.searcher] = search.space
@@ -132,7 +125,7 @@ class Plan:
         return space
 
     def read_table(self) -> BenchmarkTable:
-        """The table, checked against the plan; no accuracy is looked up.
+        """Read the table and check it against the plan; look up no accuracy.
 
         Raises:
             TableError: If its file is missing, damaged, or of another benchmark.
@@ -151,7 +144,7 @@ class Plan:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read the config of a comparison; nothing is built.
+    """Read the config of a comparison; build nothing.
 
     Raises:
         ConfigError: Naming the entry that is missing, unknown, or of the wrong kind.
@@ -201,7 +194,7 @@ def read_plan(path: str | Path) -> Plan:
 def _runs(
     name: str, where: str, entry: Any, common: Mapping[str, Any], budget: float, judged: Mapping[str, Any], first: int
 ) -> list[PlannedRun]:
-    """The runs of one entry."""
+    """Return the runs of one entry."""
     if not name or not all(letter.isalnum() or letter in "_-." for letter in name):
         raise ConfigError(f"{where}: names are of letters, digits, '_', '-' and '.': files are named after them")
     entry = _mapping(entry, where, ("seeds", "max_epochs"), SECTIONS)
@@ -212,7 +205,7 @@ def _runs(
         **QUIET_TRAINER,
         **_mapping(common.get("trainer") or {}, "common.trainer", (), None),
         **_mapping(entry.get("trainer") or {}, f"{where}.trainer", (), None),
-        "max_epochs": _whole(entry["max_epochs"], f"{where}.max_epochs"),
+        "max_epochs": _whole(entry["max_epochs"], f"{where}.max_epochs", least=0),
         "max_time": {"seconds": int(budget), "milliseconds": round(budget % 1 * 1000)},
     }
     settings = {"model": model, "data": data, "trainer": trainer, **judged}
@@ -229,7 +222,7 @@ def _training(entry: Any, where: str) -> Training:
 
 
 def _component(common: Any, own: Any, where: str) -> dict[str, Any]:
-    """A class and its options: those of the entry over those of ``common``."""
+    """Return a class and its options: those of the entry over those of ``common``."""
     parts = [
         _mapping({"class_path": part} if isinstance(part, str) else part or {}, where, (), ("class_path", "init_args"))
         for part in (common, own)
@@ -238,7 +231,17 @@ def _component(common: Any, own: Any, where: str) -> dict[str, Any]:
     if not names:
         raise ConfigError(f"{where}: class_path is missing; name a class")
     options = [_mapping(part.get("init_args") or {}, f"{where}.init_args", (), None) for part in parts]
-    return {"class_path": names[-1], "init_args": {**options[0], **options[1]}}
+    return {"class_path": names[-1], "init_args": _merged(options[0], options[1])}
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put options over others; those of a dataclass one by one, a class with its options as a whole."""
+    merged = dict(common)
+    for name, value in own.items():
+        before = merged.get(name)
+        plain = isinstance(value, Mapping) and isinstance(before, Mapping) and "class_path" not in {*value, *before}
+        merged[name] = _merged(before or {}, value) if plain else value
+    return merged
 
 
 def _seeded(component: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -248,7 +251,7 @@ def _seeded(component: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def _mapping(
     value: Any, where: str, needed: tuple[str, ...], optional: tuple[str, ...] | None = ()
 ) -> Mapping[str, Any]:
-    """A mapping with all ``needed`` keys and no others than ``optional``; any others if that is None."""
+    """Check that a mapping has all ``needed`` keys and no others than ``optional``; None allows any."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where}: must be a mapping of {', '.join((*needed, *(optional or ()))) or 'names'}")
     for key in needed:
@@ -279,7 +282,7 @@ def _number(value: Any, where: str) -> float:
     return number
 
 
-def _whole(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{where} is {value!r}; use a whole number from 1 on")
+def _whole(value: Any, where: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{where} is {value!r}; use a whole number from {least} on")
     return value

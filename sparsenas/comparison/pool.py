@@ -1,42 +1,62 @@
-"""Runs in processes of their own, several at a time."""
+"""Jobs in processes of their own, several at a time."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import closing, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.comparison.records import Record, from_json
+from sparsenas.errors import SparseNASError
 
 #: Lines of a log that a message shows.
 LAST_LINES = 8
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A run that ended without a result.
+class Job:
+    """Work of one process.
 
     Attributes:
-        run: Which.
+        name: Name of its log, without the ending.
+        title: Text for people.
+        arguments: ``python -m`` runs them: a module that calls :func:`serve`, and its arguments.
+        message: Plain data which that module reads.
+    """
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    message: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without a result.
+
+    Attributes:
+        title: Text for people that names the job.
         code: Exit code of its process; below 0 for a signal.
-        log: What it has written.
+        log: Text that it has written.
         lines: The last lines of that.
     """
 
-    run: PlannedRun
+    title: str
     code: int
     log: Path
     lines: tuple[str, ...]
 
     def __str__(self) -> str:
         """Text for people."""
-        ended = f"{self.run.searcher} with seed {self.run.seed} ended with code {self.code}"
+        ended = f"{self.title} ended with code {self.code}"
         return "\n".join([f"{ended}; {self.log} ends with", *(f"  {line}" for line in self.lines)])
 
 
@@ -49,21 +69,20 @@ class _Workers:
         self._lock = Lock()
         self._stopped = Event()
 
-    def run(self, run: PlannedRun) -> Record | Failure | None:
+    def run(self, job: Job) -> Any:
         """Start a process and wait for it; None if all were stopped."""
-        log = self._logs / f"{run}.log"
-        job = {"searcher": run.searcher, "seed": run.seed, "digest": run.digest, "settings": run.settings}
+        log = self._logs / f"{job.name}.log"
         with log.open("w", encoding="utf-8") as errors:
             with self._lock:
                 if self._stopped.is_set():
                     return None
-                process = _start(errors.fileno())
+                process = _start(job.arguments, errors.fileno())
                 self._live.add(process)
             assert process.stdin is not None
             assert process.stdout is not None
             with suppress(BrokenPipeError):  # its exit code tells
                 # stdin stays open: the process ends when this one does, however that ends
-                process.stdin.write(json.dumps(job) + "\n")
+                process.stdin.write(json.dumps(job.message) + "\n")
                 process.stdin.flush()
             answer = process.stdout.read()
             code = process.wait()
@@ -75,9 +94,9 @@ class _Workers:
             if self._stopped.is_set():
                 return None
         if code == 0 and answer:
-            return from_json(json.loads(answer))
+            return json.loads(answer)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return Failure(run, code, log, tuple(lines[-LAST_LINES:]))
+        return Failure(job.title, code, log, tuple(lines[-LAST_LINES:]))
 
     def stop(self) -> None:
         """Kill what runs; nothing starts any more."""
@@ -87,11 +106,11 @@ class _Workers:
                 process.kill()
 
 
-def _start(log: int) -> subprocess.Popen[str]:
+def _start(arguments: Sequence[str], log: int) -> subprocess.Popen[str]:
     paths = [path or os.getcwd() for path in sys.path]  # so that classes of the user's own are found there, too
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "sparsenas.comparison"],
+        [sys.executable, "-m", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -101,23 +120,65 @@ def _start(log: int) -> subprocess.Popen[str]:
     )
 
 
-def run_all(runs: Sequence[PlannedRun], jobs: int, logs: Path) -> Iterator[Record | Failure]:
-    """Make runs, so many at a time, each in a process of one thread; yields them as they end.
+def run_jobs(jobs: Sequence[Job], parallel: int, logs: Path) -> Generator[tuple[Job, Any]]:
+    """Run jobs, so many at a time, each in a process of one thread; yields them with their answers as they end.
 
-    Whoever stops iterating, by an exception or by closing the generator, stops the processes.
+    An answer is what :func:`serve` got, as plain data, or a :class:`Failure`. Whoever stops iterating, by an exception
+    or by closing the generator, stops the processes.
 
     Args:
-        runs: In the order in which they are started.
-        jobs: Processes at a time.
+        jobs: In the order in which they are started.
+        parallel: Processes at a time.
         logs: Existing folder for what each of them writes.
     """
     workers = _Workers(logs)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(workers.run, run) for run in runs]
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        futures = {pool.submit(workers.run, job): job for job in jobs}
         try:
             for future in as_completed(futures):
-                outcome = future.result()
-                if outcome is not None:
-                    yield outcome
+                answer = future.result()
+                if answer is not None:
+                    yield futures[future], answer
         finally:
             workers.stop()
+
+
+def serve(run: Callable[[dict[str, Any]], Any]) -> None:
+    """Be the process of a job: read its message, write the answer of ``run``; all other output is the log.
+
+    Standard input stays open as long as the process that started this one lives; when it closes, this one ends too.
+    """
+    import torch
+
+    message = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    answer = sys.stdout
+    with redirect_stdout(sys.stderr):
+        try:
+            result = run(message)
+        except SparseNASError as error:
+            print(f"sparsenas: error: {error}", file=sys.stderr)
+            sys.exit(2)
+    print(json.dumps(result, allow_nan=False), file=answer, flush=True)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def run_all(runs: Sequence[PlannedRun], jobs: int, logs: Path) -> Iterator[Record | Failure]:
+    """Make the runs of a comparison by :func:`run_jobs`, so many at a time; yields them as they end."""
+    planned = [
+        Job(
+            name=str(run),
+            title=f"{run.searcher} with seed {run.seed}",
+            arguments=("sparsenas.comparison",),
+            message={"searcher": run.searcher, "seed": run.seed, "digest": run.digest, "settings": run.settings},
+        )
+        for run in runs
+    ]
+    with closing(run_jobs(planned, jobs, logs)) as answers:
+        for _, answer in answers:
+            yield answer if isinstance(answer, Failure) else from_json(answer)

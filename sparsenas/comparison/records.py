@@ -13,19 +13,19 @@ from sparsenas.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Record:
-    """What a run chose. It knows no accuracy of a table.
+    """Choices of a run. It knows no accuracy of a table.
 
     Attributes:
         searcher: Name of its entry.
         seed: Its seed.
         digest: See :class:`PlannedRun`.
         chosen: Each cap and the cell chosen under it, as the space writes it.
-        timeline: Seconds since the start and the uncapped cell from then on, whenever it changed.
-        scored: Each cap, and the cells that the search compared to decide under it with their scores; more is better.
-        remarks: Each cap, and what the search says of its decision, if anything.
-        visited: Architectures it has visited.
-        seconds: From the start of the search to its last decision.
-        cut: Whether the budget ended it before its last epoch did.
+        timeline: Seconds since the start and the uncapped cell from then on.
+        scored: Each cap, and the cells compared under it with their scores; more is better.
+        remarks: Each cap, and the summary of the search under it, if any.
+        visited: Number of visited architectures.
+        seconds: Time from the start of the search to its last decision.
+        cut: True if the time budget ended it before its last epoch.
     """
 
     searcher: str
@@ -41,7 +41,7 @@ class Record:
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
-    """All finished runs; none if there is no file.
+    """Read all finished runs; none if there is no file.
 
     Raises:
         DataError: Naming the line that is damaged.
@@ -56,7 +56,7 @@ def read_records(path: Path) -> tuple[Record, ...]:
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Add a line in one write: it is there as a whole, or not at all.
+    """Add a line in one write, whole or not at all.
 
     Raises:
         ConfigError: If the file cannot be written.
@@ -74,7 +74,7 @@ def append_record(path: Path, record: Record) -> None:
 
 
 def planned_records(records: Iterable[Record], runs: Iterable[PlannedRun], path: Path) -> tuple[Record, ...]:
-    """The finished ones of the runs.
+    """Return the finished ones of the runs.
 
     Raises:
         ConfigError: If a run of that searcher and seed was made with other settings.
@@ -107,14 +107,11 @@ def _record(line: str, where: str) -> Record:
 
 
 def from_json(fields: dict[str, Any]) -> Record:
-    """A record of its JSON form.
+    """Read a record from its JSON form.
 
     Raises:
         TypeError, ValueError: If it is none.
     """
-    if "measured" in fields:  # as written before searches compared other architectures under each cap
-        fields = {**fields, "scored": [(cap, fields["measured"]) for cap, _ in fields["chosen"]]}
-        del fields["measured"]
     pairs = {
         "chosen": tuple((_cap(cap), str(text)) for cap, text in fields["chosen"]),
         "timeline": tuple((float(seconds), str(text)) for seconds, text in fields["timeline"]),

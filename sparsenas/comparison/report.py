@@ -1,7 +1,7 @@
-"""What the chosen cells are worth, looked up after all of them were chosen."""
+"""The accuracies of the chosen cells, looked up after all of them were chosen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from sparsenas.comparison.plan import Plan
 from sparsenas.comparison.records import Record
-from sparsenas.complexity import CandidateCosts, live_support
+from sparsenas.complexity import CandidateCosts, effective_support
 from sparsenas.errors import DataError, GenotypeError, RankingError, TableError
 from sparsenas.ranking import kendall_tau, percentile
 from sparsenas.spaces import SearchSpace, Support
@@ -19,20 +19,20 @@ from sparsenas.tables import BenchmarkTable
 Floats = NDArray[np.float64]
 
 #: Names of the baselines.
-RANDOM, BAND, LARGEST, LIVE = "random cell", "random in the band", "most parameters", "most live parameters"
-BUSIEST = "most live multiply-adds"
-BASELINES = (RANDOM, BAND, LARGEST, LIVE, BUSIEST)
-#: Least live parameters of a cell of the band, as a share of the most within the cap.
+RANDOM, BAND, LARGEST, EFFECTIVE = "random cell", "random in the band", "most parameters", "most effective parameters"
+BUSIEST = "most effective MACs"
+BASELINES = (RANDOM, BAND, LARGEST, EFFECTIVE, BUSIEST)
+#: Least effective parameters of a cell of the band, as a share of the most within the cap.
 BAND_SHARE = 0.7
 
 
 class SignTest(NamedTuple):
-    """How often an accuracy is above a number.
+    """Count of accuracies above a number.
 
     Attributes:
-        wins: Above it.
-        runs: Above or below it; equal ones do not count.
-        p: Two-sided, of a fair coin; 1 without runs.
+        wins: Runs above it.
+        runs: Runs above or below it; equal ones do not count.
+        p: Two-sided, for a fair coin; 1 without runs.
     """
 
     wins: int
@@ -45,21 +45,20 @@ class Row:
     """A searcher, or a baseline, under a cap. Accuracies are in percent.
 
     Attributes:
-        cap: Most parameters; ``None`` for no cap.
-        name: Of the searcher or the baseline.
-        runs: Seeds; of a baseline, how many cells it leaves open.
-        mean: Mean accuracy; of a baseline, the exact one over those cells.
-        median: Of the same; the sign tests go by those of the baselines.
-        worst: Of the same.
-        best: Of the same.
+        cap: Most parameters; None for no cap.
+        name: Name of the searcher or the baseline.
+        runs: Seeds; for a baseline, the number of its cells.
+        mean: Mean accuracy; for a baseline, the exact one over its cells, as in the next three.
+        median: Median accuracy.
+        worst: Lowest accuracy.
+        best: Highest accuracy.
         percentile: Mean percentile among the feasible cells.
-        visited: Mean number of architectures visited.
-        seconds: Mean duration of a search, which decides under all caps.
-        cut: Searches that the budget ended.
-        tau: Mean Kendall's tau-b of scores and accuracies among the feasible cells that the search compared; ``None``
-            where there are no two of them to rank.
-        beats_random: Against the median feasible cell: for random cells, heads is as likely as tails.
-        beats_largest: Against the median of the feasible cells of most parameters.
+        visited: Mean number of visited architectures.
+        seconds: Mean time of a search, which decides under all caps.
+        cut: Searches that the time budget ended.
+        tau: Mean Kendall's tau-b of scores and accuracies among the compared feasible cells; None without two of them.
+        beats_random: Test against the median feasible cell.
+        beats_largest: Test against the median of the feasible cells with most parameters.
     """
 
     cap: float | None
@@ -79,12 +78,12 @@ class Row:
 
 
 class Judged(NamedTuple):
-    """A run and what it is worth.
+    """A run and its accuracies.
 
     Attributes:
         record: The run.
         chosen: Accuracy of its cell under each cap.
-        percentiles: Of these among the feasible cells.
+        percentiles: Percentile of each among the feasible cells.
         seconds: Times at which its uncapped cell changed.
         accuracies: Accuracy from those times on.
     """
@@ -98,12 +97,12 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """A comparison, judged.
+    """A comparison with its accuracies.
 
     Attributes:
-        plan: What was planned.
+        plan: The plan.
         rows: By cap in the order of the plan; baselines first, then searchers.
-        feasible: How many cells are within each cap.
+        feasible: Number of cells within each cap.
         runs: All finished runs.
     """
 
@@ -114,49 +113,45 @@ class Report:
 
 
 def sign_test(accuracies: Sequence[float] | Floats, threshold: float) -> SignTest:
-    """Two-sided sign test of accuracies against a number."""
+    """Test accuracies against a number by a two-sided sign test."""
     values = np.asarray(accuracies)
     wins, runs = int((values > threshold).sum()), int((values != threshold).sum())
     return SignTest(wins, runs, float(binomtest(wins, runs).pvalue) if runs else 1.0)
 
 
 def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) -> Report:
-    """Look up what was chosen.
-
-    Args:
-        plan: The plan of the runs.
-        records: Finished runs of the plan, at least one.
-        table: Of the plan's space.
+    """Look up the accuracies of the chosen cells in a table of the plan's space; at least one run is finished.
 
     Raises:
-        DataError: If a run chose a cell that is none of the space, or more than its cap allows.
+        DataError: If a run chose a cell outside the space, or above its cap.
     """
     truth = table.accuracies(*plan.training)
     published = plan.published.costs(plan.space)
     costs = total_costs(table, plan.space, published)
-    live = total_costs(table, plan.space, published, live=True)
-    work = total_costs(table, plan.space, published, "multiply_adds", live=True)
+    effective = total_costs(table, plan.space, published, effective=True)
+    work = total_costs(table, plan.space, published, "macs", effective=True)
     judged = tuple(_judged(record, table, truth, costs) for record in records)
     rows: list[Row] = []
+    feasible: dict[float | None, int] = {}
     for cap in plan.caps:
         within = costs <= (np.inf if cap is None else cap)
         if not within.any():
             raise DataError(f"caps: no cell has at most {cap:g} parameters; the smallest has {costs.min():g}")
         population = truth[within]
         largest = population[costs[within] == costs[within].max()]
-        most = live[within].max()
+        most = effective[within].max()
         rows += [
-            _baseline(cap, RANDOM, population, population),
-            _baseline(cap, BAND, population[live[within] >= BAND_SHARE * most], population),
-            _baseline(cap, LARGEST, largest, population),
-            _baseline(cap, LIVE, population[live[within] == most], population),
-            _baseline(cap, BUSIEST, population[work[within] == work[within].max()], population),
+            _row(cap, RANDOM, population, population),
+            _row(cap, BAND, population[effective[within] >= BAND_SHARE * most], population),
+            _row(cap, LARGEST, largest, population),
+            _row(cap, EFFECTIVE, population[effective[within] == most], population),
+            _row(cap, BUSIEST, population[work[within] == work[within].max()], population),
         ]
         for name in plan.searchers:
             of_searcher = [run for run in judged if run.record.searcher == name]
             if of_searcher:
-                rows.append(_row(cap, name, of_searcher, table, truth, within, largest))
-    feasible = {cap: int((costs <= (np.inf if cap is None else cap)).sum()) for cap in plan.caps}
+                rows.append(_searcher_row(cap, name, of_searcher, table, truth, within, largest))
+        feasible[cap] = len(population)
     return Report(plan, tuple(rows), feasible, judged)
 
 
@@ -164,23 +159,18 @@ def total_costs(
     table: BenchmarkTable,
     space: SearchSpace,
     costs: CandidateCosts,
-    unit: Literal["parameters", "multiply_adds"] = "parameters",
-    live: bool = False,
+    unit: Literal["parameters", "macs"] = "parameters",
+    effective: bool = False,
 ) -> Floats:
-    """Cost of every cell of a table in the network of the costs, in its order, shape ``(R,)``.
+    """Return the cost of every cell of a table, in its order, shape ``(R,)``.
 
-    Args:
-        table: The table.
-        space: Its space.
-        costs: Of the candidates.
-        unit: What is counted.
-        live: Whether to count only what lies on a path through the cell.
+    ``unit`` is what is counted; ``effective`` counts only what lies on a path through the cell.
     """
     rows: tuple[tuple[int, ...], ...] = getattr(costs, unit)
     base: int = getattr(costs, f"base_{unit}")
 
     def total(support: Support) -> int:
-        kept = zip(rows, live_support(space, support) if live else support, strict=True)
+        kept = zip(rows, effective_support(space, support) if effective else support, strict=True)
         return base + sum(row[index] for row, indices in kept for index in indices)
 
     return np.array([total(space.support(genotype)) for genotype in table], dtype=np.float64)
@@ -209,12 +199,7 @@ def _named(record: Record) -> str:
     return f"run of {record.searcher} with seed {record.seed}"
 
 
-def _baseline(cap: float | None, name: str, cells: Floats, population: Floats) -> Row:
-    mean, median, worst, best = _summary(cells)
-    return Row(cap, name, len(cells), mean, median, worst, best, float(percentile(cells, population).mean()))
-
-
-def _row(
+def _searcher_row(
     cap: float | None,
     name: str,
     runs: Sequence[Judged],
@@ -224,29 +209,21 @@ def _row(
     largest: Floats,
 ) -> Row:
     accuracies = np.array([run.chosen[cap] for run in runs])
-    population = truth[within]
     taus = [tau for run in runs if (tau := _tau(run.record, cap, table, truth, within)) is not None]
-    mean, median, worst, best = _summary(accuracies)
-    return Row(
-        cap=cap,
-        name=name,
-        runs=len(runs),
-        mean=mean,
-        median=median,
-        worst=worst,
-        best=best,
-        percentile=float(percentile(accuracies, population).mean()),
+    return replace(
+        _row(cap, name, accuracies, truth[within]),
         visited=float(np.mean([run.record.visited for run in runs])),
         seconds=float(np.mean([run.record.seconds for run in runs])),
         cut=sum(run.record.cut for run in runs),
         tau=float(np.mean(taus)) if taus else None,
-        beats_random=sign_test(accuracies, float(np.median(population))),
+        beats_random=sign_test(accuracies, float(np.median(truth[within]))),
         beats_largest=sign_test(accuracies, float(np.median(largest))),
     )
 
 
-def _summary(values: Floats) -> tuple[float, float, float, float]:
-    return float(values.mean()), float(np.median(values)), float(values.min()), float(values.max())
+def _row(cap: float | None, name: str, values: Floats, population: Floats) -> Row:
+    mean, median, worst, best = (float(f(values)) for f in (np.mean, np.median, np.min, np.max))
+    return Row(cap, name, len(values), mean, median, worst, best, float(percentile(values, population).mean()))
 
 
 def _tau(

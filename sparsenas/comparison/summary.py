@@ -1,4 +1,4 @@
-"""Each searcher over all caps at once, and whether it is better than the others."""
+"""Each searcher over all caps at once, and tests of the differences."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,12 @@ class Summary:
     """A searcher, or a baseline, over all caps.
 
     Attributes:
-        name: Of the searcher or the baseline.
+        name: Name of the searcher or the baseline.
         mean: Mean percentile among the feasible cells, over all caps and runs.
-        worst: The same of the worst run; of a baseline, its mean.
-        runs: How many; 0 of a baseline, whose figures are exact.
-        p: For every other one, the two-sided p-value that this one is not different: of Wilcoxon's signed-rank test of
-            the runs' means against the number of a baseline, of Mann and Whitney's test against the runs of a searcher.
-            Empty for baselines.
+        worst: Mean percentile of the worst run; for a baseline, the mean.
+        runs: Number of runs; 0 for a baseline, whose figures are exact.
+        p: Two-sided p-values of the differences to all others; empty for baselines. By Wilcoxon's signed-rank test to a
+            baseline, by the test of Mann and Whitney to a searcher.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Summary:
 
 
 def summarize(report: Report) -> tuple[Summary, ...]:
-    """Baselines first, then searchers in the order of the plan."""
+    """Summarize baselines, then searchers in the order of the plan."""
     names = list(dict.fromkeys(row.name for row in report.rows))
     runs = {name: _means(report, name) for name in names}
     exact = {
@@ -57,20 +56,20 @@ def summarize(report: Report) -> tuple[Summary, ...]:
 
 
 def _means(report: Report, name: str) -> Floats:
-    """Mean percentile over all caps of each run of a searcher; none for a baseline."""
+    """Return the mean percentile over all caps of each run of a searcher; none for a baseline."""
     own = [run.percentiles for run in report.runs if run.record.searcher == name]
     return np.array([_mean(percentiles.values()) for percentiles in own])
 
 
 def _mean(percentiles: Iterable[float]) -> float:
-    """Rounded, so that equal means compare equal whatever the order of their sum."""
+    """Return the rounded mean, so that equal means compare equal whatever the order of their sum."""
     return float(np.round(np.mean(list(percentiles)), 9))
 
 
 def _test(own: Floats, other: float | Floats) -> float:
-    """Two-sided p-value; 1 where all differences are zero."""
+    """Return the two-sided p-value; 1 if all differences are zero."""
     if isinstance(other, float):
-        differences = own - other
+        differences = np.round(own - other, 6)  # rounding must not split equal distances above and below
         return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
     if np.ptp(np.concatenate([own, other])) == 0:
         return 1.0

@@ -9,8 +9,8 @@ from sparsenas.comparison.report import (
     BAND_SHARE,
     BASELINES,
     BUSIEST,
+    EFFECTIVE,
     LARGEST,
-    LIVE,
     RANDOM,
     Report,
     Row,
@@ -20,11 +20,9 @@ from sparsenas.comparison.summary import Summary, summarize
 
 
 def markdown(report: Report, also: Sequence[Report] = ()) -> str:
-    """The report as text: percentiles under all caps, a table for each cap, and how to read them.
+    """Format the report: percentiles under all caps, a table for each cap, and how to read them.
 
-    Args:
-        report: The comparison.
-        also: The same runs judged by further accuracies.
+    ``also`` are reports of the same runs for further accuracies.
     """
     plan = report.plan
     planned = {name: sum(run.searcher == name for run in plan.runs) for name in plan.searchers}
@@ -45,11 +43,11 @@ def markdown(report: Report, also: Sequence[Report] = ()) -> str:
         lines.append(cap_table([row for row in report.rows if row.cap == cap], planned))
     lines += [
         "",
-        f"`{RANDOM}` is any cell within the cap, `{BAND}` any of those with at least {BAND_SHARE:.0%} of the most live "
-        f"parameters, `{LARGEST}`, `{LIVE}` and `{BUSIEST}` any of those that have the most: exact figures, which cost "
-        "nothing. Percentiles are among the cells within the cap. Sign tests, two-sided: how many runs are better than "
-        "the median of the baseline's cells. The seeds are the same under every cap, so the tests of one searcher are "
-        "not independent.",
+        f"`{RANDOM}` is any cell within the cap, `{BAND}` any of those with at least {BAND_SHARE:.0%} of the most "
+        f"effective parameters, `{LARGEST}`, `{EFFECTIVE}` and `{BUSIEST}` any of those that have the most. Their "
+        "figures are exact. Percentiles are among the cells within the cap. Sign tests are two-sided: they count runs "
+        "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
+        "searcher are not independent.",
     ]
     cut = {row.name: f"{row.cut} of the {row.runs}" for row in report.rows if row.cut}
     lines += [f"\nThe budget ended {count} runs of `{name}` early." for name, count in cut.items()]
@@ -60,7 +58,7 @@ def markdown(report: Report, also: Sequence[Report] = ()) -> str:
 
 
 def percentile_table(rows: Sequence[Row]) -> str:
-    """Mean percentiles: a line for each baseline and searcher, a column for each cap, and their mean."""
+    """Format mean percentiles: a row for each baseline and searcher, a column for each cap, and the mean."""
     caps = list(dict.fromkeys(row.cap for row in rows))
     found = {(row.name, row.cap): row.percentile for row in rows}
     heads = ["searcher", *("no cap" if cap is None else f"{cap / 1e6:g} M" for cap in caps), "mean"]
@@ -72,7 +70,7 @@ def percentile_table(rows: Sequence[Row]) -> str:
 
 
 def summary_table(summaries: Sequence[Summary]) -> str:
-    """Mean and worst run of each, and for each searcher the p-value of its difference from every other one."""
+    """Format mean and worst run of each, and the p-values of the differences between them."""
     heads = ["searcher", "runs", "mean", "worst run", *(f"p: {_name(summary.name)}" for summary in summaries)]
     lines = [_line_of(heads), "|" + "---|" * len(heads)]
     for summary in summaries:
@@ -84,14 +82,14 @@ def summary_table(summaries: Sequence[Summary]) -> str:
 
 
 def cap_table(rows: Sequence[Row], planned: Mapping[str, int]) -> str:
-    """All figures of the rows, which are of one cap; ``planned`` runs of each searcher."""
+    """Format all figures of the rows of one cap, with ``planned`` runs of each searcher."""
     heads = ["searcher", "runs", "mean", "median", "worst", "best", "percentile", "visited", "seconds", "tau"]
     heads += ["beats random", "p", "beats most parameters", "p"]
     return "\n".join([_line_of(heads), "|" + "---|" * len(heads), *(_line(row, planned.get(row.name)) for row in rows)])
 
 
 def cap_text(cap: float | None) -> str:
-    """Text for people, e.g. ``"At most 0.35 M parameters"``."""
+    """Return text such as ``"At most 0.35 M parameters"``."""
     return "No cap" if cap is None else f"At most {cap / 1e6:g} M parameters"
 
 

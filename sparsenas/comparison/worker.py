@@ -1,36 +1,28 @@
 """One run: search, then decide under every cap. No table is read here."""
 
-import json
-import os
-import sys
-import threading
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from math import isfinite
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Timer
 
 from sparsenas.callbacks.tensorboard import trained_batches
 from sparsenas.comparison.build import build_run
 from sparsenas.comparison.plan import PublishedNetwork
+from sparsenas.comparison.pool import serve
 from sparsenas.comparison.records import Record
-from sparsenas.errors import ConfigError, SparseNASError
+from sparsenas.errors import ConfigError
 from sparsenas.search import RecoveryListener, RecoveryReport, SearchModule
 from sparsenas.sparse_coding import Constraints
 from sparsenas.tables import WrittenSpace
 
 
 class Timeline(RecoveryListener):
-    """Remembers when the architecture changed.
-
-    Attributes:
-        changes: Seconds since the timeline was made and the cell from then on.
-    """
+    """Record of changes of the architecture: seconds since it was made, and the cell from then on."""
 
     def __init__(self, space: WrittenSpace) -> None:
         self._space = space
@@ -43,30 +35,34 @@ class Timeline(RecoveryListener):
         return perf_counter() - self._start
 
     def on_recovery(self, trainer: pl.Trainer, search: SearchModule, report: RecoveryReport) -> None:
-        """Take a note if the architecture is another one."""
-        text = self._space.to_string(report.genotype)
+        """Note a change of the architecture."""
+        self.note(self._space.to_string(report.genotype), self.seconds)
+
+    def note(self, text: str, seconds: float) -> None:
+        """Add the cell if it is another one."""
         if not self.changes or self.changes[-1][1] != text:
-            self.changes.append((self.seconds, text))
+            self.changes.append((seconds, text))
 
 
 def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) -> Record:
-    """Make one run.
-
-    Args:
-        searcher: Name of the entry.
-        seed: Seeds the network; those of search and data are in the settings.
-        digest: Of the settings.
-        settings: See :class:`sparsenas.comparison.PlannedRun`.
+    """Make one run; see :class:`sparsenas.comparison.PlannedRun`.
 
     Raises:
         SparseNASError: If the run cannot be made.
     """
+    with TemporaryDirectory() as folder:  # for whatever a run writes: its result is its line, nothing else
+        trainer = {"default_root_dir": folder, **settings["trainer"]}
+        return _search(searcher, seed, digest, {**settings, "trainer": trainer})
+
+
+def _search(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) -> Record:
+    """Search, and decide under every cap."""
     pl.seed_everything(seed, workers=True, verbose=False)
     search, data, trainer = build_run(settings)
     published = settings["published"]
     costs = PublishedNetwork(**{**published, "image_shape": tuple(published["image_shape"])}).costs(search.space)
     limits = {
-        cap: None if cap is None else replace(search.rules, max_params=cap).constraints(search.space, costs)
+        cap: None if cap is None else replace(search.budget, max_params=cap).constraints(search.space, costs)
         for cap in settings["caps"]
     }
     space = cast(WrittenSpace, search.space)  # as the table's space has the same name
@@ -85,14 +81,14 @@ def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, An
             if isfinite(score)  # others rank nothing, and have no place in JSON
         )
 
-    cut = _cut(trainer)
+    cut = _cut(trainer) or getattr(search, "cut", False)
     try:
         chosen = tuple((cap, written(constraints)) for cap, constraints in limits.items())
     except ConfigError as error:
         hint = "; the budget ended the search before it could decide: fewer epochs" if cut else ""
         raise ConfigError(f"{error}{hint}") from error
     seconds = timeline.seconds
-    timeline_ends_with_choice(timeline, written(None), seconds)
+    timeline.note(written(None), seconds)  # not every search reports its last decision
     return Record(
         searcher=searcher,
         seed=seed,
@@ -103,18 +99,12 @@ def search_once(searcher: str, seed: int, digest: str, settings: Mapping[str, An
         visited=len(search.visited),
         seconds=seconds,
         cut=cut,
-        remarks=tuple((cap, text) for cap, constraints in limits.items() if (text := search.remark(constraints))),
+        remarks=tuple((cap, text) for cap, constraints in limits.items() if (text := search.summary(constraints))),
     )
 
 
-def timeline_ends_with_choice(timeline: Timeline, text: str, seconds: float) -> None:
-    """Add the last decision where the search has not reported it."""
-    if not timeline.changes or timeline.changes[-1][1] != text:
-        timeline.changes.append((seconds, text))
-
-
 def _cut(trainer: pl.Trainer) -> bool:
-    """Whether time ran out before the last batch."""
+    """Return True if time ran out before the last batch."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
     timers = [callback for callback in callbacks if isinstance(callback, Timer)]
     run_out = any((timer.time_remaining() or 0) <= 0 for timer in timers)
@@ -123,23 +113,5 @@ def _cut(trainer: pl.Trainer) -> bool:
 
 
 def main() -> None:
-    """Read a run from standard input and write its record to standard output; all other output is the log.
-
-    Standard input stays open as long as the process that started this one lives; when it closes, this one ends too.
-    """
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    answer = sys.stdout
-    with redirect_stdout(sys.stderr):
-        try:
-            record = search_once(**job)
-        except SparseNASError as error:
-            print(f"sparsenas: error: {error}", file=sys.stderr)
-            sys.exit(2)
-    print(json.dumps(asdict(record), allow_nan=False), file=answer, flush=True)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
+    """Make a run for another process."""
+    serve(lambda job: asdict(search_once(**job)))

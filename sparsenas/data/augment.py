@@ -1,40 +1,49 @@
-"""Batched augmentation and normalisation: tensor operations on the device, without a loop over images."""
+"""Augment and normalise batches by tensor operations on the device, without a loop over images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sparsenas.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to training images.
+    """Options of the augmentation of training images.
 
     Attributes:
-        crop_padding: Black pixels added on each side before an image-sized window is cut out; 0 for no crop.
-        flip: Mirror each image left to right with probability 1/2.
-        cutout: Side of the square set to the mean colour after normalisation, in pixels; 0 for none.
+        crop_padding: Black pixels added on each side before a random image-sized window is cut out; 0 for no crop,
+            ``None`` for an eighth of the smaller side.
+        flip: Mirror images left to right at random.
+        cutout: Side in pixels of the square hidden at random; 0 for none.
+
+    Raises:
+        ConfigError: If a number is below 0.
     """
 
-    crop_padding: int = 0
-    flip: bool = False
+    crop_padding: int | None = None
+    flip: bool = True
     cutout: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, value in (("crop_padding", self.crop_padding or 0), ("cutout", self.cutout)):
+            if value < 0:
+                raise ConfigError(f"data.augmentation.{name} is {value}; it must be at least 0")
+
+    def at(self, image_shape: tuple[int, int, int]) -> "Augmentation":
+        """Fill in the padding for images of a shape ``(C, H, W)``."""
+        return self if self.crop_padding is not None else replace(self, crop_padding=min(image_shape[1:]) // 8)
 
 
 def crop_windows(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, padding: int) -> Tensor:
     """Cut one image-sized window out of each padded image, in one gather.
 
-    Args:
-        images: Shape ``(B, C, H, W)``.
-        top: First row of each window in the padded image, shape ``(B,)``, in [0, 2 ``padding``].
-        left: First column, likewise.
-        mirrored: Which windows to mirror left to right, shape ``(B,)``, bool.
-        padding: Zeros added on each side.
-
-    Returns:
-        Windows, shape ``(B, C, H, W)``, dtype of ``images``.
+    Windows begin at rows ``top`` and columns ``left`` of images ``(B, C, H, W)`` with ``padding`` zeros on each side.
+    They are mirrored left to right where ``mirrored`` is True.
     """
     count, channels, height, width = images.shape
     padded = functional.pad(images, (padding, padding, padding, padding))
@@ -48,13 +57,9 @@ def crop_windows(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, pa
 
 
 def random_crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Crop with padding and mirror at random, each image by itself.
+    """Crop with padding and mirror at random, each image ``(B, C, H, W)`` by itself.
 
-    Args:
-        images: Shape ``(B, C, H, W)``.
-        padding: Zeros added on each side; windows are uniform over the ``(2 padding + 1)^2`` places.
-        flip: Whether to mirror, with probability 1/2.
-        generator: On the device of ``images``.
+    Windows are uniform over the ``(2 padding + 1)^2`` places. The generator is on the device of ``images``.
     """
     size, device = (len(images),), images.device
     top = torch.randint(2 * padding + 1, size, generator=generator, device=device)
@@ -64,12 +69,9 @@ def random_crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.
 
 
 def random_cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Set one square of each image to zero; its centre is uniform over the image, what lies outside is cut off.
+    """Set one square of each image to zero; its centre is uniform over the image.
 
-    Args:
-        images: Shape ``(B, C, H, W)``, normalised, so that zero is the mean colour.
-        side: Side of the square in pixels.
-        generator: On the device of ``images``.
+    Images ``(B, C, H, W)`` are normalised, so zero is the mean colour.
 
     Source: DeVries and Taylor, Improved Regularization of CNNs with Cutout (2017), as used by DARTS.
     """
@@ -86,30 +88,19 @@ def random_cutout(images: Tensor, side: int, generator: torch.Generator) -> Tens
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Bring uint8 images to zero mean and unit deviation.
+    """Bring uint8 images ``(B, C, H, W)`` to zero mean and unit deviation, float32 in channels-last memory.
 
-    Args:
-        images: Shape ``(B, C, H, W)``, uint8.
-        mean: Per channel, shape ``(C,)``, of images scaled to [0, 1].
-        std: Likewise.
-
-    Returns:
-        float32, shape ``(B, C, H, W)``, in channels-last memory.
+    ``mean`` and ``std``, shape ``(C,)``, are of images scaled to [0, 1].
     """
     copy = images.to(torch.float32, memory_format=torch.channels_last)
     return copy.sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
 
 
 class Augmenter:
-    """Applies an :class:`Augmentation` with a generator per stream that is seeded anew for each epoch.
+    """Applies an :class:`Augmentation` with one generator per stream, seeded anew for each epoch.
 
-    Nothing but ``(seed, epoch, rank, stream)`` and the order of batches decides the outcome, so a run resumed at an
-    epoch boundary sees the same images as an uninterrupted one. The global generators are not touched.
-
-    Args:
-        augmentation: What to do.
-        seed: Seed of all streams.
-        rank: Number of this process; ranks draw differently.
+    Only ``(seed, epoch, rank, stream)`` and the order of batches decide the outcome: a resumed run sees the same images
+    as an uninterrupted one. Global generators are not touched.
     """
 
     def __init__(self, augmentation: Augmentation, seed: int, rank: int = 0) -> None:
@@ -119,7 +110,7 @@ class Augmenter:
         self._generators: dict[int, tuple[int, torch.Generator]] = {}
 
     def generator(self, stream: int, epoch: int, device: torch.device) -> torch.Generator:
-        """The stream's generator, seeded if the epoch is new to it."""
+        """Return the generator of a stream, seeded if the epoch is new to it."""
         known = self._generators.get(stream)
         if known is not None and known[0] == epoch and known[1].device == device:
             return known[1]
@@ -130,10 +121,10 @@ class Augmenter:
         return generator
 
     def __call__(self, images: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int) -> Tensor:
-        """Augmented and normalised images, float32 ``(B, C, H, W)``, from uint8 ones of the same shape."""
+        """Augment and normalise uint8 images ``(B, C, H, W)``; the result is float32."""
         wanted = self._augmentation
         generator = self.generator(stream, epoch, images.device)
         if wanted.crop_padding or wanted.flip:
-            images = random_crop_flip(images, wanted.crop_padding, wanted.flip, generator)
+            images = random_crop_flip(images, wanted.crop_padding or 0, wanted.flip, generator)
         images = normalise(images, mean, std)
         return random_cutout(images, wanted.cutout, generator) if wanted.cutout else images

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
-from sparsenas.data.parts import Part, Parts
+from sparsenas.data.parts import Part, Parts, Shares
 from sparsenas.data.sources import ImageSource, PartName, check_at_least
 from sparsenas.data.statistics import check_statistics
 from sparsenas.errors import ConfigError, DataError
@@ -22,30 +23,25 @@ STREAMS = {"weights": 0, "arch": 1}
 class ImageData(pl.LightningDataModule):
     """Labelled images, split, batched, augmented and normalised.
 
-    With ``arch_fraction > 0`` a training batch is ``{"weights": (images, labels), "arch": (images, labels)}``, the
-    shorter stream being cycled; otherwise, and in evaluation, it is ``(images, labels)``. The model receives images as
-    normalised float32 ``(B, C, H, W)`` in channels-last memory and labels as int64 ``(B,)``.
+    With ``arch_fraction > 0``, training batches are ``{"weights": (images, labels), "arch": (images, labels)}``; the
+    shorter stream is cycled. All other batches are ``(images, labels)``. The model gets normalised float32 images
+    ``(B, C, H, W)`` in channels-last memory and int64 labels ``(B,)``.
 
-    Everything random follows from ``seed`` and the epoch, and nothing from the global generators. Images of the test
-    part are read by ``test`` and ``predict`` only.
+    All randomness follows from ``seed`` and the epoch. Only ``test`` and ``predict`` read test images.
 
-    A checkpoint keeps mean, deviation and class names, so that a restored network sees images normalised as in its
-    training, whatever images it is shown; and the options, if the command line gave them.
+    A checkpoint keeps mean, deviation and class names, so a restored network sees images normalised as in its training.
+    It also keeps the options, if the command line gave them.
 
     Args:
-        source: Where the images come from.
+        source: Source of the images.
         batch_size: Images of a training batch, per stream and per process.
         eval_batch_size: Images of a validation, test or prediction batch, per process.
         arch_fraction: Share of the training images (after validation) that train the architecture; 0 for none.
-        val_fraction: Share of the training images held out for validation; not used where the source has such a part.
-        test_fraction: Share of all images set aside for testing; not used where the source has such a part.
+        val_fraction: Share of the training images held out for validation; not used if the source has such a part.
+        test_fraction: Share of all images held out for testing; not used if the source has such a part.
         seed: Seed of the split, the order and the augmentation.
-        test_seed: Seed by which test images are set aside; apart from ``seed``, so that test accuracies of different
-            seeds are over the same images.
-        crop_padding: Black pixels added on each side before a random image-sized window is cut out; by default an
-            eighth of the smaller side; 0 for no crop.
-        flip: Mirror training images left to right at random.
-        cutout: Side in pixels of the square hidden at random in training images; 0 for none.
+        test_seed: Seed of the test images; apart from ``seed``, so all seeds are tested on the same images.
+        augmentation: Random changes of training images.
         mean: Mean per channel of images scaled to [0, 1]; by default of the images that train something.
         std: Deviation per channel, likewise.
         num_workers: Processes that read batches; images held in memory need none.
@@ -54,8 +50,8 @@ class ImageData(pl.LightningDataModule):
         image_shape: ``(C, H, W)``.
         num_classes: Number of classes.
         class_names: One name per label.
-        augmentation: What happens to training images.
-        parts: Which images are where.
+        augmentation: Options of the augmentation.
+        parts: Images of each part.
 
     Raises:
         ConfigError: If an option is out of range.
@@ -72,9 +68,7 @@ class ImageData(pl.LightningDataModule):
         test_fraction: float = 0.2,
         seed: int = 0,
         test_seed: int = 0,
-        crop_padding: int | None = None,
-        flip: bool = True,
-        cutout: int = 0,
+        augmentation: Augmentation = Augmentation(),
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         num_workers: int = 0,
@@ -85,40 +79,23 @@ class ImageData(pl.LightningDataModule):
         self.image_shape = source.image_shape
         self.class_names = source.class_names
         self.num_classes = len(source.class_names)
-        if crop_padding is None:
-            crop_padding = min(self.image_shape[1:]) // 8
-        for option, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("seed", seed, 0),
-            ("test_seed", test_seed, 0),
-            ("crop_padding", crop_padding, 0),
-            ("cutout", cutout, 0),
-            ("num_workers", num_workers, 0),
-        ):
-            check_at_least(option, value, least)
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(0, seed=seed, test_seed=test_seed, num_workers=num_workers)
         check_statistics(mean, std, self.image_shape[0])
-        self.parts = Parts(
-            source,
-            arch_fraction=arch_fraction,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            test_seed=test_seed,
-        )
+        self.parts = Parts(source, Shares(arch_fraction, val_fraction, test_fraction), seed, test_seed)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
-        self.augmentation = Augmentation(crop_padding, flip, cutout)
+        self.augmentation = augmentation.at(self.image_shape)
         self.num_workers = num_workers
         self._bilevel = arch_fraction > 0
         self._given = None if mean is None or std is None else (tuple(mean), tuple(std))
         self._augmenter = Augmenter(self.augmentation, seed)
-        self._normalisation = torch.zeros(2, self.image_shape[0])  # mean and deviation, known from setup on
+        self._normalisation = torch.zeros(2, self.image_shape[0])  # mean and deviation; set by setup()
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean per channel of images scaled to [0, 1]; computed when first asked for, unless given."""
+        """Mean per channel of images scaled to [0, 1]; computed when first needed, unless given."""
         return (self._given or self.parts.statistics)[0]
 
     @property
@@ -128,7 +105,7 @@ class ImageData(pl.LightningDataModule):
 
     @property
     def eval_resize(self) -> int | None:
-        """Shorter side to which evaluation images are resized before their centre is cut out; None for no resize."""
+        """Shorter side to which evaluation images are resized before the centre cut; None for no resize."""
         return None
 
     def prepare_data(self) -> None:
@@ -138,25 +115,20 @@ class ImageData(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what a stage needs, and compute mean and deviation unless they are given.
 
-        Images for testing are read by ``"test"`` and ``"predict"`` only.
-
-        Args:
-            stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
-
         Raises:
             ConfigError: If a training batch is larger than its part, or the part of the stage is empty.
-            DataError: If the images or labels are damaged, or a class has too few images for the split.
+            DataError: If images or labels are damaged, or a class has too few images for the split.
         """
         if stage == "fit":
             self._check_batch_size()
         elif stage == "validate" and not len(self.parts.val[1]):
             raise ConfigError("data.val_fraction is 0, so there is nothing to validate on; set it above 0")
         elif stage in ("test", "predict"):
-            _ = self.parts.test  # reads it, so that a damaged part ends the run before it begins
+            _ = self.parts.test  # read now: a damaged part ends the run before it begins
         self._normalisation = torch.tensor([self.mean, self.std])
 
     def train_dataloader(self) -> CombinedLoader | BatchLoader:
-        """One stream of batches, or two side by side."""
+        """Return one stream of batches, or two side by side."""
         self._augmenter = Augmenter(self.augmentation, self.seed, self._rank)
         weights = self._loader(self.parts.weights, stream="weights")
         if not self._bilevel:
@@ -164,31 +136,27 @@ class ImageData(pl.LightningDataModule):
         return CombinedLoader({"weights": weights, "arch": self._loader(self.parts.arch, "arch")}, "max_size_cycle")
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """Batches of the validation part; an empty list, which means no validation, when there is none."""
+        """Return batches of the validation part; an empty list if there is none."""
         return self._loader(self.parts.val) if len(self.parts.val[1]) else []
 
     def test_dataloader(self) -> BatchLoader:
-        """Batches of the test part, in order."""
+        """Return batches of the test part, in order."""
         return self._loader(self.parts.test)
 
     def predict_dataloader(self) -> BatchLoader:
-        """Batches of the test part, in order."""
+        """Return batches of the test part, in order."""
         return self._loader(self.parts.test)
 
     def has(self, part: PartName) -> bool:
-        """Whether there are images of a part."""
+        """Return True if there are images of a part."""
         if part == "test":
             return self.parts.has_test
         return part == "train" or len(self.parts.val[1]) > 0
 
     def evaluation_batches(self, part: PartName) -> Iterator[Batch]:
-        """Batches of a part as in evaluation, on the CPU; needs no trainer and no :meth:`setup`.
+        """Yield batches of a part as in evaluation, on the CPU, without a trainer or :meth:`setup`.
 
-        Args:
-            part: ``"train"`` for the images that train network weights, without augmentation.
-
-        Yields:
-            Normalised images ``(B, C, H, W)`` and labels ``(B,)``.
+        ``"train"`` means the images that train network weights.
 
         Raises:
             ConfigError: If there are no images for testing.
@@ -199,8 +167,25 @@ class ImageData(pl.LightningDataModule):
         for images, labels in self._loader(chosen[part]()):
             yield normalise(images, mean, std), labels
 
+    def first_batches(self, count: int) -> list[Batch]:
+        """Return the first training batches of weights as in epoch 0, augmented and normalised, on the CPU.
+
+        An epoch may have fewer than ``count``.
+
+        Raises:
+            ConfigError: If a batch is larger than the training part.
+            DataError: If the images or labels are damaged.
+        """
+        self._check_batch_size()
+        augment = Augmenter(self.augmentation, self.seed, self._rank)
+        mean, std = torch.tensor([self.mean, self.std])
+        return [
+            (augment(images, mean, std, stream=STREAMS["weights"], epoch=0), labels)
+            for images, labels in islice(self._loader(self.parts.weights, stream="weights"), count)
+        ]
+
     def state_dict(self) -> dict[str, Any]:
-        """Mean, deviation and class names, for the checkpoint."""
+        """Return mean, deviation and class names for the checkpoint."""
         return {
             "mean": tuple(map(float, self.mean)),
             "std": tuple(map(float, self.std)),
@@ -208,35 +193,28 @@ class ImageData(pl.LightningDataModule):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave.
+        """Restore what :meth:`state_dict` returned.
 
         Raises:
-            DataError: If the classes were others.
+            DataError: If the classes differ.
         """
         trained, own = tuple(state_dict["class_names"]), tuple(map(str, self.class_names))
         if trained != own:
-            raise DataError(
-                f"{self.source.name}: {_first_difference(trained, own)}; give images of the same classes in the same "
-                "order"
-            )
+            difference = _first_difference(trained, own)
+            raise DataError(f"{self.source.name}: {difference}; give images of the same classes in the same order")
         self._given = tuple(state_dict["mean"]), tuple(state_dict["std"])
         self._normalisation = torch.tensor(self._given)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment (in training only) and normalise, on the device where the model is.
-
-        Args:
-            batch: ``(images, labels)`` with uint8 images, or a dict of such pairs.
-            dataloader_idx: Not used.
-        """
+        """Augment (in training only) and normalise on the device of the model."""
         if isinstance(batch, dict):
             return {name: self._finish(pair, STREAMS[name]) for name, pair in batch.items()}
         return self._finish(batch, STREAMS["weights"])
 
     def _keep_configuration(self) -> None:
-        """Store the options as the command line was given them: plain values, environment variables unexpanded.
+        """Store the options from the command line: plain values, environment variables unexpanded.
 
-        Made in Python, nothing is stored: options may then be objects, which no checkpoint that is safe to read holds.
+        Data modules made in Python store nothing: their options may be objects, which no checkpoint should hold.
         """
         with suppress(KeyError):  # only the command line names the class
             self.save_hyperparameters("_class_path", logger=False)
@@ -251,7 +229,7 @@ class ImageData(pl.LightningDataModule):
         return normalise(images, mean, std), labels
 
     def _loader(self, part: Part, stream: str | None = None) -> BatchLoader:
-        """Loader of a training stream, or of an evaluation part when ``stream`` is ``None``."""
+        """Make the loader of a training stream, or of an evaluation part if ``stream`` is None."""
         dataset, indices = part
         sampler = BatchSampler(
             indices,

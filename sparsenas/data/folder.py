@@ -8,35 +8,31 @@ import torch
 from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
 from sparsenas.data.image_files import ImageFiles
-from sparsenas.data.sources import PartName, check_at_least, expand_path
+from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path
 from sparsenas.data.split import Indices
 from sparsenas.errors import ConfigError, DataError
 
 
-class FolderSource:
+class FolderSource(ImageSource):
     """Image files as ``root/class/file``, or ``root/train/class/file`` with ``val`` and ``test`` beside ``train``.
 
-    Args:
-        path: The folder ``root``; ``~`` and environment variables are replaced.
-        size: Side of the square images given out, in pixels.
-        grey: One channel instead of three.
-        eval_resize: Shorter side in evaluation, before the centre is cut out; by default ``size``.
-        crop_scale: Smallest share of the area of a random training window.
+    The arguments are those of :class:`ImageFolder`.
 
     Raises:
         ConfigError: If a number is out of range.
         DataError: If the folder is missing, has no class folders, or a class has no image.
     """
 
-    #: Decoding all of a large folder would take hours; so many images fix the mean to about 0.01.
+    #: Enough for an error of the mean of about 0.01; decoding all of a large folder would take hours.
     statistics_sample = 512
 
     def __init__(self, path: str, size: int, grey: bool, eval_resize: int | None, crop_scale: float) -> None:
-        check_at_least("size", size, 1)
-        if eval_resize is not None:
-            check_at_least("eval_resize", eval_resize, size)
+        self.eval_resize = size if eval_resize is None else eval_resize
+        check_at_least(1, size=size)
+        check_at_least(size, eval_resize=self.eval_resize)
         if not 0 < crop_scale <= 1:
             raise ConfigError(f"data.crop_scale is {crop_scale}; it is a share of the area, above 0 and at most 1")
         self._root = expand_path(path, "data.path")
@@ -51,24 +47,20 @@ class FolderSource:
                 "it needs at least two, each with the images of one class"
             )
         self.image_shape = (1 if grey else 3, size, size)
-        self.eval_resize = eval_resize or size
         self._crop_scale = crop_scale
         self._parts: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
         self.labels("train")
 
-    def prepare(self) -> None:
-        """Nothing to fetch."""
-
     def has(self, part: PartName) -> bool:
-        """Whether the part has a folder of its own."""
+        """Return True if the part has a folder of its own."""
         return part == "train" or (self._nested and self._folder(part).is_dir())
 
     def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Labels of a part, shape ``(N,)``."""
+        """Return the labels of a part, shape ``(N,)``."""
         return self._list(part)[1]
 
     def load(self, part: PartName, indices: Indices) -> ImageFiles:
-        """The files at ``indices`` of a part; read when drawn."""
+        """Return the files at ``indices`` of a part; they are read when drawn."""
         files, labels = self._list(part)
         return ImageFiles(
             [files[index] for index in indices],
@@ -83,11 +75,11 @@ class FolderSource:
         return self._root / part if self._nested else self._root
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
-        """Names of the class folders, sorted; hidden ones are none."""
+        """Return the names of the class folders, sorted, without hidden ones."""
         return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
     def _list(self, part: PartName) -> tuple[list[Path], NDArray[np.int64]]:
-        """Files and labels of a part, in order of class and name."""
+        """Return files and labels of a part, in order of class and name."""
         if part not in self._parts:
             folder = self._folder(part)
             for name in self._classes(folder):
@@ -100,7 +92,7 @@ class FolderSource:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Image files in a folder and below it, sorted.
+    """List the image files in a folder and below it, sorted.
 
     Raises:
         DataError: If the folder exists but holds none.
@@ -116,10 +108,9 @@ def _images(folder: Path) -> list[Path]:
 class ImageFolder(ImageData):
     """Image files of any size in one folder per class, decoded by worker processes.
 
-    Either ``path/class/file``, or ``path/train/class/file`` with optional ``path/val`` and ``path/test`` alike; parts
-    that have no folder are taken from the training images. In training, a random window (area and shape drawn as for
-    ImageNet) is resized to ``size``; in evaluation the image is resized and its centre cut out. Mirroring and cutout
-    then happen on the device. Colours are not changed.
+    Either ``path/class/file``, or ``path/train/class/file`` with optional ``path/val`` and ``path/test`` alike. Parts
+    without a folder are taken from the training images. In training, a random window as for ImageNet is resized to
+    ``size``. In evaluation, the image is resized and its centre cut out. Colours are not changed.
 
     Args:
         path: The folder; ``~`` and environment variables are replaced.
@@ -127,7 +118,7 @@ class ImageFolder(ImageData):
         grey: Grey images (one channel) instead of colour.
         eval_resize: Shorter side in evaluation before the centre is cut out; by default ``size``; 256 is usual for 224.
         crop_scale: Smallest share of an image's area that a training window covers; 1 turns random windows off.
-        crop_padding: Black pixels added around the result before another image-sized window is cut out; 0 for none.
+        augmentation: Further random changes, of the resized window.
         num_workers: Processes that decode images.
         options: See :class:`ImageData`.
     """
@@ -139,15 +130,15 @@ class ImageFolder(ImageData):
         grey: bool = False,
         eval_resize: int | None = None,
         crop_scale: float = 0.08,
-        crop_padding: int = 0,
+        augmentation: Augmentation = Augmentation(0),
         num_workers: int = 2,
         **options: Any,
     ) -> None:
         source = FolderSource(path, size, grey, eval_resize, crop_scale)
-        super().__init__(source, crop_padding=crop_padding, num_workers=num_workers, **options)
+        super().__init__(source, augmentation=augmentation, num_workers=num_workers, **options)
         self._eval_resize = source.eval_resize
 
     @property
     def eval_resize(self) -> int:
-        """Shorter side to which images are resized in evaluation, before their centre is cut out."""
+        """Shorter side to which evaluation images are resized before the centre cut."""
         return self._eval_resize

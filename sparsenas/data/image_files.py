@@ -1,55 +1,24 @@
-"""Reading image files of any size, a batch at a time."""
+"""Read image files of any size, a batch at a time."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from sparsenas.data.loading import Batch, Draw
 from sparsenas.images import centre, decode, pixels, with_channels
 
 
-def random_window(height: int, width: int, smallest: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A window of random area and shape.
-
-    Area is uniform between ``smallest`` and 1 times the image's, the logarithm of width over height between that of
-    3/4 and 4/3; the place is uniform.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Likewise.
-        smallest: Smallest share of the area, in (0, 1].
-        rng: Source of randomness.
-
-    Returns:
-        ``(top, left, height, width)`` in pixels; the largest centred square if ten draws do not fit.
-
-    Source: Szegedy et al., Going Deeper with Convolutions (2015), section 6; as torchvision's ``RandomResizedCrop``.
-    """
-    for _ in range(10):
-        area = height * width * rng.uniform(smallest, 1.0)
-        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
-        h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
-        if 0 < h <= height and 0 < w <= width:
-            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-    side = min(height, width)
-    return (height - side) // 2, (width - side) // 2, side, side
-
-
 class ImageFiles(Dataset[Batch]):
-    """Reads image files; in training a random window of each, resized, in evaluation the resized centre.
+    """Image files; in training a random window of each, resized; in evaluation the resized centre.
 
-    Args:
-        files: The files.
-        labels: Their labels, shape ``(N,)``.
-        channels: 3 for colour, 1 for grey.
-        size: Side of the images given out.
-        eval_resize: Shorter side in evaluation, before the centre is cut out.
-        crop_scale: Smallest share of the area of a random window; 1 treats training images as in evaluation.
+    Labels have shape ``(N,)``, ``channels`` is 3 or 1; other options are those of :class:`sparsenas.data.ImageFolder`.
+
+    Source: Szegedy et al., Going Deeper with Convolutions (2015), section 6; torchvision's ``RandomResizedCrop``.
     """
 
     def __init__(
@@ -63,22 +32,28 @@ class ImageFiles(Dataset[Batch]):
         self._crop_scale = crop_scale
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._files)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """Images ``(B, C, size, size)`` and labels of one batch.
+        """Read images ``(B, C, size, size)`` and labels of one batch.
 
         Raises:
             DataError: Naming the file that cannot be read.
         """
-        rng = None if draw.entropy is None or self._crop_scale == 1 else np.random.default_rng(draw.entropy)
-        images = torch.stack([self._read(self._files[index], rng) for index in draw.indices])
-        return images, self._labels[torch.from_numpy(draw.indices)]
+        labels = self._labels[torch.from_numpy(draw.indices)]
+        if draw.entropy is None or self._crop_scale == 1:
+            return torch.stack([self._centre(self._files[index]) for index in draw.indices]), labels
+        seed = np.random.SeedSequence(draw.entropy).generate_state(1, np.uint64)
+        with torch.random.fork_rng(devices=[]):  # torchvision draws windows from the global generator
+            torch.default_generator.manual_seed(int(seed[0]) >> 1)
+            return torch.stack([self._window(self._files[index]) for index in draw.indices]), labels
 
-    def _read(self, file: Path, rng: np.random.Generator | None) -> Tensor:
+    def _centre(self, file: Path) -> Tensor:
         image = with_channels(decode(file), self._channels)
-        if rng is None:
-            return pixels(centre(image, self._eval_resize, self._size, self._size))
-        window = random_window(image.height, image.width, self._crop_scale, rng)
+        return pixels(centre(image, self._eval_resize, self._size, self._size))
+
+    def _window(self, file: Path) -> Tensor:
+        image = with_channels(decode(file), self._channels)
+        window = RandomResizedCrop.get_params(image, [self._crop_scale, 1.0], [3 / 4, 4 / 3])
         return pixels(functional.resized_crop(image, *window, [self._size, self._size]))

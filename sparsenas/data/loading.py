@@ -1,8 +1,8 @@
-"""From indices to batches: datasets that read a whole batch at once, and the order in which they are read."""
+"""From indices to batches: datasets that read whole batches, and the order in which they are read."""
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,62 +14,40 @@ from sparsenas.errors import DataError
 
 #: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64.
 Batch = tuple[Tensor, Tensor]
+#: Reads the batch of a :class:`Draw`.
+BatchDataset = Dataset[Batch]
 
 
 class Draw(NamedTuple):
-    """One batch to read.
-
-    Attributes:
-        indices: Positions in the dataset, shape ``(B,)``.
-        entropy: Seed of whatever is random about reading this batch; ``None`` in evaluation, where nothing is.
-    """
+    """One batch to read: positions in the dataset ``(B,)``, and the seed of its randomness (None in evaluation)."""
 
     indices: Indices
     entropy: tuple[int, ...] | None = None
 
 
-class BatchDataset(Protocol):
-    """Reads whole batches."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def __getitem__(self, draw: Draw) -> Batch:
-        """Images and labels of one batch."""
-        ...
-
-
-class InMemory(Dataset[Batch]):
-    """Images held as one uint8 tensor; a batch is one indexing operation.
-
-    Args:
-        images: Shape ``(N, C, H, W)``, uint8.
-        labels: Shape ``(N,)``, int64.
-    """
+class InMemory(BatchDataset):
+    """Images ``(N, C, H, W)`` as one uint8 tensor, and int64 labels ``(N,)``."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images
         self.labels = labels
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.labels)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """Images and labels of one batch."""
+        """Read images and labels of one batch."""
         indices = torch.from_numpy(draw.indices)
         return self.images[indices], self.labels[indices]
 
 
 class BatchSampler(Sampler[Draw]):
-    """Yields whole batches of indices in an order that depends on nothing but the arguments and the epoch.
+    """Yields batches of indices in an order that depends only on the arguments and the epoch.
 
-    Each rank takes every ``world_size``-th index of the same order, and as many as every other rank: in training the
-    remainder is dropped, in evaluation it is filled up from the beginning.
-
-    When a pass ends and another begins within one epoch (the shorter of two streams is cycled), the new pass has an
-    order of its own, so nothing is lost by resuming at the next epoch.
+    Each rank takes every ``world_size``-th index, and as many as every other rank. Training drops the remainder;
+    evaluation fills it up from the beginning. A second pass within one epoch (of the shorter stream) has an order
+    of its own. So a run resumed at the next epoch loses nothing.
 
     Args:
         indices: Positions in the dataset to draw from.
@@ -77,7 +55,7 @@ class BatchSampler(Sampler[Draw]):
         train: Shuffle and drop the last incomplete batch.
         seed: Seed of the order.
         stream: Number that tells streams of one seed apart.
-        shuffle: ``False`` keeps the order fixed in training, for overfitting a few batches.
+        shuffle: False keeps the order fixed in training, for overfitting a few batches.
         rank: Number of this process.
         world_size: Number of processes.
     """
@@ -106,21 +84,20 @@ class BatchSampler(Sampler[Draw]):
         self._passes = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Start an epoch; Lightning calls this before the first batch of every epoch, also after a resume."""
+        """Start an epoch; Lightning calls this before its first batch, also after a resume."""
         self._epoch = epoch
         self._passes = 0
 
     def __len__(self) -> int:
-        """Number of batches on each rank."""
+        """Return the number of batches on each rank."""
         if self.train:
             return len(self.indices) // self.world_size // self.batch_size
         return math.ceil(math.ceil(len(self.indices) / self.world_size) / self.batch_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        """Batches of one pass.
+        """Yield the batches of one pass.
 
-        A generator on purpose: Lightning creates the first iterator before it calls :meth:`set_epoch`, so nothing may
-        be drawn before the first batch is asked for.
+        A generator on purpose: Lightning makes the first iterator before it calls :meth:`set_epoch`.
         """
         entropy = (self.seed, self.stream, self._epoch, self._passes)
         self._passes += 1
@@ -136,18 +113,16 @@ class BatchSampler(Sampler[Draw]):
 class BatchLoader:
     """Iterates over the batches of a sampler, read in this process or by workers.
 
-    Not a ``DataLoader`` on purpose. Lightning replaces the sampler of a ``DataLoader`` when there are several ranks or
-    when it predicts, and warns about too few workers where indexing a tensor needs none; any other iterable it leaves
-    alone, and still calls ``sampler.set_epoch``.
+    Not a ``DataLoader``, because Lightning replaces the sampler of one with several ranks and in prediction, and warns
+    about few workers. It leaves other iterables alone, and still calls ``sampler.set_epoch``.
 
     Args:
-        dataset: Reads a batch; deliberately not kept under the name by which Lightning would replace it.
-        sampler: Says which.
+        dataset: Reads batches; not kept under the name ``dataset``, by which Lightning would replace it.
+        sampler: Order of the batches.
         num_workers: Processes that read; 0 reads in this one.
     """
 
-    #: Lightning looks for it wherever there is a ``sampler``.
-    batch_sampler = None
+    batch_sampler = None  # Lightning looks for it beside a ``sampler``
 
     def __init__(self, dataset: BatchDataset, sampler: BatchSampler, num_workers: int = 0) -> None:
         self.sampler = sampler
@@ -168,7 +143,7 @@ class BatchLoader:
 
     @property
     def _iterator(self) -> Any:
-        """The running workers, under the name by which Lightning ends them when a run ends, also by an error.
+        """Running workers, under the name by which Lightning ends them when a run ends.
 
         Left to the garbage collector, each worker would take five seconds to end.
         """
@@ -180,11 +155,11 @@ class BatchLoader:
             self._workers._iterator = iterator
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Return the number of batches."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of one pass; nothing is read before the first is asked for (see :class:`BatchSampler`)."""
+        """Yield the batches of one pass; nothing is read before the first is asked for."""
         if self._workers is None:
             for draw in self.sampler:
                 images, labels = self._read[draw]
@@ -197,7 +172,7 @@ class BatchLoader:
 
 
 class _InWorker(Dataset["Batch | DataError"]):
-    """Hands a user's error back as a value, because ``DataLoader`` would turn its message into a traceback."""
+    """Returns a user's error as a value, because ``DataLoader`` would turn its message into a traceback."""
 
     def __init__(self, dataset: BatchDataset) -> None:
         self._read = dataset
@@ -210,5 +185,5 @@ class _InWorker(Dataset["Batch | DataError"]):
 
 
 def _unchanged(batch: Any) -> Any:
-    """Collation of what is already a batch; a function of a module, because workers may have to pickle it."""
+    """Collate nothing; a function of the module, because workers may have to pickle it."""
     return batch

@@ -12,35 +12,32 @@ from numpy.typing import NDArray
 
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
-from sparsenas.data.sources import PartName, check_classes, expand_path
+from sparsenas.data.sources import ImageSource, PartName, check_classes, expand_path
 from sparsenas.data.split import Indices
 from sparsenas.errors import DataError
 
 #: Shape and type of an array.
 Header = tuple[tuple[int, ...], np.dtype[Any]]
+#: Errors of readers of damaged archives.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
 
 
 def _read_header(stream: IO[bytes]) -> Header:
-    """Header of an array in NumPy's format; the data stay unread."""
-    # Version 3 only allows other field names in structured types, which no reader here accepts.
+    """Read the header of an array in NumPy's format; the data stay unread."""
+    # Version 3 differs in the field names of structured types only, which no reader here accepts.
     read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)
     return shape, dtype
 
 
-class NpzSource:
+class NpzSource(ImageSource):
     """An archive with ``x_train`` and ``y_train``, optionally the same for ``val`` and ``test``, and ``classes``.
 
-    Only headers, training labels and class names are read at construction. Pickled objects are never loaded.
-
-    Args:
-        path: The archive; ``~`` and environment variables are replaced.
+    The constructor reads headers, training labels and class names only. Pickled objects are never loaded.
 
     Raises:
-        DataError: If it is missing, damaged, or an array is absent or of the wrong kind.
+        DataError: If the archive is missing, damaged, or an array is absent or of the wrong kind.
     """
-
-    statistics_sample = None
 
     def __init__(self, path: str) -> None:
         self._path = expand_path(path, "data.path")
@@ -54,29 +51,26 @@ class NpzSource:
         self.class_names = self._class_names()
         check_classes(self._labels["train"], self.class_names, self.name)
 
-    def prepare(self) -> None:
-        """Nothing to fetch."""
-
     def has(self, part: PartName) -> bool:
-        """Whether the archive holds images of this part."""
+        """Return True if the archive holds images of this part."""
         return f"x_{part}" in self._headers
 
     def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Labels of a part, shape ``(N,)``."""
+        """Return the labels of a part, shape ``(N,)``."""
         if part not in self._labels:
             self._check(part)
             self._labels[part] = self._read(f"y_{part}").astype(np.int64)
         return self._labels[part]
 
     def load(self, part: PartName, indices: Indices) -> InMemory:
-        """The images at ``indices`` of a part, as one tensor."""
+        """Return the images at ``indices`` of a part, as one tensor."""
         labels = self.labels(part)[indices]
         images = self._read(f"x_{part}")[indices]
         images = images[..., None] if images.ndim == 3 else images
         return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
 
     def _read_headers(self) -> dict[str, Header]:
-        """Shape and type of every array."""
+        """Read shape and type of every array."""
         if not self._path.is_file():
             raise DataError(f"{self.name}: no such file; data.path must name an .npz archive with x_train and y_train")
         headers = {}
@@ -85,7 +79,7 @@ class NpzSource:
                 for member in archive.namelist():
                     with archive.open(member) as stream:
                         headers[Path(member).stem] = _read_header(stream)
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(error) from error
         return headers
 
@@ -93,7 +87,7 @@ class NpzSource:
         try:
             with np.load(self._path, allow_pickle=False) as archive:
                 return np.asarray(archive[key])
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DataError:
@@ -118,7 +112,7 @@ class NpzSource:
         return tuple(self._read("classes").astype(str).tolist())
 
     def _check(self, part: PartName) -> None:
-        """Check what the headers say about a part."""
+        """Check the headers of a part."""
         x, y = f"x_{part}", f"y_{part}"
         missing = [key for key in (x, y) if key not in self._headers]
         if missing:
@@ -141,18 +135,17 @@ class NpzSource:
         if 0 in x_shape:
             raise DataError(f"{self.name}: {x} has shape {x_shape}; it must hold at least one pixel of one image")
         if x_shape[1:] != self._headers["x_train"][0][1:]:
+            shape = self._headers["x_train"][0][1:]
             raise DataError(
-                f"{self.name}: images of {x} have shape {x_shape[1:]}, those of x_train "
-                f"{self._headers['x_train'][0][1:]}; they must agree"
+                f"{self.name}: images of {x} have shape {x_shape[1:]}, those of x_train {shape}; they must agree"
             )
 
 
 class NpzImages(ImageData):
     """Images of one ``.npz`` archive, held in memory as uint8.
 
-    The archive holds ``x_train`` (uint8, ``(N, H, W, C)``, or ``(N, H, W)`` for grey) and ``y_train`` (integers from
-    0), optionally the same for ``val`` and ``test``, and ``classes`` (names as text). Parts it lacks are taken from the
-    training images.
+    The archive holds ``x_train`` (uint8, ``(N, H, W, C)`` or ``(N, H, W)``) and ``y_train`` (integers from 0). It may
+    hold the same for ``val`` and ``test``, and ``classes`` (names as text). Missing parts are taken from ``train``.
 
     Args:
         path: The archive; ``~`` and environment variables such as ``${SPARSENAS_DATA}`` are replaced.

@@ -1,6 +1,7 @@
-"""Which images of a source belong to which part, each part read when it is first needed."""
+"""The images of each part of a source; a part is read when it is first needed."""
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,52 +16,41 @@ from sparsenas.errors import ConfigError
 Part = tuple[BatchDataset, Indices]
 
 
+class Shares(NamedTuple):
+    """Shares of the images for parts that the source does not have, as in :class:`sparsenas.data.ImageData`."""
+
+    arch: float
+    val: float
+    test: float
+
+
 class Parts:
     """Divides a source into weights, architecture, validation and test images.
 
-    Reading is lazy, so a run that never asks for :attr:`test` never reads a test image.
-
-    Args:
-        source: Where the images come from.
-        arch_fraction: Share of the training images (after validation) that train the architecture.
-        val_fraction: Share of the training images held out for validation, where the source has no such part.
-        test_fraction: Share of all images set aside for testing, where the source has no such part.
-        seed: Seed of the split.
-        test_seed: Seed of the setting aside.
+    ``seed`` decides the split, ``test_seed`` the test images. A run that never asks for :attr:`test` reads none.
 
     Raises:
         ConfigError: If a share is out of range.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        *,
-        arch_fraction: float,
-        val_fraction: float,
-        test_fraction: float,
-        seed: int,
-        test_seed: int,
-    ) -> None:
-        for option, share in (("arch", arch_fraction), ("val", val_fraction), ("test", test_fraction)):
-            check_fraction(f"{option}_fraction", share)
+    def __init__(self, source: ImageSource, shares: Shares, seed: int, test_seed: int) -> None:
+        for part, share in shares._asdict().items():
+            check_fraction(f"{part}_fraction", share)
         self._source = source
-        self._arch_fraction = arch_fraction
-        self._val_fraction = val_fraction
-        self._test_fraction = test_fraction
+        self._shares = shares
         self._seed = seed
         self._test_seed = test_seed
 
     @cached_property
     def _development(self) -> tuple[NDArray[np.int64], Indices, Indices]:
-        """Labels of the source's training part; the positions in it that are for development; those for testing."""
+        """Labels of the training part; positions in it for development; positions for testing."""
         source = self._source
         labels = source.labels("train")
         check_classes(labels, source.class_names, source.name)
         if source.has("test"):
             return labels, np.arange(len(labels)), np.arange(0)
         rng = np.random.default_rng([self._test_seed, 0x7E57])  # the second word sets it apart from other draws
-        return labels, *stratified_split(labels, self._test_fraction, rng, "test_fraction", source.class_names)
+        return labels, *stratified_split(labels, self._shares.test, rng, "test_fraction", source.class_names)
 
     @cached_property
     def split(self) -> Split:
@@ -69,8 +59,8 @@ class Parts:
         return split_training(
             labels[development],
             self._source.class_names,
-            val_fraction=0.0 if self._source.has("val") else self._val_fraction,
-            arch_fraction=self._arch_fraction,
+            val_fraction=0.0 if self._source.has("val") else self._shares.val,
+            arch_fraction=self._shares.arch,
             seed=self._seed,
         )
 
@@ -85,17 +75,17 @@ class Parts:
 
     @property
     def arch(self) -> Part:
-        """Images that train the architecture; empty when the share is 0."""
+        """Images that train the architecture; empty if the share is 0."""
         return self._images, self.split.arch
 
     @cached_property
     def val(self) -> Part:
-        """Images that train nothing; empty when the share is 0 and the source brings none."""
+        """Images that train nothing; empty if the share is 0 and the source has no such part."""
         return self._whole("val") if self._source.has("val") else (self._images, self.split.val)
 
     @property
     def has_test(self) -> bool:
-        """Whether there are images for the final test; reads none of them."""
+        """True if there are test images; reads none of them."""
         return self._source.has("test") or len(self._development[2]) > 0
 
     @cached_property
@@ -103,7 +93,7 @@ class Parts:
         """Images for the final test.
 
         Raises:
-            ConfigError: If the source brings none and none are set aside.
+            ConfigError: If the source has none and none are held out.
         """
         if self._source.has("test"):
             return self._whole("test")

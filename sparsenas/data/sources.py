@@ -1,4 +1,4 @@
-"""What an image source must offer, and checks that all sources share."""
+"""The protocol of image sources, and checks that all of them share."""
 
 import os
 import re
@@ -13,56 +13,44 @@ from sparsenas.data.loading import BatchDataset
 from sparsenas.data.split import Indices
 from sparsenas.errors import ConfigError, DataError
 
-#: Parts a source can bring. ``"train"`` always exists.
+#: Parts that a source may have; ``"train"`` always exists.
 PartName = Literal["train", "val", "test"]
 
 
 class ImageSource(Protocol):
-    """Labelled images in up to three parts."""
+    """Labelled images in up to three parts.
 
-    @property
-    def name(self) -> str:
-        """File, folder or data set, as error messages call it."""
-        ...
+    Attributes:
+        name: File, folder or data set, for messages.
+        image_shape: ``(C, H, W)`` of every image.
+        class_names: One name per label.
+        statistics_sample: Most images read for mean and deviation; None for all.
+    """
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of every image."""
-        ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per label."""
-        ...
-
-    @property
-    def statistics_sample(self) -> int | None:
-        """At most so many images are read for mean and deviation; ``None`` reads all."""
-        ...
+    name: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    statistics_sample: int | None = None
 
     def prepare(self) -> None:
         """Fetch what is missing, if asked to; called by one process only."""
-        ...
+        return None
 
     def has(self, part: PartName) -> bool:
-        """Whether the source brings this part; reads none of its images and labels."""
+        """Return True if the source has this part; read no image or label."""
         ...
 
     def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Label of each image of a part it brings, shape ``(N,)``."""
+        """Return the labels of a part, shape ``(N,)``."""
         ...
 
     def load(self, part: PartName, indices: Indices) -> BatchDataset:
-        """A dataset of the images at ``indices`` of a part, in that order."""
+        """Return a dataset of the images at ``indices`` of a part, in that order."""
         ...
 
 
 def expand_path(path: str, option: str) -> Path:
-    """Replace ``~`` and environment variables (``$NAME``, ``${NAME}``) in a path.
-
-    Args:
-        path: As the user wrote it.
-        option: Name of the option that holds it, for messages.
+    """Replace ``~`` and environment variables (``$NAME``, ``${NAME}``) in the path of an option.
 
     Raises:
         DataError: If a variable is not set.
@@ -107,11 +95,12 @@ def check_labels(labels: NDArray[np.int64], num_classes: int, where: str) -> Non
         )
 
 
-def check_at_least(option: str, value: int, least: int) -> None:
-    """Check a whole-number option.
+def check_at_least(least: int, **options: int) -> None:
+    """Check whole-number options.
 
     Raises:
-        ConfigError: If ``value < least``.
+        ConfigError: If one is smaller than ``least``.
     """
-    if value < least:
-        raise ConfigError(f"data.{option} is {value}; it must be at least {least}")
+    for option, value in options.items():
+        if value < least:
+            raise ConfigError(f"data.{option} is {value}; it must be at least {least}")

@@ -1,4 +1,4 @@
-"""Stratified, seeded division of a labelled set into parts."""
+"""Stratified, seeded division of labelled images into parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Split:
 
     Attributes:
         weights: Images that train network weights.
-        arch: Images that train the architecture; empty when the share is 0.
-        val: Images that train nothing; empty when the share is 0 or the source brings its own.
+        arch: Images that train the architecture.
+        val: Images that train nothing.
     """
 
     weights: Indices
@@ -27,7 +27,7 @@ class Split:
 
     @property
     def train(self) -> Indices:
-        """Everything that trains something, ascending."""
+        """All positions that train something, ascending."""
         return np.sort(np.concatenate([self.weights, self.arch]))
 
     def __str__(self) -> str:
@@ -36,10 +36,10 @@ class Split:
 
 
 def check_fraction(option: str, value: float) -> None:
-    """Check that a share leaves something on the other side.
+    """Check that a share is in [0, 1).
 
     Raises:
-        ConfigError: If ``value`` is not in [0, 1).
+        ConfigError: If it is not.
     """
     if not 0.0 <= value < 1.0:
         raise ConfigError(f"data.{option} is {value}; a share of the images is at least 0 and below 1")
@@ -48,24 +48,20 @@ def check_fraction(option: str, value: float) -> None:
 def stratified_split(
     labels: NDArray[np.integer], fraction: float, rng: np.random.Generator, option: str, class_names: Sequence[str]
 ) -> tuple[Indices, Indices]:
-    """Take the same share out of every class.
-
-    Of a class with ``n`` images, ``round(fraction * n)`` are taken (ties to even), so each class's share is exact to
-    half an image.
+    """Take the same share out of every class: ``round(fraction * n)`` of its ``n`` images.
 
     Args:
         labels: Class of each image, shape ``(N,)``.
         fraction: Share to take, in [0, 1).
-        rng: Draws which images are taken.
-        option: Name of the option that holds ``fraction``, for messages.
+        rng: Source of randomness.
+        option: Option that holds ``fraction``, for messages.
         class_names: Names of all classes, for messages.
 
     Returns:
         ``(rest, taken)``: positions in ``labels``, ascending.
 
     Raises:
-        ConfigError: If ``fraction`` is out of range.
-        DataError: If ``fraction > 0`` and a class would have no image on one of the two sides.
+        DataError: If ``fraction > 0`` and a class would have no image on one side.
     """
     check_fraction(option, fraction)
     taken = np.zeros(len(labels), dtype=bool)
@@ -85,17 +81,9 @@ def stratified_split(
 def split_training(
     labels: NDArray[np.integer], class_names: Sequence[str], *, val_fraction: float, arch_fraction: float, seed: int
 ) -> Split:
-    """Divide a training set: first validation out of everything, then architecture images out of the rest.
+    """Divide a training set: first validation images, then architecture images out of the rest.
 
-    The two draws are independent: the validation images do not depend on ``arch_fraction``, so a search and the
-    training of its result, at the same seed, hold out the same images.
-
-    Args:
-        labels: Class of each image, shape ``(N,)``.
-        class_names: Names of all classes.
-        val_fraction: Share held out for validation.
-        arch_fraction: Share of what remains that trains the architecture.
-        seed: Seed of both draws.
+    The two draws are independent: a search and the training of its result hold out the same images, at the same seed.
 
     Raises:
         ConfigError: If a share is out of range.

@@ -13,35 +13,27 @@ PerChannel = tuple[float, ...]
 def channel_statistics(
     dataset: BatchDataset, indices: Indices, sample: int | None = None, batch_size: int = 1000
 ) -> tuple[PerChannel, PerChannel]:
-    """Mean and population deviation per channel of images scaled to [0, 1].
+    """Return mean and population deviation per channel of images scaled to [0, 1].
 
-    Exact: the 256 values of each channel are counted, no image is held as floats.
-
-    Args:
-        dataset: Where the images are.
-        indices: Which of them, shape ``(N,)``.
-        sample: At most so many images, evenly spaced in ``indices``; ``None`` for all.
-        batch_size: Images read at a time.
+    Exact: the 256 values of each channel are counted, ``batch_size`` images at a time. ``sample`` limits the number of
+    images, evenly spaced in ``indices``.
     """
     if sample is not None:
         indices = indices[:: -(-len(indices) // sample)]
-    counts: torch.Tensor | None = None  # (C, 256)
+    counts = torch.zeros(1, 256, dtype=torch.float64)
     for start in range(0, len(indices), batch_size):
         images, _ = dataset[Draw(indices[start : start + batch_size])]
-        batch = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
-        counts = batch if counts is None else counts + batch
-    if counts is None:
-        raise ValueError("channel_statistics needs at least one image")
-    share = counts.double() / counts.sum(1, keepdim=True)
+        counts = counts + torch.stack([c.flatten().bincount(minlength=256) for c in images.unbind(1)])  # (C, 256)
+    share = counts / counts.sum(1, keepdim=True)
     values = torch.linspace(0, 1, 256, dtype=torch.float64)
     mean = share @ values
     deviation = (share @ values.square() - mean.square()).clamp(min=0).sqrt()
-    # A channel that is the same everywhere has deviation 0; one grey level keeps the division finite.
+    # A constant channel has deviation 0; one grey level keeps the division finite.
     return tuple(mean.tolist()), tuple(deviation.clamp(min=1 / 255).tolist())
 
 
 def check_statistics(mean: PerChannel | None, std: PerChannel | None, channels: int) -> None:
-    """Check statistics a user gave.
+    """Check mean and deviation given by a user.
 
     Raises:
         ConfigError: If only one is given, a length differs from the channels, or a deviation is not positive.

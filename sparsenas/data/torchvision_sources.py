@@ -1,5 +1,6 @@
-"""Data sets that torchvision knows how to read and fetch."""
+"""Data sets that torchvision reads and fetches."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.error import URLError
 
@@ -10,14 +11,12 @@ from torchvision import datasets
 
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
-from sparsenas.data.sources import PartName, expand_path
+from sparsenas.data.sources import ImageSource, PartName, expand_path
 from sparsenas.data.split import Indices
 from sparsenas.errors import DataError
 
 #: Data sets with ``train`` and ``download`` arguments and ``data``, ``targets``, ``classes`` attributes.
 _DatasetClass = type[datasets.CIFAR10] | type[datasets.FashionMNIST]
-
-_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 _CIFAR100_CLASSES = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -30,23 +29,14 @@ _CIFAR100_CLASSES = """
 """
 
 
-class TorchvisionSource:
+class TorchvisionSource(ImageSource):
     """A data set of torchvision, held in memory; its parts are ``"train"`` and ``"test"``.
 
-    Shapes and names are given, not read, so that they are known before anything is fetched.
-
-    Args:
-        dataset: Class of torchvision.
-        root: Folder under which torchvision keeps its files; ``~`` and environment variables are replaced.
-        download: Whether to fetch missing files.
-        image_shape: ``(C, H, W)``.
-        class_names: One name per label.
+    Image shape and class names are arguments, because they must be known before files are fetched.
 
     Raises:
-        DataError: If an environment variable is not set.
+        DataError: If an environment variable of ``root`` is not set.
     """
-
-    statistics_sample = None
 
     def __init__(
         self,
@@ -80,21 +70,21 @@ class TorchvisionSource:
             ) from error
 
     def has(self, part: PartName) -> bool:
-        """Training and test parts are given by the publishers."""
+        """Return True for the training and the test part."""
         return part in ("train", "test")
 
     def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Labels of a part, shape ``(N,)``."""
+        """Return the labels of a part, shape ``(N,)``."""
         return self._read(part)[1]
 
     def load(self, part: PartName, indices: Indices) -> InMemory:
-        """The images at ``indices`` of a part, as one tensor."""
+        """Return the images at ``indices`` of a part, as one tensor."""
         images, labels = self._read(part)
         chosen = torch.from_numpy(images[indices]).permute(0, 3, 1, 2).contiguous()
         return InMemory(chosen, torch.from_numpy(labels[indices]))
 
     def _read(self, part: PartName) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Images ``(N, H, W, C)`` and labels of a part."""
+        """Read images ``(N, H, W, C)`` and labels of a part."""
         if part not in self._read_parts:
             try:
                 data = self._dataset(str(self._root), train=part == "train")
@@ -108,49 +98,51 @@ class TorchvisionSource:
         return self._read_parts[part]
 
 
-class Cifar10(ImageData):
+class _TorchvisionImages(ImageData):
+    """Images of a torchvision data set.
+
+    Args:
+        root: Folder of torchvision's files; ``~`` and environment variables are replaced.
+        download: Fetch missing files (170 MB for CIFAR, 30 MB for Fashion-MNIST) into ``root``.
+        options: See :class:`ImageData`.
+    """
+
+    _dataset: str
+    _image_shape = (3, 32, 32)
+    _class_names: Sequence[str]
+
+    def __init__(self, root: str = "data", download: bool = False, **options: Any) -> None:
+        dataset = getattr(datasets, self._dataset)
+        source = TorchvisionSource(dataset, root, download, self._image_shape, tuple(self._class_names))
+        super().__init__(source, **options)
+
+
+class Cifar10(_TorchvisionImages):
     """CIFAR-10: 50,000 + 10,000 colour images of 32x32 in 10 classes.
 
-    Args:
-        root: Folder of torchvision's files; ``~`` and environment variables are replaced.
-        download: Fetch missing files (170 MB) into ``root``.
-        options: See :class:`ImageData`.
-
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
     """
 
-    def __init__(self, root: str = "data", download: bool = False, **options: Any) -> None:
-        source = TorchvisionSource(datasets.CIFAR10, root, download, (3, 32, 32), tuple(_CIFAR10_CLASSES.split()))
-        super().__init__(source, **options)
+    _dataset = "CIFAR10"
+    _class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-class Cifar100(ImageData):
+class Cifar100(_TorchvisionImages):
     """CIFAR-100: 50,000 + 10,000 colour images of 32x32 in 100 classes.
 
-    Args:
-        root: Folder of torchvision's files; ``~`` and environment variables are replaced.
-        download: Fetch missing files (170 MB) into ``root``.
-        options: See :class:`ImageData`.
-
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
     """
 
-    def __init__(self, root: str = "data", download: bool = False, **options: Any) -> None:
-        source = TorchvisionSource(datasets.CIFAR100, root, download, (3, 32, 32), tuple(_CIFAR100_CLASSES.split()))
-        super().__init__(source, **options)
+    _dataset = "CIFAR100"
+    _class_names = _CIFAR100_CLASSES.split()
 
 
-class FashionMnist(ImageData):
+class FashionMnist(_TorchvisionImages):
     """Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 in 10 classes.
-
-    Args:
-        root: Folder of torchvision's files; ``~`` and environment variables are replaced.
-        download: Fetch missing files (30 MB) into ``root``.
-        options: See :class:`ImageData`.
 
     Source: Xiao et al., Fashion-MNIST (2017).
     """
 
-    def __init__(self, root: str = "data", download: bool = False, **options: Any) -> None:
-        names = tuple(datasets.FashionMNIST.classes)
-        super().__init__(TorchvisionSource(datasets.FashionMNIST, root, download, (1, 28, 28), names), **options)
+    _dataset = "FashionMNIST"
+    _image_shape = (1, 28, 28)
+    _class_names = datasets.FashionMNIST.classes

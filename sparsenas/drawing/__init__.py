@@ -1,7 +1,7 @@
 """Pictures: a genotype, the support over time, how sure a search is. Figures are built without any pyplot state."""
 
 from sparsenas.drawing.cell import draw_genotype
-from sparsenas.drawing.confidence import draw_choice_shares
+from sparsenas.drawing.choice_shares import draw_choice_shares
 from sparsenas.drawing.history import draw_support_history
 from sparsenas.drawing.saving import figure_bytes, save_figure
 from sparsenas.drawing.style import PrimitiveStyle, primitive_style

@@ -7,26 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
+from sparsenas.drawing import style
 from sparsenas.drawing.layout import Layout, Vertex, cell_layout
-from sparsenas.drawing.style import (
-    DPI,
-    INK,
-    SOLID,
-    STRUCTURE,
-    add_legend,
-    cell_title,
-    legend_height,
-    legend_order,
-    line_sample,
-    node_name,
-    primitive_style,
-    text_width,
-    tint,
-)
 from sparsenas.networks import SKELETONS
 from sparsenas.spaces.genotype import Genotype
 
-# All lengths are inches: the figure's axes are in inches too, so that text and boxes fit each other at any size.
+# All lengths are inches, also of the axes, so that text and boxes fit each other at any size.
 _ROW = 0.33
 _BOX_HEIGHT = 0.235
 _NODE = 0.33
@@ -40,30 +26,22 @@ _ARROW = 0.075
 
 
 def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
-    """Draw all cells of a genotype side by side.
+    """Draw all cells of a genotype side by side, as a figure without window or pyplot state.
 
-    Inputs are on the left (``c_{k-2}``, ``c_{k-1}`` where there are two). The output ``c_k`` is on the right: the last
-    node where networks of the genotype's space have it so, else the concatenation of all computed nodes. Each kept
-    candidate is a box on its own line, also where two lie on the same edge.
-
-    Args:
-        genotype: Any genotype; primitives need not be known to this package.
-        title: Text above the cells.
-
-    Returns:
-        A figure that belongs to no window and no pyplot state.
+    Inputs are on the left, the output ``c_k`` is on the right. Each kept candidate is a box on a line of its own.
+    Primitives need not be known to this package. ``title`` is written above the cells.
     """
     skeleton = SKELETONS.get(genotype.space)
     concatenates = skeleton is None or skeleton.concatenates
     layouts = [(cell, cell_layout(candidates, concatenates)) for cell, candidates in genotype.cells]
-    primitives = legend_order(c.primitive for _, candidates in genotype.cells for c in candidates)
-    box = max(text_width(primitive_style(name).short, _LABEL_SIZE) for name in primitives) + 0.16
+    primitives = style.legend_order(c.primitive for _, candidates in genotype.cells for c in candidates)
+    box = max(style.text_width(style.primitive_style(name).short, _LABEL_SIZE) for name in primitives) + 0.16
     pictures = [_CellPicture(cell, layout, box) for cell, layout in layouts]
     width = max(sum(p.width for p in pictures) + _BETWEEN_CELLS * (len(pictures) - 1) + 2 * _MARGIN, 4.6)
-    legend = legend_height(len(primitives) + 1, width)
+    legend = style.legend_height(len(primitives) + 1, width)
     height = max(p.height for p in pictures) + 2 * _MARGIN + _TITLE + legend + (0.3 if title else 0.0)
 
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=style.DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
@@ -73,15 +51,17 @@ def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
         picture.draw(axes, x, top=height - _MARGIN - (0.3 if title else 0.0))
         x += picture.width + _BETWEEN_CELLS
     if title:
-        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=11, color=INK)
-    styles = map(primitive_style, primitives)
-    samples = [line_sample(style.colour, style.name, style.dashes) for style in styles]
-    add_legend(figure, [*samples, line_sample(STRUCTURE, "concatenation" if concatenates else "output")])
+        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=11, color=style.INK)
+    looks = map(style.primitive_style, primitives)
+    samples = [style.line_sample(look.colour, look.name, look.dashes) for look in looks]
+    style.add_legend(
+        figure, [*samples, style.line_sample(style.STRUCTURE, "concatenation" if concatenates else "output")]
+    )
     return figure
 
 
 class _CellPicture:
-    """One cell, with its columns measured; knows how to draw itself at a place."""
+    """A cell with measured columns; draws itself at a place."""
 
     def __init__(self, cell: str, layout: Layout, box_width: float) -> None:
         self.cell = cell
@@ -105,14 +85,14 @@ class _CellPicture:
         return self.box_width if number % 2 and number < len(self.layout.columns) - 1 else _NODE
 
     def _gap(self, number: int) -> float:
-        """Space behind a column: more where lines must climb far, so that no curve is steep."""
+        """Return the space behind a column: more where lines climb far, so that no curve is steep."""
         climbs = [abs(a.y - b.y) for chain in self.layout.chains for a, b in pairwise(chain) if a.column == number]
         return _GAP + min(0.07 * max(climbs, default=0.0), 0.4)
 
     def draw(self, axes: Axes, x: float, top: float) -> None:
         self.x, self.y = x, top - _TITLE - self.upper
-        title = cell_title(self.cell)
-        axes.text(x, top, title, ha="left", va="top", size=11, weight="bold", color=INK)
+        title = style.cell_title(self.cell)
+        axes.text(x, top, title, ha="left", va="top", size=11, weight="bold", color=style.INK)
         for chain in sorted(self.layout.chains, key=lambda c: c[-1].kind != "output"):
             self._draw_chain(axes, chain)
         for column in self.layout.columns:
@@ -121,7 +101,7 @@ class _CellPicture:
                     self._draw_vertex(axes, vertex)
 
     def _span(self, vertex: Vertex) -> tuple[float, float]:
-        """Left and right end of a vertex; lanes span their column, so that lines pass it level."""
+        """Return left and right end of a vertex; a lane spans its column, so that lines pass it level."""
         left = self.x + self.left[vertex.column]
         return left, left + self.widths[vertex.column]
 
@@ -129,19 +109,19 @@ class _CellPicture:
         return self.y + vertex.y * _ROW
 
     def _port(self, chain: list[Vertex], end: int) -> float:
-        """Where a chain leaves its first (``end=0``) or enters its last vertex (-1): lines at one side keep apart."""
+        """Return the height at which a chain leaves its first (``end=0``) or enters its last vertex (-1)."""
         vertex, near = chain[end], 1 if end == 0 else -2
-        rivals = sorted((c for c in self.layout.chains if c[end] is vertex), key=lambda c: -c[near].y)
-        number = next(i for i, c in enumerate(rivals) if c is chain)
-        step = min(0.75 * _node_height(vertex) / len(rivals), 0.14)
-        return self._height(vertex) + step * ((len(rivals) - 1) / 2 - number)
+        baselines = sorted((c for c in self.layout.chains if c[end] is vertex), key=lambda c: -c[near].y)
+        number = next(i for i, c in enumerate(baselines) if c is chain)
+        step = min(0.75 * _node_height(vertex) / len(baselines), 0.14)
+        return self._height(vertex) + step * ((len(baselines) - 1) / 2 - number)
 
     def _draw_chain(self, axes: Axes, chain: list[Vertex]) -> None:
         candidate = chain[-2].candidate
-        colour, dashes, line, level = STRUCTURE, SOLID, 1.3, 1
+        colour, dashes, line, level = style.STRUCTURE, style.SOLID, 1.3, 1
         if candidate is not None:
-            style = primitive_style(candidate.primitive)
-            colour, dashes, line, level = style.colour, style.dashes, 1.9, 2
+            look = style.primitive_style(candidate.primitive)
+            colour, dashes, line, level = look.colour, look.dashes, 1.9, 2
         points = [(self._span(chain[0])[1], self._port(chain, 0))]
         for vertex in chain[1:-1]:
             points += [(x, self._height(vertex)) for x in self._span(vertex)]
@@ -159,10 +139,11 @@ class _CellPicture:
         left, right = self._span(vertex)
         height = _BOX_HEIGHT if vertex.candidate else _node_height(vertex)
         face: str | tuple[float, float, float] = "#eef1f4"
-        text, edge, line, size = self._node_text(vertex), INK, 1.1, 10.0
+        text = "$c_k$" if vertex.kind == "output" else style.node_name(vertex.node, self.layout.num_inputs)
+        edge, line, size = style.INK, 1.1, 10.0
         if vertex.candidate is not None:
-            style = primitive_style(vertex.candidate.primitive)
-            text, edge, face, size = style.short, style.colour, tint(style.colour), _LABEL_SIZE
+            look = style.primitive_style(vertex.candidate.primitive)
+            text, edge, face, size = look.short, look.colour, style.tint(look.colour), _LABEL_SIZE
             line = 1.4
         shape = FancyBboxPatch(
             (left, self._height(vertex) - height / 2),
@@ -175,21 +156,8 @@ class _CellPicture:
             zorder=4,
         )
         axes.add_artist(shape)
-        axes.text(
-            (left + right) / 2,
-            self._height(vertex),
-            text,
-            ha="center",
-            va="center_baseline",
-            size=size,
-            color=INK,
-            zorder=5,
-        )
-
-    def _node_text(self, vertex: Vertex) -> str:
-        if vertex.kind == "output":
-            return "$c_k$"
-        return node_name(vertex.node, self.layout.num_inputs)
+        middle = (left + right) / 2, self._height(vertex)
+        axes.text(*middle, text, ha="center", va="center_baseline", size=size, color=style.INK, zorder=5)
 
 
 def _node_height(vertex: Vertex) -> float:
@@ -197,7 +165,7 @@ def _node_height(vertex: Vertex) -> float:
 
 
 def _smooth(points: list[tuple[float, float]]) -> Path:
-    """Curve through the points, level at each of them."""
+    """Return a curve through the points, level at each of them."""
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x1, y1), (x2, y2) in pairwise(points):
         bend = (x2 - x1) / 2

@@ -1,7 +1,8 @@
-"""The support over time as an image: which candidates were kept, and when."""
+"""The support over time as an image: the candidates that each recovery kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-from sparsenas.drawing.style import (
-    DPI,
-    INK,
-    STRUCTURE,
-    add_legend,
-    cell_title,
-    legend_height,
-    legend_order,
-    primitive_style,
-)
+from sparsenas.drawing import style
 from sparsenas.errors import ConfigError
 from sparsenas.spaces.topology import Block, Candidate, Support
 
@@ -30,14 +23,14 @@ _GROUPS = 0.75
 _TOP = 0.42
 _AXIS = 0.5
 _MARGIN = 0.15
-#: Columns of the image; longer histories show, in each, the share of recoveries that kept the candidate.
+#: Most columns of the image; in longer histories, a column is a mean of several recoveries.
 _MOST_COLUMNS = 400
 _EMPTY = to_rgb("#f1f3f5")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One candidate, and how much of the time it was kept, shape ``(T,)``."""
+    """A candidate, and for each recovery 1 if it was kept, shape ``(T,)``."""
 
     candidate: Candidate
     kept: npt.NDArray[np.float64]
@@ -51,17 +44,16 @@ def draw_support_history(
 ) -> Figure:
     """Draw which candidates each recovery kept: recoveries from left to right, candidates from top to bottom.
 
-    Only candidates that were ever kept have a row; rows are grouped by node, and those of the last support have a bold
-    label. The colour of a cell is the primitive's.
+    Only candidates that were ever kept have a row. Rows are grouped by node; labels of the last support are bold.
 
     Args:
         blocks: Blocks of the space.
         history: Support of each recovery, oldest first; at least one.
-        epochs: Epoch of each recovery, for the labels of the time axis; without it they count recoveries.
-        max_rows: Most rows of one cell type. The candidates kept longest stay, and a note counts the others.
+        epochs: Epoch of each recovery, for the time axis; without it, the axis counts recoveries.
+        max_rows: Most rows of a cell type. The candidates kept longest stay, and a note counts the others.
 
     Returns:
-        A figure that belongs to no window and no pyplot state.
+        A figure without window or pyplot state.
 
     Raises:
         ConfigError: If the history is empty, or lengths disagree.
@@ -78,24 +70,24 @@ def draw_support_history(
     shown = {cell: _longest_kept(rows, max_rows) for cell, rows in panels.items()}
     most = max(len(rows) for rows in shown.values())
     row = 0.2 if most <= 40 else 0.145
-    primitives = legend_order(r.candidate.primitive for rows in shown.values() for r in rows)
+    primitives = style.legend_order(r.candidate.primitive for rows in shown.values() for r in rows)
     width = 2 * _MARGIN + len(cells) * (_LABELS + _PANEL + _GROUPS)
-    legend = legend_height(len(primitives), width)
+    legend = style.legend_height(len(primitives), width)
     height = _TOP + most * row + _AXIS + legend
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=style.DPI, facecolor="white")
     for number, cell in enumerate(cells):
         rows, tall = shown[cell], len(shown[cell]) * row
         left = _MARGIN + number * (_LABELS + _PANEL + _GROUPS) + _LABELS
         axes = figure.add_axes((left / width, (height - _TOP - tall) / height, _PANEL / width, tall / height))
-        axes.set_title(cell_title(cell), loc="left", size=11, weight="bold", color=INK)
+        axes.set_title(style.cell_title(cell), loc="left", size=11, weight="bold", color=style.INK)
         last = {c for b, kept in zip(blocks, history[-1], strict=True) if b.cell == cell for c in _named(b, kept)}
         _draw_panel(axes, rows, last, num_inputs, size=8.0 if row == 0.2 else 7.0)
         _label_time(axes, len(history), epochs)
         if hidden := len(panels[cell]) - len(rows):
             note = f"{hidden} more candidates, kept more briefly, are not shown"
-            axes.set_title(note, loc="right", size=7.5, color=INK, style="italic")
-    patches = [Patch(color=style.colour, label=style.name) for style in map(primitive_style, primitives)]
-    add_legend(figure, patches)
+            axes.set_title(note, loc="right", size=7.5, color=style.INK, style="italic")
+    patches = [Patch(color=look.colour, label=look.name) for look in map(style.primitive_style, primitives)]
+    style.add_legend(figure, patches)
     return figure
 
 
@@ -104,7 +96,7 @@ def _named(block: Block, kept: Sequence[int]) -> list[Candidate]:
 
 
 def _rows(cell: str, blocks: Sequence[Block], history: Sequence[Support]) -> list[_Row]:
-    """All candidates of one cell type that were ever kept, in the order of the space."""
+    """Return all candidates of a cell type that were ever kept, in the order of the space."""
     rows = []
     for number, block in enumerate(blocks):
         if block.cell == cell:
@@ -116,20 +108,20 @@ def _rows(cell: str, blocks: Sequence[Block], history: Sequence[Support]) -> lis
 
 
 def _longest_kept(rows: list[_Row], most: int) -> list[_Row]:
-    """At most so many rows: those of the last support, then those kept longest; their order is unchanged."""
+    """Keep at most so many rows: those of the last support, then those kept longest; in the same order."""
     ranking = sorted(range(len(rows)), key=lambda i: (-rows[i].kept[-1], -rows[i].kept.sum(), i))
     return [rows[i] for i in sorted(ranking[:most])]
 
 
 def _draw_panel(axes: Axes, rows: list[_Row], last: set[Candidate], num_inputs: int, size: float) -> None:
-    colours = np.array([to_rgb(primitive_style(r.candidate.primitive).colour) for r in rows])[:, None, :]
+    colours = np.array([to_rgb(style.primitive_style(r.candidate.primitive).colour) for r in rows])[:, None, :]
     kept = np.stack([_binned(r.kept) for r in rows])[:, :, None]
     image = kept * colours + (1 - kept) * np.array(_EMPTY)
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=(0, len(rows[0].kept), len(rows), 0))
-    axes.tick_params(length=0, labelsize=size, labelcolor=INK)
+    axes.tick_params(length=0, labelsize=size, labelcolor=style.INK)
     axes.spines[:].set_visible(False)
     labels = [
-        f"{_source(r.candidate, num_inputs)}→{r.candidate.target}  {primitive_style(r.candidate.primitive).short}"
+        f"{_source(r.candidate, num_inputs)}→{r.candidate.target}  {style.primitive_style(r.candidate.primitive).short}"
         for r in rows
     ]
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
@@ -138,55 +130,45 @@ def _draw_panel(axes: Axes, rows: list[_Row], last: set[Candidate], num_inputs: 
     nodes = [row.candidate.target for row in rows]
     borders = [y for y in range(1, len(rows)) if nodes[y] != nodes[y - 1]]
     axes.hlines(range(1, len(rows)), 0, len(rows[0].kept), color="white", linewidth=0.8)
-    axes.hlines(borders, 0, len(rows[0].kept), color=STRUCTURE, linewidth=1.4)
+    axes.hlines(borders, 0, len(rows[0].kept), color=style.STRUCTURE, linewidth=1.4)
     for node in dict.fromkeys(nodes):
-        members = [i for i, target in enumerate(nodes) if target == node]
-        axes.annotate(
-            f"node {node}",
-            (1, sum(members) / len(members) + 0.5),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            size=8.5,
-            color=INK,
-        )
+        middle = fmean(i for i, target in enumerate(nodes) if target == node) + 0.5
+        place = axes.get_yaxis_transform()
+        axes.text(1.01, middle, f"node {node}", transform=place, va="center", size=8.5, color=style.INK)
 
 
 def _source(candidate: Candidate, num_inputs: int) -> str:
-    """Name of the source as in the picture of the cell, but plain text: 200 formulas would take a second to set."""
+    """Name a source as in the picture of the cell, but as plain text: setting 200 formulas takes a second."""
     back = num_inputs - candidate.source
     return f"cₖ₋{back}".translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")) if back > 0 else str(candidate.source)
 
 
 def _binned(kept: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The row with at most ``_MOST_COLUMNS`` columns, each the mean of its recoveries."""
+    """Shorten a row to at most ``_MOST_COLUMNS`` columns, each the mean of its recoveries."""
     if len(kept) <= _MOST_COLUMNS:
         return kept
     return np.array([part.mean() for part in np.array_split(kept, _MOST_COLUMNS)])
 
 
 def _label_time(axes: Axes, length: int, epochs: Sequence[int] | None) -> None:
-    """Ticks of the time axis: epochs where they begin, else recoveries in their middle; about ten of them."""
+    """Set about ten ticks of the time axis: at the first recovery of an epoch, else at recoveries."""
     if epochs is None:
-        step = _round_step(length)
-        numbers = range(0, length, step)
+        numbers = _ticks(length)
         axes.set_xticks([n + 0.5 for n in numbers], [str(n) for n in numbers])
-        axes.set_xlabel("recovery", size=9, color=INK)
+        axes.set_xlabel("recovery", size=9, color=style.INK)
         return
-    starts = [i for i, epoch in enumerate(epochs) if i == 0 or epoch != epochs[i - 1]]
-    step = _round_step(len(starts))
-    # recoveries need not be even over the epochs (warm-up has none): labels closer than a twentieth would overlap
+    round_epochs = _ticks(max(epochs) + 1)
+    # a warm-up has no recoveries, so epochs need not be even: labels closer than a twentieth would overlap
     chosen: list[int] = []
-    for i in starts:
-        if epochs[i] % step == 0 and (not chosen or i - chosen[-1] >= length / 20):
+    for i in (i for i, epoch in enumerate(epochs) if i == 0 or epoch != epochs[i - 1]):
+        if epochs[i] in round_epochs and (not chosen or i - chosen[-1] >= length / 20):
             chosen.append(i)
     axes.set_xticks(chosen, [str(epochs[i]) for i in chosen])
-    axes.tick_params(axis="x", length=3, color=STRUCTURE)
-    axes.set_xlabel("epoch", size=9, color=INK)
+    axes.tick_params(axis="x", length=3, color=style.STRUCTURE)
+    axes.set_xlabel("epoch", size=9, color=style.INK)
 
 
-def _round_step(count: int) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50, ... that makes at most ten steps; beyond 500,000 a single one."""
-    steps = (factor * power for power in (1, 10, 100, 1000, 10_000) for factor in (1, 2, 5))
-    return next((step for step in steps if 10 * step >= count), count)
+def _ticks(count: int) -> list[int]:
+    """Return about ten round numbers from 0 to below ``count``."""
+    ticks = MaxNLocator(10, steps=[1, 2, 5, 10], integer=True).tick_values(0, count)
+    return [int(tick) for tick in ticks if tick < count]

@@ -1,10 +1,10 @@
-"""Layered layout of one cell: columns from left to right, no two things of a column on top of each other.
+"""Layered layout of one cell: columns from left to right; nothing in a column lies on top of another thing.
 
-The method of Sugiyama et al. (1981) in its smallest form. Nodes stand in the column of their depth; every candidate is
-a box of its own in the column before its target; an edge that passes a column holds a free lane in it. So no line can
-run through a node or a label. Orders are chosen to cross few lines, heights to keep lines straight.
+The method of Sugiyama et al. (1981). Nodes stand in the column of their depth. Every candidate is a box in the column
+before its target. An edge that passes a column holds a free lane in it. So no line runs through a node or a label.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
@@ -16,22 +16,22 @@ from scipy.optimize import linprog
 
 from sparsenas.spaces.topology import Candidate
 
-#: Random orders to start from, and sweeps over the columns each; more hardly ever helped up to 8 nodes.
+#: Random orders to start from, and sweeps over the columns each; more hardly helped up to 8 nodes.
 _STARTS = 12
 _SWEEPS = 6
 
 
-@dataclass
+@dataclass(eq=False)
 class Vertex:
-    """Something that occupies a place in a column.
+    """A place in a column: a node, a candidate, the output or a lane (an edge that passes).
 
     Attributes:
-        kind: ``"node"``, ``"candidate"``, ``"output"`` or ``"lane"`` (an edge that passes).
+        kind: ``"node"``, ``"candidate"``, ``"output"`` or ``"lane"``.
         column: Column number from the left.
         node: Number of the node, for nodes.
         candidate: The candidate, for candidates.
         lines: Lines on its busier side.
-        y: Height in units of one row; grows upwards.
+        y: Height in rows; grows upwards.
     """
 
     kind: str
@@ -43,15 +43,19 @@ class Vertex:
 
     @property
     def size(self) -> float:
-        """Rows this vertex needs: nodes grow with their lines, so that these keep apart."""
+        """Rows this vertex needs: nodes grow with their lines."""
         if self.kind in ("node", "output"):
             return max(1.15, 0.4 + 0.26 * self.lines)
         return 1.0 if self.kind == "candidate" else 0.5
 
 
+#: Neighbours of each vertex on one side.
+Neighbours = dict[Vertex, list[Vertex]]
+
+
 @dataclass
 class Layout:
-    """Columns of vertices from top to bottom, and the chains of vertices that edges run through."""
+    """Columns of vertices from top to bottom, and chains of vertices through which edges run."""
 
     columns: list[list[Vertex]] = field(default_factory=list)
     chains: list[list[Vertex]] = field(default_factory=list)
@@ -61,7 +65,7 @@ class Layout:
 def cell_layout(candidates: Sequence[Candidate], concatenates: bool = True) -> Layout:
     """Place one cell.
 
-    Nodes below the lowest target are the inputs of the cell; the output concatenates all others, or is the last one.
+    Nodes below the lowest target are inputs. The output concatenates all others, or is the last one.
     """
     layout = _build(candidates, concatenates)
     _order(layout)
@@ -106,11 +110,11 @@ def _order(layout: Layout) -> None:
 
     Barycentre sweeps and swaps of neighbours find local optima only, so they start from several random orders.
     """
-    before: dict[int, list[Vertex]] = {id(v): [] for column in layout.columns for v in column}
-    behind: dict[int, list[Vertex]] = {id(v): [] for column in layout.columns for v in column}
+    before: Neighbours = defaultdict(list)
+    behind: Neighbours = defaultdict(list)
     for a, b in _links(layout):
-        behind[id(a)].append(b)
-        before[id(b)].append(a)
+        behind[a].append(b)
+        before[b].append(a)
     shuffle = Random(0).shuffle  # a fixed seed: the same genotype gives the same picture
     columns, best, fewest = layout.columns, layout.columns, -1
     for start in range(_STARTS):
@@ -118,7 +122,7 @@ def _order(layout: Layout) -> None:
         if start:
             for column in columns[1:]:
                 shuffle(column)
-        rank = {id(v): float(i) for column in columns for i, v in enumerate(column)}
+        rank = {v: float(i) for column in columns for i, v in enumerate(column)}
         for sweep in range(_SWEEPS):
             forward = sweep % 2 == 0
             for column in columns[1:] if forward else columns[-2:0:-1]:
@@ -133,49 +137,49 @@ def _order(layout: Layout) -> None:
     layout.columns = best
 
 
-def _sort_by_barycentre(column: list[Vertex], near: dict[int, list[Vertex]], rank: dict[int, float]) -> None:
-    """Sort one column by the mean rank of its neighbours on one side; those without keep their rank."""
-    mean = {id(v): fmean([rank[id(n)] for n in near[id(v)]]) if near[id(v)] else rank[id(v)] for v in column}
-    column.sort(key=lambda v: mean[id(v)])
-    rank.update({id(v): float(i) for i, v in enumerate(column)})
+def _sort_by_barycentre(column: list[Vertex], near: Neighbours, rank: dict[Vertex, float]) -> None:
+    """Sort a column by the mean rank of neighbours on one side; vertices without any keep their rank."""
+    mean = {v: fmean([rank[n] for n in near[v]]) if near[v] else rank[v] for v in column}
+    column.sort(key=lambda v: mean[v])
+    rank.update({v: float(i) for i, v in enumerate(column)})
 
 
-def _swap_neighbours(column: list[Vertex], sides: Sequence[dict[int, list[Vertex]]], rank: dict[int, float]) -> None:
-    """Swap neighbours of one column as long as their own lines cross less that way."""
+def _swap_neighbours(column: list[Vertex], sides: Sequence[Neighbours], rank: dict[Vertex, float]) -> None:
+    """Swap neighbours of a column whose own lines cross less that way."""
     for i in range(len(column) - 1):
         upper, lower = column[i : i + 2]
         now = sum(_inversions((upper, lower), near, rank) for near in sides)
         if now > sum(_inversions((lower, upper), near, rank) for near in sides):
             column[i : i + 2] = lower, upper
-            rank[id(upper)], rank[id(lower)] = rank[id(lower)], rank[id(upper)]
+            rank[upper], rank[lower] = rank[lower], rank[upper]
 
 
-def _inversions(column: Sequence[Vertex], near: dict[int, list[Vertex]], rank: dict[int, float]) -> int:
-    """Crossings of the lines between one column, in the given order, and its neighbours on one side."""
-    ends = [[rank[id(n)] for n in near[id(v)]] for v in column]
+def _inversions(column: Sequence[Vertex], near: Neighbours, rank: dict[Vertex, float]) -> int:
+    """Count crossings of the lines between a column, in the given order, and one side."""
+    ends = [[rank[n] for n in near[v]] for v in column]
     return sum(p > q for upper, lower in combinations(ends, 2) for p in upper for q in lower)
 
 
 def _straighten(layout: Layout) -> None:
-    """Choose heights: few and short climbs, none on top of another.
+    """Choose heights: few and short climbs, nothing on top of another thing.
 
-    The linear program of Gansner et al. (1993): minimise the weighted sum of climbs. Absolute values, and not squares,
+    The linear program of Gansner et al. (1993): minimise the weighted sum of climbs. Absolute values, unlike squares,
     make most lines exactly level.
     """
     vertices = [v for column in layout.columns for v in column]
-    number = {id(v): i for i, v in enumerate(vertices)}
+    number = {v: i for i, v in enumerate(vertices)}
     terms: list[tuple[float, dict[int, float]]] = []  # weight and coefficients of one absolute value
-    touching: dict[int, list[int]] = {i: [] for i in range(len(vertices))}
+    touching: dict[int, list[int]] = defaultdict(list)
     for a, b in _links(layout):
-        i, j = number[id(a)], number[id(b)]
+        i, j = number[a], number[b]
         # A climb between two lanes is the ugliest, one at a node the least ugly.
         terms.append(((1.0, 2.0, 8.0)[(a.kind == "lane") + (b.kind == "lane")], {i: 1.0, j: -1.0}))
         touching[i].append(j)
         touching[j].append(i)
-    for i, near in touching.items():  # among equals: every vertex in the middle of what it is linked to
+    for i, near in touching.items():  # among equals: each in the middle of its neighbours
         terms.append((0.4, {i: 1.0} | {j: -near.count(j) / len(near) for j in near}))
     apart = [
-        (number[id(upper)], number[id(lower)], (upper.size + lower.size) / 2)
+        (number[upper], number[lower], (upper.size + lower.size) / 2)
         for column in layout.columns
         for upper, lower in pairwise(column)
     ]

@@ -13,17 +13,14 @@ _UNDATED: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf":
 
 
 def figure_bytes(figure: Figure, form: str = "png") -> bytes:
-    """The figure as the content of a file of the given type (``"png"``, ``"svg"`` or ``"pdf"``)."""
+    """Return the content of a file of the given type (``"png"``, ``"svg"`` or ``"pdf"``)."""
     buffer = BytesIO()
     figure.savefig(buffer, format=form, metadata=_UNDATED[form])
     return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as PNG, SVG or PDF, by suffix. The file appears whole or not at all.
-
-    Returns:
-        The path.
+    """Write the figure as PNG, SVG or PDF, by suffix, whole or not at all; return the path.
 
     Raises:
         ConfigError: If the suffix is another one, or the folder is missing or cannot be written.

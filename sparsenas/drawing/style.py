@@ -1,4 +1,4 @@
-"""How a primitive looks: short name, colour, line style. The same in every picture and every run."""
+"""Short name, colour and line style of primitives: the same in every picture and every run."""
 
 import colorsys
 import zlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from matplotlib.artist import Artist
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -42,7 +43,7 @@ _LEGEND_COLUMN = 1.62
 
 @dataclass(frozen=True)
 class PrimitiveStyle:
-    """Look of one primitive.
+    """Style of a primitive.
 
     Attributes:
         name: Full name, for legends.
@@ -57,75 +58,71 @@ class PrimitiveStyle:
     dashes: LineStyle
 
 
-def _known(name: str, short: str, colour: str, dashes: int) -> tuple[str, PrimitiveStyle]:
-    return name, PrimitiveStyle(name, short.replace("*", "\N{MULTIPLICATION SIGN}"), colour, DASHES[dashes])
-
-
 #: Hues of Okabe and Ito (2008), told apart with every common colour-vision deficiency.
-_KNOWN = dict(
-    (
-        _known("sep_conv_3x3", "sep 3*3", "#0072b2", 0),
-        _known("sep_conv_5x5", "sep 5*5", "#56b4e9", 1),
-        _known("dil_conv_3x3", "dil 3*3", "#d55e00", 3),
-        _known("dil_conv_5x5", "dil 5*5", "#e69f00", 5),
-        _known("max_pool_3x3", "max 3*3", "#009e73", 2),
-        _known("avg_pool_3x3", "avg 3*3", "#cc79a7", 4),
-        _known("skip_connect", "skip", "#4d4d4d", 6),
+_KNOWN = {
+    name: PrimitiveStyle(name, short.replace("*", "\N{MULTIPLICATION SIGN}"), colour, DASHES[dashes])
+    for name, short, colour, dashes in (
+        ("sep_conv_3x3", "sep 3*3", "#0072b2", 0),
+        ("sep_conv_5x5", "sep 5*5", "#56b4e9", 1),
+        ("dil_conv_3x3", "dil 3*3", "#d55e00", 3),
+        ("dil_conv_5x5", "dil 5*5", "#e69f00", 5),
+        ("max_pool_3x3", "max 3*3", "#009e73", 2),
+        ("avg_pool_3x3", "avg 3*3", "#cc79a7", 4),
+        ("skip_connect", "skip", "#4d4d4d", 6),
         # of NAS-Bench-201, whose cells have none of the convolutions above
-        _known("nor_conv_3x3", "conv 3*3", "#0072b2", 1),
-        _known("nor_conv_1x1", "conv 1*1", "#d55e00", 2),
-        _known("none", "none", "#8a9099", 4),
+        ("nor_conv_3x3", "conv 3*3", "#0072b2", 1),
+        ("nor_conv_1x1", "conv 1*1", "#d55e00", 2),
+        ("none", "none", "#8a9099", 4),
     )
-)
+}
 
 
 def primitive_style(name: str) -> PrimitiveStyle:
-    """Look of a primitive; for names this package does not know, a stable one made from the name."""
+    """Return the style of a primitive; for names unknown to this package, one made from the name."""
     if name in _KNOWN:
         return _KNOWN[name]
     number = zlib.crc32(name.encode())  # hash() differs between processes
     hue, rest = number % 360, number // 360
-    red, green, blue = colorsys.hls_to_rgb(hue / 360, 0.36 + 0.06 * (rest % 4), 0.72)
-    colour = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    colour = to_hex(colorsys.hls_to_rgb(hue / 360, 0.36 + 0.06 * (rest % 4), 0.72))
     words = name.replace("_", " ").strip() or name
     short = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     return PrimitiveStyle(name, short, colour, DASHES[rest // 4 % len(DASHES)])
 
 
 def legend_order(primitives: Iterable[str]) -> list[str]:
-    """The primitives, each once: known ones in a fixed order, then the others by name."""
+    """Sort primitives, each once: known ones in a fixed order, then the others by name."""
     known = list(_KNOWN)
     return sorted(set(primitives), key=lambda name: (known.index(name) if name in _KNOWN else len(known), name))
 
 
 def tint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
-    """The colour mixed with white, ``share`` of the colour."""
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    """Mix a colour with white."""
+    red, green, blue = to_rgb(colour)
     return (1 - share * (1 - red), 1 - share * (1 - green), 1 - share * (1 - blue))
 
 
 def node_name(node: int, num_inputs: int) -> str:
-    """Name of a node: inputs are outputs of earlier cells, ``c_{k-2}`` and ``c_{k-1}`` where there are two."""
+    """Name a node; inputs are outputs of earlier cells, such as ``c_{k-2}`` and ``c_{k-1}``."""
     return f"$c_{{k-{num_inputs - node}}}$" if node < num_inputs else str(node)
 
 
 def legend_height(entries: int, width: float) -> float:
-    """Inches the legend needs below a figure of the given width."""
+    """Return the inches a legend needs below a figure of the given width."""
     return _LEGEND_ROW * -(-entries // _legend_columns(entries, width)) + 0.12
 
 
 def cell_title(cell: str) -> str:
-    """Title of the part of a picture that shows a cell type."""
+    """Name a cell type as a title."""
     return {"normal": "Normal cell", "reduce": "Reduction cell"}.get(cell, f"{cell} cell")
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in inches of a text of so many points."""
+    """Return the width of a text in inches."""
     return float(TextPath((0, 0), text, size=size, prop=FontProperties()).get_extents().width) / 72
 
 
 def line_sample(colour: str, label: str, dashes: LineStyle = SOLID) -> Line2D:
-    """Legend entry for lines."""
+    """Make a legend entry for lines."""
     return Line2D([], [], color=colour, linestyle=dashes, linewidth=2.2, label=label)
 
 
@@ -147,6 +144,6 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def _legend_columns(entries: int, width: float) -> int:
-    """As many columns as fit, then as even rows as possible."""
+    """Return as many columns as fit, with rows as even as possible."""
     rows = -(-entries // max(1, int(width / _LEGEND_COLUMN)))
     return -(-entries // rows)

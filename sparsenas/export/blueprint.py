@@ -1,4 +1,4 @@
-"""Everything about a derived net but its weights."""
+"""The arguments of a derived net, without its weights."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,9 @@ from sparsenas.spaces import Genotype
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The arguments that build a derived net of the same tensors.
+    """The arguments of :class:`~sparsenas.networks.DerivedNet` for a network of the same tensors.
 
-    Attributes:
-        genotype: Architecture.
-        image_shape: ``(C, H, W)`` of the images.
-        num_classes: Number of classes.
-        channels: Channels of the first cell's nodes.
-        cells: Number of cells.
-        stem: Kind of stem.
-        norms: Batch-norm options.
-        fused: Whether batch-norms are folded into the convolutions before them.
+    ``fused`` is True if batch-norms are folded into the convolutions before them.
     """
 
     genotype: Genotype
@@ -34,16 +26,11 @@ class Blueprint:
 
     @classmethod
     def of(cls, network: DerivedNet, fused: bool = False) -> "Blueprint":
-        """Blueprint of a network.
-
-        Args:
-            network: Not fused yet, without auxiliary classifier.
-            fused: Whether it is going to be fused.
-        """
+        """Describe a network that is not fused yet and has no auxiliary classifier."""
         return cls(network.genotype, norms=network.norms, fused=fused, **network.size)
 
     def build(self) -> DerivedNet:
-        """The network, in evaluation mode, with weights that are yet to be loaded; draws no global random numbers.
+        """Build the network in evaluation mode, without its weights; draw no global random numbers.
 
         Raises:
             ConfigError: If a size is impossible, or a primitive is unknown.

@@ -15,11 +15,7 @@ BATCH_SIZE = 100
 
 
 def batches(images: Tensor) -> Iterator[Tensor]:
-    """Batches of one image, then of 100, then of the rest: a file must take them all.
-
-    Args:
-        images: Shape ``(N, C, H, W)``.
-    """
+    """Yield batches of one image, then of 100, then of the rest: a file must take them all."""
     yield images[:1]
     if len(images) > 1:
         yield from torch.split(images[1:], BATCH_SIZE)
@@ -27,24 +23,21 @@ def batches(images: Tensor) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def run(runner: Runner, images: Tensor) -> Tensor:
-    """Logits of all images, shape ``(N, classes)``, float32."""
+    """Return the logits of all images, shape ``(N, classes)``, float32."""
     return torch.cat([runner(batch.contiguous()).float().cpu() for batch in batches(images)])
 
 
 def compare(runner: Runner, images: Tensor, expected: Tensor, name: str) -> float:
-    """Compare the logits of a file with those expected.
+    """Compare the logits of a file with those expected, and return the largest absolute difference.
 
     Args:
         runner: Runs the file.
         images: Normalised images, shape ``(N, C, H, W)``.
         expected: Logits, shape ``(N, classes)``.
-        name: Of the file, for messages.
-
-    Returns:
-        Largest absolute difference.
+        name: Name of the file, for messages.
 
     Raises:
-        ExportError: If it is above :data:`TOLERANCE`, or an image is classified as another class.
+        ExportError: If the difference is above :data:`TOLERANCE`, or an image gets another class.
     """
     found = run(runner, images)
     if found.shape != expected.shape:

@@ -1,4 +1,4 @@
-"""Typed access to the fields of a JSON object from an unknown hand."""
+"""Typed access to the fields of a JSON object that anybody may have written."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -6,16 +6,12 @@ from typing import Any, TypeVar
 from sparsenas.errors import ExportError
 
 T = TypeVar("T", bool, int, float, str)
-Number = TypeVar("Number", int, float)
 
 
 class Fields:
-    """A JSON object whose fields are checked as they are taken.
+    """A JSON object whose fields are checked when they are read.
 
-    Args:
-        tree: The object.
-        where: File that holds it, for messages.
-        path: Where it stands in the file, for messages, e.g. ``"input."``.
+    Messages name its file ``where`` and its place in it, ``path``, e.g. ``"input."``.
     """
 
     def __init__(self, tree: Mapping[str, Any], where: str, path: str = "") -> None:
@@ -29,48 +25,41 @@ class Fields:
         return tuple(self._tree)
 
     def get(self, name: str, kind: type[T]) -> T:
-        """A field of a kind; a whole number also is a float.
+        """Read a field of a kind; a whole number also is a float.
 
         Raises:
             ExportError: If it is missing or of another kind, as from all methods.
         """
         return self._checked(self._take(name), name, kind)
 
-    def numbers(self, name: str, kind: type[Number]) -> tuple[Number, ...]:
-        """A list of numbers."""
-        return tuple(self._checked(value, name, kind) for value in self._list(name))
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts."""
-        return tuple(self._checked(value, name, str) for value in self._list(name))
+    def several(self, name: str, kind: type[T]) -> tuple[T, ...]:
+        """Read a list of fields of a kind."""
+        values = self._take(name)
+        if not isinstance(values, list):
+            raise self._wrong(name, values, "a list")
+        return tuple(self._checked(value, name, kind) for value in values)
 
     def choice(self, name: str, known: tuple[str, ...]) -> str:
-        """One of some texts."""
+        """Read one of some texts."""
         value = self.get(name, str)
         if value not in known:
             raise self._wrong(name, value, f"one of {', '.join(known)}")
         return value
 
     def is_null(self, name: str) -> bool:
-        """Whether a field is there and null."""
+        """Return True if a field is null."""
         return self._take(name) is None
 
     def inside(self, name: str) -> "Fields":
-        """The fields of an object."""
+        """Read the fields of an object."""
         value = self._take(name)
         if not isinstance(value, dict):
             raise self._wrong(name, value, "an object")
         return Fields(value, self._where, f"{self._path}{name}.")
 
     def optional(self, name: str) -> "Fields | None":
-        """The fields of an object that may be null."""
+        """Read the fields of an object that may be null."""
         return None if self.is_null(name) else self.inside(name)
-
-    def _list(self, name: str) -> list[Any]:
-        value = self._take(name)
-        if not isinstance(value, list):
-            raise self._wrong(name, value, "a list")
-        return value
 
     def _take(self, name: str) -> Any:
         if name not in self._tree:

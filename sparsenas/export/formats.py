@@ -1,4 +1,4 @@
-"""The formats of an exported network: how each is written, and how its file is read back and run."""
+"""The formats of an exported network: how each is written, read back and run."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -17,19 +17,15 @@ from sparsenas.networks import DerivedNet
 #: Maps normalised images ``(B, C, H, W)`` to logits ``(B, classes)``.
 Runner = Callable[[Tensor], Tensor]
 
-#: Name of the one free dimension, in files that name it.
-BATCH = "batch"
-#: Images of the example by which networks are traced; of one image, exporters would take the batch for fixed.
+#: Images of the example by which networks are traced; with one image, exporters would take the batch as fixed.
 EXAMPLE_IMAGES = 2
 
 
 class WeightsFormat(Protocol):
     """A file format for networks."""
 
-    @property
-    def filename(self) -> str:
-        """Name of the file in an export."""
-        ...
+    #: Name of the file in an export.
+    filename: str
 
     def check(self) -> None:
         """Check that the format can be written and run here.
@@ -37,44 +33,30 @@ class WeightsFormat(Protocol):
         Raises:
             ConfigError: If something is not installed; the message says how to install it.
         """
-        ...
+        return None
 
     def write(self, network: DerivedNet, example: Tensor, path: Path) -> None:
-        """Write a network in evaluation mode.
-
-        Args:
-            network: The network.
-            example: A batch of images that it takes.
-            path: File to write.
-        """
+        """Write a network in evaluation mode; ``example`` is a batch of images that it takes."""
         ...
 
     def runner(self, path: Path, blueprint: Blueprint) -> Runner:
-        """Read a file back from disk.
-
-        Args:
-            path: File written by :meth:`write`.
-            blueprint: Of its network, for formats that hold tensors only.
-        """
+        """Read a file back; the blueprint of its network serves formats that hold tensors only."""
         ...
 
 
-class Safetensors:
+class Safetensors(WeightsFormat):
     """Tensors by name, without code; ``sparsenas.load`` builds the network around them."""
 
     filename = "model.safetensors"
 
-    def check(self) -> None:
-        """Nothing is missing: the package is a dependency."""
-
     def write(self, network: DerivedNet, example: Tensor, path: Path) -> None:
         """Write all parameters and buffers."""
         tensors = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
-        # not save_file, whose files only their owner may read
+        # not save_file: only the owner could read the file
         path.write_bytes(save(tensors, metadata={"format": "pt", "sparsenas": "1"}))
 
     def runner(self, path: Path, blueprint: Blueprint) -> DerivedNet:
-        """The network in evaluation mode.
+        """Build the network in evaluation mode.
 
         Raises:
             ExportError: If the file does not hold exactly the tensors of the blueprint.
@@ -82,20 +64,16 @@ class Safetensors:
         network = blueprint.build()
         try:
             network.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch names the tensors that differ
+        except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: the tensors differ
             reason = " ".join(str(error).split())[:200]
             raise ExportError(f"{path.name}: does not hold the weights of its network ({reason})") from error
-        # about twice as fast for these convolutions on CPUs, and what tensor cores want
-        return network.to(memory_format=torch.channels_last)
+        return network.to(memory_format=torch.channels_last)  # about twice as fast on CPUs
 
 
-class ExportedProgram:
+class ExportedProgram(WeightsFormat):
     """The traced computation of ``torch.export``, which runs without sparsenas; the batch size is free."""
 
     filename = "model.pt2"
-
-    def check(self) -> None:
-        """Nothing is missing: it is a part of torch."""
 
     def write(self, network: DerivedNet, example: Tensor, path: Path) -> None:
         """Trace and write."""
@@ -103,12 +81,12 @@ class ExportedProgram:
         torch.export.save(program, path)
 
     def runner(self, path: Path, blueprint: Blueprint) -> Runner:
-        """The traced computation."""
+        """Load the traced computation."""
         return torch.export.load(path).module()
 
 
-class Onnx:
-    """ONNX in a single file; the batch size is free. Runs on onnxruntime, the images being called ``images``."""
+class Onnx(WeightsFormat):
+    """ONNX in a single file, with input ``images`` of any batch size; runs on onnxruntime."""
 
     filename = "model.onnx"
 
@@ -140,7 +118,7 @@ class Onnx:
         )
 
     def runner(self, path: Path, blueprint: Blueprint) -> Runner:
-        """The file in onnxruntime, on the CPU."""
+        """Run the file in onnxruntime, on the CPU."""
         import onnxruntime  # an extra
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -156,7 +134,7 @@ FORMATS: dict[str, WeightsFormat] = {"safetensors": Safetensors(), "pt2": Export
 
 
 def choose_formats(names: Sequence[str]) -> tuple[WeightsFormat, ...]:
-    """Formats by name, each once, in the order of :data:`FORMATS`; safetensors is always among them.
+    """Return formats by name, each once, in the order of :data:`FORMATS`; safetensors is always among them.
 
     Raises:
         ConfigError: If a name is unknown, or a format cannot be written here.
@@ -171,4 +149,4 @@ def choose_formats(names: Sequence[str]) -> tuple[WeightsFormat, ...]:
 
 
 def _free_batch() -> dict[str, dict[int, torch.export.Dim]]:
-    return {"images": {0: torch.export.Dim(BATCH, min=1)}}
+    return {"images": {0: torch.export.Dim("batch", min=1)}}

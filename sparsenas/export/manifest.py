@@ -1,17 +1,12 @@
-"""The manifest of an export: what was exported, from what, how well it does, and what each file holds."""
+"""The manifest of an export: origin, accuracy and files."""
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import torch
-
-from sparsenas import __version__
 from sparsenas.errors import ExportError, GenotypeError
 from sparsenas.export.blueprint import Blueprint
 from sparsenas.export.fields import Fields
@@ -28,11 +23,11 @@ MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of images of a part that the checkpoint's network classifies right.
+    """Share of images of a part that the checkpoint's network classifies correctly.
 
     Attributes:
         accuracy: In [0, 1].
-        images: How many there are.
+        images: Number of images.
     """
 
     accuracy: float
@@ -41,13 +36,13 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What is known of an exported file.
+    """Record of an exported file.
 
     Attributes:
-        sha256: Of its bytes, hexadecimal.
+        sha256: Hash of its bytes, hexadecimal.
         bytes: Its size.
-        max_difference: Largest absolute difference of its logits to those of the checkpoint's network, when it was
-            read back and run on real images; None for a file that does not compute.
+        max_difference: Largest absolute difference of its logits to those of the checkpoint's network on real images;
+            None for a file that does not compute.
     """
 
     sha256: str
@@ -56,33 +51,33 @@ class FileRecord:
 
     @classmethod
     def of(cls, path: Path, max_difference: float | None = None) -> "FileRecord":
-        """Record of a file on disk."""
-        return cls(sha256_of(path), path.stat().st_size, max_difference)
+        """Make the record of a file on disk."""
+        return cls(_sha256(path), path.stat().st_size, max_difference)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that is known of an export; :meth:`to_json` is the file ``manifest.json``.
+    """Description of an export; :meth:`to_json` is the file ``manifest.json``.
 
     Attributes:
-        blueprint: What the network is built from. The file holds all of it but the genotype, which has its own.
-        preparation: How images are prepared for the network.
+        blueprint: Arguments of the network. The genotype has a file of its own.
+        preparation: Preparation of images for the network.
         class_names: One name per logit.
         parameters: Number of parameters of the exported network.
-        multiply_adds: Of the exported network, for one image.
-        accuracy: By part, ``"val"`` and ``"test"``; None where there are no images. Test images decide nothing.
+        macs: MACs of the exported network, for one image.
+        accuracy: By part, ``"val"`` and ``"test"``; None without images. Test images decide nothing.
         tolerance: Largest absolute difference of logits that an exported file may have.
-        compared_images: How many images every file was run on.
+        compared_images: Number of images on which every file was run.
         files: Record of every file beside the manifest.
         created: Time of the export, ISO 8601, UTC.
-        versions: Of ``sparsenas``, ``torch`` and ``python``, by which it was written.
+        versions: Versions of ``sparsenas``, ``torch`` and ``python`` that wrote it.
     """
 
     blueprint: Blueprint
     preparation: Preparation
     class_names: tuple[str, ...]
     parameters: int
-    multiply_adds: int
+    macs: int
     accuracy: Mapping[str, Accuracy | None]
     tolerance: float
     compared_images: int
@@ -91,7 +86,7 @@ class Manifest:
     versions: Mapping[str, str]
 
     def to_json(self) -> str:
-        """JSON text."""
+        """Return the JSON text."""
         blueprint, preparation = self.blueprint, self.preparation
         tree = {
             "schema": f"{SCHEMA}/{VERSION}",
@@ -116,7 +111,7 @@ class Manifest:
                 "fused": blueprint.fused,
             },
             "parameters": self.parameters,
-            "multiply_adds": self.multiply_adds,
+            "macs": self.macs,
             "accuracy": {part: None if found is None else vars(found) for part, found in self.accuracy.items()},
             "comparison": {"images": self.compared_images, "tolerance": self.tolerance},
             "files": {name: vars(record) for name, record in self.files.items()},
@@ -125,27 +120,23 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, genotype: Genotype, where: str) -> "Manifest":
-        """Read what :meth:`to_json` wrote.
-
-        Args:
-            text: JSON text.
-            genotype: Architecture, which has a file of its own.
-            where: Name of the file, for messages.
+        """Read what :meth:`to_json` wrote; the genotype has a file of its own, and messages name ``where``.
 
         Raises:
-            ExportError: If the text is no manifest, one of a newer version, or lacks something.
+            ExportError: If the text is no manifest, has another version, or lacks something.
         """
         tree = parse(text, where)
         network, given = tree.inside("network"), tree.inside("input")
         comparison, accuracy, files = tree.inside("comparison"), tree.inside("accuracy"), tree.inside("files")
-        shape = given.numbers("shape", int)
+        shape = given.several("shape", int)
         if len(shape) != 3:
             raise ExportError(f"{where}: input.shape is {list(shape)}; it must be [C, H, W]")
-        norms, resize = network.inside("norms"), given.optional("resize")
+        image_shape = shape[0], shape[1], shape[2]
+        norms, resize, versions = network.inside("norms"), given.optional("resize"), tree.inside("versions")
         return cls(
             blueprint=Blueprint(
                 genotype=genotype,
-                image_shape=(shape[0], shape[1], shape[2]),
+                image_shape=image_shape,
                 num_classes=network.get("num_classes", int),
                 channels=network.get("channels", int),
                 cells=network.get("cells", int),
@@ -158,28 +149,28 @@ class Manifest:
                 fused=network.get("fused", bool),
             ),
             preparation=Preparation(
-                image_shape=(shape[0], shape[1], shape[2]),
-                mean=given.numbers("mean", float),
-                std=given.numbers("std", float),
+                image_shape=image_shape,
+                mean=given.several("mean", float),
+                std=given.several("std", float),
                 shorter_side=None if resize is None else resize.get("shorter_side", int),
             ),
-            class_names=tree.texts("classes"),
+            class_names=tree.several("classes", str),
             parameters=tree.get("parameters", int),
-            multiply_adds=tree.get("multiply_adds", int),
+            macs=tree.get("macs", int),
             accuracy={part: _accuracy(accuracy.optional(part)) for part in accuracy.names},
             tolerance=comparison.get("tolerance", float),
             compared_images=comparison.get("images", int),
             files={name: _record(files.inside(name)) for name in files.names},
             created=tree.get("created", str),
-            versions={name: tree.inside("versions").get(name, str) for name in tree.inside("versions").names},
+            versions={name: versions.get(name, str) for name in versions.names},
         )
 
 
 def parse(text: str, where: str) -> Fields:
-    """The fields of a manifest of this version.
+    """Return the fields of a manifest of this version.
 
     Raises:
-        ExportError: If the text is not JSON, no manifest, or one of a newer version.
+        ExportError: If the text is not JSON, no manifest, or has another version.
     """
     try:
         tree = json.loads(text)
@@ -198,7 +189,7 @@ def parse(text: str, where: str) -> Fields:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of an export, its genotype included.
+    """Read the manifest of an export and its genotype.
 
     Raises:
         ExportError: If the folder holds no intact export.
@@ -208,7 +199,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ExportError(f"{folder}: no such folder; name one that `python -m sparsenas export` wrote")
     where = str(folder / MANIFEST)
     text = _text(folder / MANIFEST)
-    parse(text, where)  # says what is wrong with a foreign folder, before a missing genotype is
+    parse(text, where)  # a foreign folder is refused as such, not for its missing genotype
     try:
         genotype = Genotype.from_json(_text(folder / GENOTYPE), str(folder / GENOTYPE))
     except GenotypeError as error:
@@ -219,7 +210,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
-    """Check that a file is the one the manifest was written for.
+    """Check that a file is the one for which the manifest was written.
 
     Raises:
         ExportError: If it is missing or another.
@@ -228,7 +219,7 @@ def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
     if name not in manifest.files:
         raise ExportError(f"{folder / MANIFEST}: has no record of {name}; export the network again")
     try:
-        found = sha256_of(path)
+        found = _sha256(path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror}); export the network again") from error
     if found != manifest.files[name].sha256:
@@ -237,20 +228,9 @@ def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def present_versions() -> dict[str, str]:
-    """Versions of what writes an export."""
-    return {"sparsenas": __version__, "torch": torch.__version__, "python": platform.python_version()}
-
-
-def now() -> str:
-    """Present time, ISO 8601, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:

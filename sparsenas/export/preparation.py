@@ -5,29 +5,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparsenas.errors import DataError
 from sparsenas.images import centre, decode, pixels, with_channels
 
-#: Channels of Pillow's modes of 8 bits and fewer; palettes stand for colours. Others (16 bits, floats) lose too much.
+#: Channels of Pillow's modes of at most 8 bits; a palette has colours. Others (16 bits, floats) lose too much.
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "HSV": 3, "LAB": 3}
 _CHANNELS |= {"LA": 2, "PA": 4, "RGBA": 4, "RGBX": 4, "CMYK": 4, "La": 2, "RGBa": 4}
-#: Modes without a channel for transparency, which a colour may stand for nevertheless.
+#: Modes without a channel for transparency; one of their colours may be transparent.
 _OPAQUE = {"1", "L", "P", "RGB"}
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Prepares images as they were prepared for evaluation in training.
+    """Preparation of images as for evaluation in training.
 
     Attributes:
         image_shape: ``(C, H, W)`` of the network's images.
         mean: Per channel, of pixels scaled to [0, 1].
         std: Deviation per channel, likewise.
-        shorter_side: Images of any size are resized to this shorter side before their centre is cut out; None if
-            images have the right size already.
+        shorter_side: Shorter side to which images are resized before the centre cut; None for no resize.
     """
 
     image_shape: tuple[int, int, int]
@@ -40,7 +39,7 @@ class Preparation:
 
         Args:
             image: A file, or an image of Pillow.
-            adapt: Resize and cut images of another size, and convert other channels, also where training did not.
+            adapt: Resize, cut and convert any image, also if training did not.
 
         Returns:
             float32, shape ``(C, H, W)``; ``network(prepared[None])`` gives its logits.
@@ -58,14 +57,15 @@ class Preparation:
         return (pixels.to(torch.float32) - 255 * mean) / (255 * std)
 
     def _fit(self, image: Image.Image, name: str, adapt: bool) -> Tensor:
-        """Pixels of the right shape, uint8."""
+        """Return pixels of the right shape, uint8."""
         channels, height, width = self.image_shape
         if image.mode not in _CHANNELS:
             raise DataError(f"{name}: its pixels are of mode {image.mode}, not 8 bits per channel; convert the file")
         if adapt or self.shorter_side is not None:
             image = with_channels(image, channels)
-            side = self.shorter_side or _covering_side(image.height, image.width, height, width)
-            return pixels(centre(image, side, height, width))
+            if self.shorter_side is None:
+                return pixels(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
+            return pixels(centre(image, self.shorter_side, height, width))
         found = _CHANNELS[image.mode] + (image.mode in _OPAQUE and image.has_transparency_data)
         if (image.height, image.width) != (height, width) or found != channels:
             raise DataError(
@@ -73,16 +73,6 @@ class Preparation:
                 f"{_shape(height, width, channels)}; give such an image, or let it be converted and resized (--adapt)"
             )
         return pixels(with_channels(image, channels))
-
-
-def _covering_side(height: int, width: int, least_height: int, least_width: int) -> int:
-    """Smallest shorter side after resizing by which a window of the least size fits into the image."""
-    shorter = min(height, width)
-    # whole numbers: as a fraction, 55 / 27 * 27 is more than 55
-    side = max(-(-least_height * shorter // height), -(-least_width * shorter // width))
-    longer = int(side * max(height, width) / shorter)  # as torchvision rounds it
-    resized = (side, longer) if height <= width else (longer, side)
-    return side if resized[0] >= least_height and resized[1] >= least_width else side + 1
 
 
 def _shape(height: int, width: int, channels: int) -> str:

@@ -9,14 +9,11 @@ from sparsenas.networks import DerivedNet
 
 
 def load(folder: str | Path) -> DerivedNet:
-    """The network of an export, ready to use: in evaluation mode, on the CPU.
+    """Return the network of an export, in evaluation mode, on the CPU.
 
     It takes normalised images ``(B, C, H, W)`` and gives logits ``(B, classes)``;
-    ``read_manifest(folder).preparation`` makes such images. No code is read from the folder, but a primitive of your
-    own (``package.module:function``) is imported by its name, as when it was trained.
-
-    Args:
-        folder: Written by ``python -m sparsenas export``.
+    ``read_manifest(folder).preparation`` makes such images. No code is read from the folder. A primitive of your own
+    (``package.module:function``) is imported by its name, as when it was trained.
 
     Raises:
         ExportError: If the folder holds no intact export.

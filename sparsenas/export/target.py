@@ -4,23 +4,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from sparsenas.errors import ConfigError
 from sparsenas.export.formats import FORMATS
 from sparsenas.export.manifest import GENOTYPE, MANIFEST, SCHEMA
 
-#: Files that an export may consist of, the manifest last: without it, or beside others, a folder is no whole export.
+#: Files of an export, the manifest last: without it, a folder is no whole export.
 OWN_FILES = (*(made.filename for made in FORMATS.values()), GENOTYPE, MANIFEST)
 
 
 def check_target(folder: str | Path, overwrite: bool = False) -> None:
-    """Check that an export could be written to a folder, and try to.
+    """Check by trying that an export can be written to a folder.
 
-    Args:
-        folder: A folder that does not exist yet, though its parent does; or an empty one; or an earlier export.
-        overwrite: Whether an earlier export may be replaced.
+    The folder may be new in an existing parent, or empty; or hold an earlier export, with ``overwrite``.
 
     Raises:
         ConfigError: If it cannot; the message says why.
@@ -31,11 +29,10 @@ def check_target(folder: str | Path, overwrite: bool = False) -> None:
 
 @contextmanager
 def filled_whole(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder whose files take their place when the block ends without an exception, and only then.
+    """Yield a temporary folder whose files take their place when the block ends without an exception.
 
-    A new folder appears at once, by renaming. In an existing one, files of an earlier export are replaced one by one,
-    the manifest last, so that an export torn by a loss of power is found out when it is read; files of an earlier
-    export that the new one does not have are removed, and all other files are left alone.
+    A new folder appears at once, by renaming. In an existing one, files are replaced one by one, the manifest last: a
+    loss of power is found out when the export is read. Other files of an earlier export are removed; foreign ones stay.
 
     Raises:
         ConfigError: If the folder cannot be written.
@@ -50,16 +47,16 @@ def filled_whole(folder: Path, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def _partial(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder on the same disk as ``folder``, removed at the end."""
+    """Yield a temporary folder on the same disk as ``folder``; remove it at the end."""
     _check_contents(folder, overwrite)
-    # inside an existing folder: what is beside it may be another disk, or not be writable
+    # inside an existing folder: its parent may be on another disk, or not writable
     name = f".{folder.name}.{os.getpid()}.partial"
     partial = folder / name if folder.exists() else folder.with_name(name)
     with _explained(folder):
         partial.mkdir()
     try:
         with _explained(folder):
-            (partial / MANIFEST).touch()  # a folder can be made where a file cannot be, on a full disk
+            (partial / MANIFEST).touch()  # on a full disk, a folder can be made but no file
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +82,7 @@ def _check_contents(folder: Path, overwrite: bool) -> None:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether a folder holds an export of any version."""
+    """Return True if a folder holds an export of any version."""
     try:
         tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -98,8 +95,7 @@ def _replace_files(partial: Path, folder: Path) -> None:
         if (partial / name).exists():
             (partial / name).replace(folder / name)
         else:
-            with suppress(FileNotFoundError):
-                (folder / name).unlink()
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,17 +1,21 @@
-"""Write an export: every file is read back and compared with the network before any of them is placed."""
+"""Write an export: every file is read back and compared with the network before any file is placed."""
 
 import copy
+import platform
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from sparsenas import __version__
 from sparsenas.complexity import describe
 from sparsenas.errors import ConfigError, ExportError
 from sparsenas.export.blueprint import Blueprint
 from sparsenas.export.comparison import TOLERANCE, compare, run
 from sparsenas.export.formats import EXAMPLE_IMAGES, Runner, WeightsFormat, choose_formats
-from sparsenas.export.manifest import GENOTYPE, MANIFEST, Accuracy, FileRecord, Manifest, now, present_versions
+from sparsenas.export.manifest import GENOTYPE, MANIFEST, Accuracy, FileRecord, Manifest
 from sparsenas.export.preparation import Preparation
 from sparsenas.export.target import filled_whole
 from sparsenas.networks import DerivedNet, fuse_batchnorm
@@ -19,13 +23,7 @@ from sparsenas.networks import DerivedNet, fuse_batchnorm
 
 @dataclass(frozen=True)
 class Description:
-    """What a manifest says about a network that its tensors do not.
-
-    Attributes:
-        preparation: How its images are prepared.
-        class_names: One name per logit.
-        accuracy: Of the trained network, by part.
-    """
+    """Facts of a manifest that are not in the tensors of the network; see :class:`Manifest`."""
 
     preparation: Preparation
     class_names: tuple[str, ...]
@@ -44,21 +42,21 @@ def export_network(
 ) -> Manifest:
     """Write a network to a folder, or fail and leave nothing behind.
 
-    Every file is read back from the disk and run on ``images``, in batches of several sizes; its logits may differ from
-    those of ``reference`` by 1e-4 and must have the same largest entry.
+    Every file is read back and run on ``images``, in batches of several sizes. Its logits may differ from those of
+    ``reference`` by 1e-4 and must have the same largest entry.
 
     Args:
         network: Trained network without auxiliary classifier; left as it is.
-        reference: What the files must compute, e.g. the trained model in evaluation mode.
+        reference: Computes the expected logits, e.g. the trained model in evaluation mode.
         images: Real images, prepared for the network, shape ``(N, C, H, W)``; a few hundred are enough.
-        description: What else the manifest says.
-        folder: Where to write; see :func:`check_target`.
+        description: Further facts for the manifest.
+        folder: Folder to write; see :func:`check_target`.
         formats: Names of :data:`FORMATS`; safetensors is always written.
-        fuse: Whether to fold batch-norms into convolutions.
-        overwrite: Whether to replace an earlier export.
+        fuse: Fold batch-norms into convolutions.
+        overwrite: Replace an earlier export.
 
     Returns:
-        What was written to ``manifest.json``.
+        The content of ``manifest.json``.
 
     Raises:
         ConfigError: If the folder cannot be written, or a format is unknown or needs a package that is missing.
@@ -87,13 +85,13 @@ def export_network(
             preparation=preparation,
             class_names=description.class_names,
             parameters=cost.parameters,
-            multiply_adds=cost.multiply_adds,
+            macs=cost.macs,
             accuracy=description.accuracy,
             tolerance=TOLERANCE,
             compared_images=len(images),
             files=files,
-            created=now(),
-            versions=present_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={"sparsenas": __version__, "torch": torch.__version__, "python": platform.python_version()},
         )
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
@@ -105,7 +103,7 @@ def _write_and_read_back(
     try:
         made.write(network, image.repeat(EXAMPLE_IMAGES, 1, 1, 1).contiguous(), path)
         return made.runner(path, blueprint)
-    except RuntimeError as error:  # the base of all errors of tracing; each has pages of text
+    except RuntimeError as error:  # base of all errors of tracing; each has pages of text
         reason = str(error).strip().partition("\n")[0][:200]
         raise ExportError(
             f"{made.filename}: the network cannot be written in this format ({reason}); leave it out of the formats"

@@ -1,12 +1,14 @@
-"""How it is computed: primitives as modules, cells, super-net and derived net."""
+"""Primitives as modules, cells, super-net and derived net."""
 
 from sparsenas.networks.cell import ramped_drop_path, seed_drop_path
+from sparsenas.networks.config import NetworkConfig
+from sparsenas.networks.derived import DerivedNet
 from sparsenas.networks.folding import check_foldable, fold
 from sparsenas.networks.fusion import fuse_batchnorm
 from sparsenas.networks.gradients import candidate_gradients
 from sparsenas.networks.heads import StemName
 from sparsenas.networks.mapping import WeightMapping
-from sparsenas.networks.network import CellNetwork, DerivedNet, SuperNet
+from sparsenas.networks.network import CellNetwork
 from sparsenas.networks.normalisation import (
     NormOptions,
     ScaledBatchNorm,
@@ -15,12 +17,14 @@ from sparsenas.networks.normalisation import (
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
 from sparsenas.networks.skeletons import SKELETONS, Skeleton, skeleton_of
+from sparsenas.networks.supernet import SuperNet
 
 __all__ = [
     "PRIMITIVES",
     "SKELETONS",
     "CellNetwork",
     "DerivedNet",
+    "NetworkConfig",
     "NormOptions",
     "Operation",
     "ScaledBatchNorm",

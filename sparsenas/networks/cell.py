@@ -1,4 +1,4 @@
-"""A cell: the graph that is repeated. It holds any set of candidates and runs those it is told to."""
+"""A cell: the graph that a network repeats. It holds any set of candidates and runs those of a wiring."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -27,32 +27,26 @@ Wiring = tuple[tuple[Term, ...], ...]
 
 
 def candidate_key(candidate: Candidate) -> str:
-    """Name of the candidate's operation inside a cell; the same in super-net and derived net."""
+    """Return the name of a candidate's operation inside a cell; the same in super-net and derived net."""
     return f"{candidate.source}_{candidate.target}_{candidate.primitive.replace('.', '-')}"
 
 
 def wire(
     candidates: Iterable[Candidate], scales: Sequence[Tensor] | None = None, keys: Sequence[str] | None = None
 ) -> Wiring:
-    """Wiring of a cell that runs exactly ``candidates``.
+    """Make the wiring of a cell that runs exactly ``candidates``.
 
     Args:
         candidates: In any order; a node sums them in ascending order, so that results agree everywhere to the last bit.
         scales: One 0-d tensor per candidate; ``None`` for no scaling.
         keys: Name of the operation of each candidate; ``None`` for its own.
     """
-    terms = [
-        (
-            candidate.target,
-            Term(
-                candidate.source,
-                candidate_key(candidate) if keys is None else keys[i],
-                None if scales is None else scales[i],
-            ),
-        )
-        for i, candidate in sorted(enumerate(candidates), key=lambda pair: pair[1])
-    ]
-    return tuple(tuple(term for _, term in node) for _, node in groupby(terms, key=lambda pair: pair[0]))
+    terms: dict[int, list[Term]] = {}
+    for i, candidate in sorted(enumerate(candidates), key=lambda pair: pair[1]):
+        key = candidate_key(candidate) if keys is None else keys[i]
+        term = Term(candidate.source, key, None if scales is None else scales[i])
+        terms.setdefault(candidate.target, []).append(term)
+    return tuple(map(tuple, terms.values()))
 
 
 def drop_path(x: Tensor, probability: float | Tensor) -> Tensor:
@@ -66,7 +60,7 @@ def drop_path(x: Tensor, probability: float | Tensor) -> Tensor:
 
 
 def ramped_drop_path(probability: float, cells: int, progress: float) -> tuple[float, ...]:
-    r"""Drop-path probability of every cell: it grows with depth and time.
+    r"""Compute the drop-path probability of every cell: it grows with depth and time.
 
     .. math:: p_l = \frac{l + 1}{L}\, \frac{t + 1}{T}\, p
 
@@ -83,31 +77,28 @@ def ramped_drop_path(probability: float, cells: int, progress: float) -> tuple[f
 def seed_drop_path(seed: int, epoch: int, rank: int) -> None:
     """Seed the draws of :func:`drop_path` for an epoch, so that a resumed run repeats an uninterrupted one.
 
-    Args:
-        seed: Of the run.
-        epoch: Counted from 0.
-        rank: Number of this process; each draws differently.
+    Each process, by its number ``rank``, draws differently.
     """
     torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]))
 
 
 class Cell(nn.Module):
-    """A cell: its inputs, each through a module of its own, and operations between nodes.
+    """A cell: one module per input, and operations between nodes.
 
     Args:
         preprocess: One module per input, the oldest input first.
-        operations: Operations by candidate, all of which give ``channels``; in the order in which they were made.
+        operations: Operations by candidate, in the order in which they were made; all give ``channels``.
         channels: Channels of every computed node.
-        concatenates: Whether the output is the concatenation of all computed nodes; else it is the last one.
-        partial: Operations work on the first of so many parts of the channels. The others pass every edge unchanged
-            (max-pooled where its operations halve the resolution), weighted by the sum of the weights on the edge, and
-            the parts are shuffled into each other at the node: the partial channel connections of Xu et al., PC-DARTS
-            (ICLR 2020), section 3.2.
+        concatenates: Concatenate all computed nodes to the output; else the output is the last one.
+        partial: Operations work on the first of so many parts of the channels. The other parts pass every edge
+            unchanged, weighted by the sum of the weights on the edge; they are max-pooled where operations halve the
+            resolution. The node shuffles the parts into each other. Source: Xu et al., PC-DARTS (ICLR 2020), section
+            3.2.
 
     Attributes:
         num_inputs: Input nodes; they are numbered first.
         out_channels: Channels of the output.
-        sums_inputs: Whether terms of a node that name one operation are one: it runs on the sum of their sources.
+        sums_inputs: Run an operation that several terms of a node name once, on the sum of their sources.
     """
 
     def __init__(
@@ -130,15 +121,19 @@ class Cell(nn.Module):
         self.out_channels = channels * (len({c.target for c in operations}) if concatenates else 1)
 
     def operation(self, candidate: Candidate) -> Operation:
-        """The operation that the cell holds for a candidate."""
-        operation = self.operations[candidate_key(candidate)]
+        """Return the operation that the cell holds for a candidate."""
+        return self.named(candidate_key(candidate))
+
+    def named(self, key: str) -> Operation:
+        """Return an operation by its name."""
+        operation = self.operations[key]
         assert isinstance(operation, Operation)  # for type checkers: a module dict forgets it
         return operation
 
     def forward(
         self, inputs: Sequence[Tensor], wiring: Wiring, drop_path_probability: float | Tensor = 0.0
     ) -> list[Tensor]:
-        """States of all nodes, the preprocessed inputs first."""
+        """Compute the states of all nodes, the preprocessed inputs first."""
         drops = isinstance(drop_path_probability, Tensor) or drop_path_probability > 0.0  # a tensor's value would wait
         states: list[Tensor] = [getattr(self, name)(x) for name, x in zip(self._preprocess, inputs, strict=True)]
         for terms in wiring:
@@ -160,7 +155,7 @@ class Cell(nn.Module):
         return states
 
     def _partial_node(self, states: Sequence[Tensor], terms: Iterable[Term]) -> Tensor:
-        """State of a node of which every edge mixes a part of the channels."""
+        """Compute a node whose edges mix a part of the channels."""
         mixed: list[Tensor] = []
         passed: list[Tensor] = []
         for source, edge in groupby(terms, key=lambda term: term.source):
@@ -176,12 +171,12 @@ class Cell(nn.Module):
         return functional.channel_shuffle(torch.cat([_sum(mixed), _sum(passed)], dim=1), self.partial)
 
     def output(self, states: list[Tensor]) -> Tensor:
-        """Output of the cell, given the states of its nodes."""
+        """Return the output of the cell, given the states of its nodes."""
         return torch.cat(states[self.num_inputs :], dim=1) if self.concatenates else states[-1]
 
 
 def _summed(states: Sequence[Tensor], terms: Iterable[Term]) -> tuple[list[Tensor], tuple[Term, ...]]:
-    """Sums of the sources of terms that name one operation, and one term for each."""
+    """Sum the sources of terms that name one operation; return the sums and one term for each."""
     read: dict[str, list[Tensor]] = {}
     for source, key, _ in terms:
         read.setdefault(key, []).append(states[source])

@@ -1,25 +1,23 @@
-"""Folding architecture weights into batch-norm: a super-net at one support becomes a plain network."""
+"""Folding of architecture weights into batch-norm: a super-net at one support becomes a plain network."""
 
 import torch
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks.network import DerivedNet, SuperNet
+from sparsenas.networks.derived import DerivedNet
 from sparsenas.networks.normalisation import ScaledBatchNorm
 from sparsenas.networks.operations import Operation
+from sparsenas.networks.supernet import SuperNet
 from sparsenas.spaces import Candidate, Support
 
 
 @torch.no_grad()
 def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
-    r"""The derived net that computes what the super-net computes at a support, without architecture weights.
+    r"""Make the derived net that computes what the super-net computes at a support, without architecture weights.
 
     An operation ends in a batch-norm, :math:`y = \gamma \hat x + \beta`, and enters its node as :math:`w y`. So
-
-    .. math:: \gamma' = w \gamma, \qquad \beta' = w \beta
-
-    on that last batch-norm give the same node, in evaluation and in training mode: :math:`w` stands outside of the
-    normalisation. Statistics and epsilon stay as they are.
+    :math:`\gamma' = w \gamma` and :math:`\beta' = w \beta` on that last batch-norm give the same node, in evaluation
+    and in training mode. Statistics and epsilon stay as they are.
 
     Args:
         network: Super-net whose operations all end in a batch-norm that learns gamma and beta.
@@ -48,11 +46,7 @@ def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
 
 
 def check_foldable(network: SuperNet) -> None:
-    """Check that every operation can take up its architecture weight.
-
-    Raises:
-        ConfigError: Naming the first candidate that cannot.
-    """
+    """Raise a ``ConfigError`` unless every operation can take up its architecture weight."""
     for block in network.space.blocks:
         for candidate in block.candidates:
             for operation in network.operations(candidate, block.cell):
@@ -60,7 +54,7 @@ def check_foldable(network: SuperNet) -> None:
 
 
 def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm | None:
-    """The batch-norm that takes up the weight of an operation; ``None`` where there is nothing to multiply."""
+    """Return the batch-norm that takes up the weight of an operation; ``None`` where there is nothing to multiply."""
     if operation.is_zero:
         return None
     if operation.norm is None or not operation.norm.affine:

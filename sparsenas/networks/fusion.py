@@ -1,24 +1,23 @@
-"""Batch-norm folded into the convolutions before it: fewer operations, the same function in evaluation mode."""
+"""Fusion of batch-norms into the convolutions before them: fewer operations, the same function in evaluation mode."""
 
 import copy
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sparsenas.networks.network import DerivedNet
+from sparsenas.networks.derived import DerivedNet
 from sparsenas.networks.operations import FactorizedReduce, Operation, Residual
 
 
 def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
-    r"""A copy in evaluation mode without the batch-norms that follow a convolution.
+    r"""Copy a network in evaluation mode without the batch-norms that follow a convolution.
 
     .. math:: \gamma \frac{W x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
         = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W x
         + \Bigl(\beta - \frac{\gamma \mu}{\sqrt{\sigma^2 + \epsilon}}\Bigr)
 
-    Stem, cell inputs, convolutions, reducing skips and residual blocks lose their batch-norms. Those appended to
-    pools and identity skips stay, as do those without running statistics and those behind a module of your own that
-    is no convolution. The auxiliary classifier, which only training runs, is left as it is.
+    Three kinds of batch-norm stay: those appended to pools and identity skips, those without running statistics, and
+    those behind a module of your own that is not a convolution. The auxiliary classifier stays as it is.
 
     Args:
         network: Any derived net; left as it is.
@@ -26,8 +25,8 @@ def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
     Returns:
         A network with the same logits up to rounding. It is for use, not for training.
 
-    Source: Jacob et al., Quantization and Training of Neural Networks (CVPR 2018), section 3.2; the arithmetic is that
-        of ``torch.nn.utils.fusion``.
+    Source: Jacob et al., Quantization and Training of Neural Networks (CVPR 2018), section 3.2; arithmetic of
+    ``torch.nn.utils.fusion``.
     """
     fused = copy.deepcopy(network).eval()
     if fused.neck is not None:
@@ -35,14 +34,13 @@ def fuse_batchnorm(network: DerivedNet) -> DerivedNet:
     _fuse_children(fused.stem)
     for _, cell in fused.typed_cells():
         _fuse_children(cell)
-        for operation in cell.operations.values():
-            assert isinstance(operation, Operation)
-            _fuse_operation(operation)
+        for key in cell.operations:
+            _fuse_operation(cell.named(key))
     return fused
 
 
 def _fuse_children(module: nn.Module) -> None:
-    """Fold the batch-norms of a stem or of a cell's inputs."""
+    """Fuse the batch-norms of a stem or of a cell's inputs."""
     for name, child in module.named_children():
         if type(child) is nn.Sequential:
             setattr(module, name, _fuse_chain(child))
@@ -51,7 +49,7 @@ def _fuse_children(module: nn.Module) -> None:
 
 
 def _fuse_operation(operation: Operation) -> None:
-    """Fold the last batch-norm into the body, and those inside the body into what is before them."""
+    """Fuse the last batch-norm into the body, and those inside the body into the modules before them."""
     body, norm = operation.body, operation.norm
     if type(body) is Residual:
         body.main = _fuse_chain(body.main)
@@ -69,7 +67,7 @@ def _fuse_operation(operation: Operation) -> None:
 
 
 def _fuse_chain(chain: nn.Sequential) -> nn.Sequential:
-    """The chain with every batch-norm folded into the module before it where that is possible."""
+    """Return the chain with every batch-norm fused into the module before it where that is possible."""
     kept: list[nn.Module] = []
     for module in chain:
         together = _fuse_pair(kept[-1], module) if kept and isinstance(module, nn.BatchNorm2d) else None
@@ -81,7 +79,7 @@ def _fuse_chain(chain: nn.Sequential) -> nn.Sequential:
 
 
 def _fuse_pair(module: nn.Module, norm: nn.BatchNorm2d) -> nn.Module | None:
-    """``norm(module(x))`` as one module; None where there is none."""
+    """Return ``norm(module(x))`` as one module; None where there is none."""
     if norm.running_mean is None:
         return None
     if type(module) is nn.Conv2d:
@@ -96,7 +94,7 @@ def _fuse_pair(module: nn.Module, norm: nn.BatchNorm2d) -> nn.Module | None:
 
 
 def _channels_of(norm: nn.BatchNorm2d, channels: slice) -> nn.BatchNorm2d:
-    """The batch-norm of some of the channels."""
+    """Return the batch-norm of some of the channels."""
     tensors = {name: value if value.dim() == 0 else value[channels] for name, value in norm.state_dict().items()}
     part = nn.BatchNorm2d(len(tensors["running_mean"]), eps=norm.eps, affine=norm.affine)
     part.to(tensors["running_mean"]).load_state_dict(tensors)

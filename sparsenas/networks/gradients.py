@@ -1,4 +1,4 @@
-"""Derivative of the loss with respect to every candidate's weight, at the cost of one dense forward pass."""
+"""Derivative of the loss by every candidate's weight, at the cost of one dense forward pass."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks.cell import Cell
-from sparsenas.networks.network import SuperNet
 from sparsenas.networks.normalisation import frozen_statistics
+from sparsenas.networks.supernet import SuperNet
 from sparsenas.spaces import Block, Support
 
 
@@ -19,18 +19,17 @@ def candidate_gradients(
     support: Support,
     weights: Tensor | None,
 ) -> tuple[Tensor, list[Tensor]]:
-    r"""Gradient of the loss with respect to the code ``z`` over all candidates, at one support.
+    r"""Compute the gradient of the loss by the code ``z`` over all candidates, at one support.
 
-    A node is :math:`x_i = \sum_j z_j\, o_j(x_{source(j)})`, so
-    :math:`\partial L / \partial z_j = \langle \partial L / \partial x_i,\ o_j(x_{source(j)}) \rangle`, summed over the
-    cells of the type. It is exact also for candidates outside the support: they are evaluated forward only, without a
-    graph. No gradient of any network weight is computed.
+    A node is :math:`x_i = \sum_j z_j\, o_j(x_{source(j)})`, so :math:`\partial L / \partial z_j = \langle \partial L /
+    \partial x_i,\ o_j(x_{source(j)}) \rangle`, summed over the cells of the type. It is exact also for candidates
+    outside the support: they run forward only, without a graph. No gradient of a network weight is computed.
 
     Args:
         network: Super-net; batch-norm statistics are left as they are.
         images: ``(B, C, H, W)``.
         criterion: Maps logits to the loss, a 0-d tensor.
-        support: Point in the space at which the gradient is taken.
+        support: Support at which the gradient is taken.
         weights: Architecture weights there, shape ``(blocks, s)``; ``None`` for ones.
 
     Returns:
@@ -64,6 +63,6 @@ def candidate_gradients(
 
 
 def _inner_products(cell: Cell, block: Block, states: list[Tensor], by_node: dict[int, Tensor]) -> Tensor:
-    """Inner product of every candidate's output with the gradient of its target node, shape ``(n,)``."""
+    """Multiply every candidate's output with the gradient of its target node, shape ``(n,)``."""
     products = (by_node[c.target] * cell.operation(c)(states[c.source]) for c in block.candidates)
     return torch.stack([torch.sum(product, dtype=torch.float32) for product in products])

@@ -1,4 +1,4 @@
-"""Which weights a candidate of a super-net runs with: the mapping heuristics of weight-sharing search."""
+"""Weight mappings of a super-net: which weights a candidate runs with."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,34 +19,31 @@ from sparsenas.spaces import NONE, Candidate
 #: Primitives of one edge that differ in the size of the kernel only: the smaller, its size, and the larger.
 JOINED = ("nor_conv_1x1", 1, "nor_conv_3x3")
 
-#: Primitive that feeds nothing to its node.
-
 
 @dataclass(frozen=True)
 class WeightMapping:
-    """How a candidate is mapped to shared weights: ``f_ws``. By default each has an operation of its own.
+    """Mapping ``f_ws`` of candidates to shared weights. By default each candidate has an operation of its own.
 
     Attributes:
-        operations: ``"node"`` sums the sources from which a node takes the same primitive, then applies one operation,
-            whose weights do not depend on the source. No derived net computes that.
-        kernels: Whether a 1x1 convolution runs with the centre of the 3x3 kernel of its edge. ``"matrix"`` multiplies
-            the centre by a learned matrix, see :class:`CentreKernel`.
+        operations: ``"node"`` sums the sources from which a node takes the same primitive, then applies one operation.
+            Its weights do not depend on the source. A derived net cannot compute that.
+        kernels: ``"centre"`` runs a 1x1 convolution with the centre of the 3x3 kernel of its edge. ``"matrix"``
+            multiplies the centre by a learned matrix, see :class:`CentreKernel`.
         norm_sets: ``"inputs"`` gives an operation one batch-norm per input configuration (WSBN): per set of nodes that
-            feed what it reads. An operation on an edge reads a node, which the sources of all primitives but ``none``
-            feed, and a cell's input nothing, so it has one; an operation on a node reads the sources that it sums. With
-            ``track``, running statistics are kept per set too ("full").
+            feed what it reads. An operation on an edge reads a node, fed by the sources of all primitives but ``none``.
+            Nothing feeds a cell's input, so an operation on it has one. An operation on a node reads the sources that
+            it sums. With ``track``, running statistics are kept per set too ("full").
         dropout: Probability with which training drops each pooled feature before the classifier.
 
     Raises:
-        ConfigError: If ``dropout`` is no probability below 1.
+        ConfigError: If ``dropout`` is not a probability below 1.
 
     Source: Yu et al., How to Train Your Super-Net (2020). ``kernels``: Cai et al., Once-for-All (ICLR 2020).
-        ``norm_sets``: Luo et al., NAO (NeurIPS 2018), whose code has one set per source.
+    ``norm_sets``: Luo et al., NAO (NeurIPS 2018), whose code has one set per source.
 
-    Differs: code of Yu et al. applies the operation of a node to every source of NAS-Bench-201, then sums, and keeps
-        that of the cell's input apart; and it has one batch-norm per operation on an edge, as such an operation always
-        reads the same node. A node that nothing feeds, which their spaces do not have, counts as a configuration.
-        Batch-norms inside of an operation, of which DARTS' separable convolutions have one, are one for all sets.
+    Differs: in NAS-Bench-201, code of Yu et al. applies the operation of a node to every source, then sums, and keeps
+    that of the cell's input apart. It has one batch-norm per operation on an edge, as its source never changes. A node
+    that nothing feeds counts as a configuration here. Batch-norms inside an operation are one for all sets.
     """
 
     operations: Literal["edge", "node"] = "edge"
@@ -61,14 +58,14 @@ class WeightMapping:
 
     @property
     def plain(self) -> bool:
-        """Whether every candidate has an operation of its own."""
+        """True if every candidate has an operation of its own."""
         return (self.operations, self.kernels, self.norm_sets) == ("edge", "own", "one")
 
     def check(self, skeleton: Skeleton, held: Iterable[Candidate], norms: NormOptions, partial: int) -> None:
         """Check that the mapping fits a super-net.
 
         Args:
-            skeleton: Of the networks.
+            skeleton: Skeleton of the networks.
             held: Candidates of all cell types.
             norms: Batch-norm options of the cells.
             partial: Operations work on one in so many channels.
@@ -99,13 +96,7 @@ class WeightMapping:
             )
 
     def arrange(self, cell: Cell, held: Sequence[Candidate], norms: NormOptions) -> None:
-        """Share the weights of a cell that holds an operation per candidate.
-
-        Args:
-            cell: Changed in place.
-            held: Its candidates.
-            norms: Batch-norm options of the cell.
-        """
+        """Share the weights of a cell that holds an operation per candidate of ``held``; change it in place."""
         first: dict[str, Candidate] = {}
         for candidate in held:
             first.setdefault(self._name(candidate), candidate)
@@ -125,7 +116,7 @@ class WeightMapping:
         cell.sums_inputs = self.operations == "node"
 
     def keys(self, candidates: Sequence[Candidate]) -> list[str]:
-        """Name of the operation that each candidate runs in a cell that runs exactly ``candidates``."""
+        """Return the name of the operation that each candidate runs in a cell that runs exactly ``candidates``."""
         names = [self._name(candidate) for candidate in candidates]
         if self.norm_sets == "one":
             return names
@@ -140,20 +131,20 @@ class WeightMapping:
         return [f"{name}@{sets[candidate.source]}" for name, candidate in zip(names, candidates, strict=True)]
 
     def possible_keys(self, candidate: Candidate, held: Sequence[Candidate]) -> list[str]:
-        """Names of all operations that a candidate may run, in a cell that holds ``held``."""
+        """Return the names of all operations that a candidate may run, in a cell that holds ``held``."""
         keys = self._keys_of_name(candidate, held)
         if self.norm_sets == "one" or self.operations == "edge":
             return keys
         return [key for key in keys if int(key.rpartition("@")[2]) >> candidate.source & 1]
 
     def _name(self, candidate: Candidate) -> str:
-        """Name of the operation, without the number of its batch-norm."""
+        """Return the name of the operation, without the number of its batch-norm."""
         if self.operations == "node":
             return f"{candidate.target}_{candidate.primitive.replace('.', '-')}"
         return candidate_key(candidate)
 
     def _keys_of_name(self, candidate: Candidate, held: Sequence[Candidate]) -> list[str]:
-        """The names that begin with that of a candidate: one per set of nodes that may feed what it reads."""
+        """Return the names that begin with that of a candidate: one per set of nodes that may feed what it reads."""
         name = self._name(candidate)
         if self.norm_sets == "one":
             return [name]
@@ -174,14 +165,14 @@ class CentreKernel(nn.Module):
 
     .. math:: W'_{oi} = M\, \mathrm{vec}(\mathrm{centre}_k(W_{oi}))
 
-    for every pair of channels, ``M`` of shape ``(k^2, k^2)`` being the identity at first; with ``k = 1`` a number.
+    for every pair of channels. ``M``, of shape ``(k^2, k^2)``, is the identity at first.
 
     Args:
         larger: Convolution of stride 1 whose kernel is shared.
         size: ``k``, odd like the larger size.
-        matrix: Whether there is an ``M``.
+        matrix: Learn ``M``; without it, this is the usual super-kernel.
 
-    Source: Cai et al., Once-for-All (ICLR 2020), section 3.2; without ``M``, the usual super-kernel.
+    Source: Cai et al., Once-for-All (ICLR 2020), section 3.2.
     """
 
     def __init__(self, larger: nn.Conv2d, size: int, matrix: bool) -> None:
@@ -206,7 +197,7 @@ class CentreKernel(nn.Module):
 
 
 def own_state(operation: Operation) -> dict[str, Tensor]:
-    """State of an operation, holding also what it would be if nothing of it were shared."""
+    """Return the state of an operation, together with the state that it would have if it shared nothing."""
     state = dict(operation.state_dict())
     for name, module in operation.named_modules():
         if isinstance(module, CentreKernel):
@@ -224,5 +215,5 @@ def _join(smaller: Operation, larger: Operation, matrix: bool) -> None:
 
 
 def _with_own_norm(operation: Operation, norms: NormOptions) -> Operation:
-    """The same body in front of a new batch-norm, if any."""
+    """Put the same body in front of a new batch-norm, if there is one."""
     return Operation(operation.body, None if operation.norm is None else norms.layer(operation.norm.num_features))

@@ -1,4 +1,4 @@
-"""Batch-norm of a cell: explicit options, an output scale that rides on it, and recalibration."""
+"""Batch-norm of a cell: options, an output scale, and modes for its statistics."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Which parameter-free operations get a batch-norm appended.
+#: Parameter-free operations that get a batch-norm appended.
 AppendedNorm = Literal["none", "pools", "pools_and_skips"]
 
 
@@ -19,7 +19,7 @@ class NormOptions:
     Attributes:
         affine: Learn gamma and beta. Off in search: they and the architecture weights are not identifiable together.
         track: Keep running statistics and use them in evaluation. Off in search: an operation that re-enters the
-            support would bring stale statistics, so batch statistics are used in evaluation too.
+            support would bring stale statistics. Without it, evaluation uses batch statistics too.
         append: Parameter-free operations that end in a batch-norm of their own. DARTS appends it to pools while
             searching and to none when training; one-stage ISTA-NAS appends it to pools and skips.
     """
@@ -29,15 +29,15 @@ class NormOptions:
     append: AppendedNorm = "none"
 
     def layer(self, channels: int) -> "ScaledBatchNorm":
-        """A batch-norm over ``channels``."""
+        """Make a batch-norm over ``channels``."""
         return ScaledBatchNorm(channels, affine=self.affine, track_running_stats=self.track)
 
 
 class ScaledBatchNorm(nn.BatchNorm2d):
-    """Batch-norm whose output can be multiplied by one number at no extra pass over the activations.
+    """Batch-norm with an output scale that costs no pass over the activations.
 
-    ``scale * (gamma * xhat + beta)`` is computed as batch-norm with ``scale * gamma`` and ``scale * beta``. This is
-    also the identity by which architecture weights are folded into a trained network.
+    ``scale * (gamma * xhat + beta)`` is batch-norm with ``scale * gamma`` and ``scale * beta``. By the same identity
+    architecture weights are folded into a trained network.
     """
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -67,7 +67,7 @@ class ScaledBatchNorm(nn.BatchNorm2d):
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Inside, training-mode forwards use batch statistics and leave running statistics as they are."""
+    """Make training-mode forwards inside use batch statistics and leave running statistics as they are."""
     tracked = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
     for module in tracked:
         module.track_running_stats = False
@@ -80,9 +80,9 @@ def frozen_statistics(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Inside, all batch-norms use batch statistics in evaluation too, and leave running statistics as they are.
+    """Make all batch-norms inside use batch statistics in evaluation too, and leave running statistics as they are.
 
-    For a network whose running statistics were gathered under other supports.
+    It serves networks whose running statistics were gathered under other supports.
     """
     modes = [(module, module.training) for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     with frozen_statistics(network):

@@ -1,4 +1,4 @@
-"""Primitives as modules. Every operation is a body and, where it has one, a last batch-norm that carries its weight."""
+"""Primitives as modules. An operation is a body and, where it has one, a last batch-norm that carries its weight."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ from sparsenas.networks.normalisation import NormOptions, ScaledBatchNorm
 
 
 class Operation(nn.Module):
-    """An operation on an edge: ``scale * norm(body(x))``.
+    """Operation on an edge: ``scale * norm(body(x))``.
 
     Args:
         body: Maps ``(B, C, H, W)`` to ``(B, C, ceil(H / stride), ceil(W / stride))``.
@@ -28,12 +28,12 @@ class Operation(nn.Module):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the operation returns its input; drop-path leaves such edges alone, as DARTS does."""
+        """True if the operation returns its input; drop-path leaves such edges alone, as DARTS does."""
         return self.norm is None and isinstance(self.body, nn.Identity)
 
     @property
     def is_zero(self) -> bool:
-        """Whether the operation gives zeros, with any weight."""
+        """True if the operation gives zeros, with any weight."""
         return self.norm is None and isinstance(self.body, Zero)
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -52,10 +52,10 @@ OperationFactory = Callable[[int, int, NormOptions], Operation]
 class FactorizedReduce(nn.Module):
     """Halve the resolution by two 1x1 convolutions on the even and the odd pixels, outputs concatenated.
 
-    Differs: odd sizes are padded at the lower right, so that the output is ``ceil(H / 2)`` as for the other
-    primitives; on even sizes it is the operation of DARTS. The pixels are picked before the convolution, not by its
-    stride: the backward pass of torch 2.14 for 1x1 convolutions of stride 2 on few channels (CPU, channels-last)
-    writes outside its memory.
+    Differs: odd sizes are padded at the lower right, so that the output is ``ceil(H / 2)`` as for the other primitives;
+    on even sizes it is the operation of DARTS. The pixels are picked before the convolution, not by its stride. In
+    torch 2.14 the backward pass of 1x1 convolutions of stride 2 on few channels (CPU, channels-last) writes outside its
+    memory.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -85,7 +85,7 @@ class Zero(nn.Module):
 
 
 class EverySecondPixel(nn.Module):
-    """What a 1x1 convolution of stride 2 sees; kept apart from it for the reason given at :class:`FactorizedReduce`."""
+    """Pixels that a 1x1 convolution of stride 2 sees; :class:`FactorizedReduce` says why the two are apart."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, ceil(H / 2), ceil(W / 2))``."""
@@ -107,17 +107,17 @@ class Residual(nn.Module):
 
 
 def relu_conv_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
-    """1x1 convolution that matches channel counts at a cell's input."""
+    """Make the 1x1 convolution that matches channel counts at a cell's input."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norms.layer(out_channels))
 
 
 def reduce_norm(in_channels: int, out_channels: int, norms: NormOptions) -> nn.Sequential:
-    """Factorised reduction that matches the resolution at a cell's input."""
+    """Make the factorised reduction that matches the resolution at a cell's input."""
     return nn.Sequential(FactorizedReduce(in_channels, out_channels), norms.layer(out_channels))
 
 
 def residual_reduction(in_channels: int, out_channels: int, norms: NormOptions) -> Residual:
-    """Pre-activated residual block of two 3x3 convolutions that halves the resolution.
+    """Make a pre-activated residual block of two 3x3 convolutions that halves the resolution.
 
     Source: between the stages of NAS-Bench-201 (Dong and Yang, ICLR 2020).
 
@@ -136,10 +136,10 @@ def residual_reduction(in_channels: int, out_channels: int, norms: NormOptions) 
 
 
 def layer_operation(primitive: str, in_channels: int, out_channels: int, stride: int, norms: NormOptions) -> Operation:
-    """Operation of a layer of NAS-Bench-Macro: ``identity``, ``mb3_k3`` or ``mb6_k5``.
+    """Make the operation of a layer of NAS-Bench-Macro: ``identity``, ``mb3_k3`` or ``mb6_k5``.
 
     An identity that changes resolution or width is a 1x1 convolution with batch-norm. The inverted residual blocks add
-    their input where they change neither; the sum is then what a weight multiplies.
+    their input where they change neither; the weight then multiplies the sum.
 
     Source: Su et al. (CVPR 2021); MobileNetV2 blocks with ReLU, without a width rounded to multiples of 8.
     """
@@ -166,7 +166,7 @@ def layer_operation(primitive: str, in_channels: int, out_channels: int, stride:
 
 
 def _pointwise(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
-    """1x1 convolution of stride 1 or 2."""
+    """Make a 1x1 convolution of stride 1 or 2."""
     picked: list[nn.Module] = [EverySecondPixel()] if stride == 2 else []
     return [*picked, nn.Conv2d(in_channels, out_channels, 1, bias=False)]
 
@@ -234,17 +234,16 @@ PRIMITIVES: dict[str, OperationFactory] = {
 
 
 def make_operation(primitive: str, channels: int, stride: int, norms: NormOptions) -> Operation:
-    """Operation of a primitive.
+    """Make the operation of a primitive.
 
     Args:
-        primitive: A key of :data:`PRIMITIVES`, or ``"package.module:function"`` naming an :data:`OperationFactory` of
-            your own.
+        primitive: A key of :data:`PRIMITIVES`, or ``"package.module:function"`` naming an :data:`OperationFactory`.
         channels: Input and output channels.
         stride: 1, or 2 on edges from a reduction cell's inputs.
         norms: Batch-norm options.
 
     Raises:
-        ConfigError: If the primitive is unknown, cannot be imported, or makes something else than an operation.
+        ConfigError: If the primitive is unknown, cannot be imported, or does not make an operation.
     """
     if primitive in PRIMITIVES:
         return PRIMITIVES[primitive](channels, stride, norms)

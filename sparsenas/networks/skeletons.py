@@ -1,4 +1,4 @@
-"""Skeletons: what stands around the operations of a space, from the image to the logits."""
+"""Skeletons: everything around the operations of a space, from the image to the logits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,25 +32,25 @@ Held = Mapping[str, Sequence[Candidate]]
 
 
 def reduction_positions(cells: int) -> frozenset[int]:
-    """Positions of the reductions: after one and after two thirds of the depth, as in DARTS."""
+    """Return the positions of the reductions: after one and after two thirds of the depth, as in DARTS."""
     return frozenset({cells // 3, 2 * cells // 3})
 
 
 class Skeleton(ABC):
-    """How the networks of a space are built.
+    """Builder of the networks of a space.
 
-    Everything is made in the order in which it runs, so that random draws do not depend on who asks.
+    It makes everything in the order in which it runs, so that random draws do not depend on the caller.
 
     Attributes:
         cell_types: Cell types whose candidates are needed.
-        num_inputs: Inputs of a cell, which are the outputs of as many cells before.
-        concatenates: Whether a cell's output is the concatenation of its computed nodes; else it is the last node.
-        has_stems: Whether there are several kinds of stem to choose from.
-        has_auxiliary: Whether an auxiliary classifier can be built.
-        has_partial: Whether operations can work on a part of the channels.
-        has_node_operations: Whether a node's operations can run on a sum of its sources.
-        single_path: Whether every operation is the only way through the network, so that none may be dropped.
-        layers: The only number of cells there can be; ``None`` where any will do.
+        num_inputs: Inputs of a cell: the outputs of as many cells before.
+        concatenates: Concatenate a cell's computed nodes to its output; else the output is the last node.
+        has_stems: True for several kinds of stem.
+        has_auxiliary: True if an auxiliary classifier can be built.
+        has_partial: True if operations can work on a part of the channels.
+        has_node_operations: True if a node's operations can run on a sum of its sources.
+        single_path: True if every operation is the only way through the network, so that none may be dropped.
+        layers: The only possible number of cells; ``None`` where any will do.
     """
 
     cell_types: tuple[str, ...] = ("normal",)
@@ -65,43 +65,35 @@ class Skeleton(ABC):
 
     @abstractmethod
     def check(self, genotype: Genotype) -> None:
-        """Check that a network can be built of a genotype.
-
-        Raises:
-            GenotypeError: Saying why not.
-        """
+        """Raise a ``GenotypeError`` unless a network can be built of a genotype."""
 
     def types(self, cells: int) -> tuple[str, ...]:
-        """Type of each cell of a network of so many.
-
-        Raises:
-            ConfigError: If there is no such network.
-        """
+        """Return the type of each cell of a network, or raise a ``ConfigError`` if it cannot have so many cells."""
         return ("normal",) * cells
 
     def reductions(self, cells: int) -> int:
-        """How often the resolution is halved behind the stem."""
+        """Count the halvings of the resolution behind the stem."""
         return 0
 
     @abstractmethod
     def stem(self, name: StemName, image_channels: int, channels: int) -> Stem | PlainStem:
-        """From images to the inputs of the first cell; ``name`` is read if there are stems to choose from."""
+        """Make the stem; ``name`` is read if there are several kinds."""
 
     @abstractmethod
     def cells(
         self, held: Held, cells: int, stem: Stem | PlainStem, channels: int, norms: NormOptions, partial: int
     ) -> Iterator[Cell]:
-        """The cells, one by one; their operations work on one in ``partial`` channels, see :class:`Cell`."""
+        """Make the cells, one by one; their operations work on one in ``partial`` channels, see :class:`Cell`."""
 
     def neck(self, in_channels: int, channels: int, norms: NormOptions) -> tuple[nn.Sequential | None, int]:
-        """What stands between the last cell and the pooling, if anything, and the channels behind it."""
+        """Make the part between the last cell and the pooling, if any; return it and the channels behind it."""
         return None, in_channels
 
 
 class DartsSkeleton(Skeleton):
     """Two inputs per cell, matched by 1x1 convolutions; reduction cells at a third and at two thirds of the depth.
 
-    ``cells`` is their number, any; ``channels`` is the width of the first cell's nodes, doubled at every reduction.
+    ``cells`` is any number; ``channels`` is the width of the first cell's nodes, doubled at every reduction.
 
     Source: Liu et al., DARTS (ICLR 2019).
     """
@@ -171,9 +163,9 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
     """Three stages of equal cells; between stages a residual block halves the resolution and doubles the width.
 
     ``cells`` is the number of cells in all: 15 in the benchmark. The blocks stand before the cells at a third and at
-    two thirds of the depth, so 3 are three stages of one cell, 2 are two stages of one cell, and 1 is one stage.
-    ``channels`` is the width of the first stage, 16 in the benchmark. Batch-norms of the blocks and before the
-    classifier follow the options of the cells: what they see depends on the support.
+    two thirds of the depth: 3 cells are three stages, 2 are two, and 1 is one. ``channels`` is the width of the first
+    stage, 16 in the benchmark. All batch-norms behind the stem follow the options of the cells: their inputs depend on
+    the support.
 
     Source: Dong and Yang, NAS-Bench-201 (ICLR 2020), section 2.1.
     """
@@ -211,11 +203,11 @@ class NasBench201Skeleton(_BenchmarkSkeleton):
 class WeightSharing64Skeleton(_BenchmarkSkeleton):
     """Equal cells with a 1x1 convolution before them, at the resolution of the image.
 
-    ``cells`` is their number, any (4 in the publication); ``channels`` is the width of their nodes (16). There, cells
-    have ``NormOptions(affine=False, append="pools")``.
+    ``cells`` is any number (4 in the publication); ``channels`` is the width of their nodes (16). The publication has
+    ``NormOptions(affine=False, append="pools")``.
 
-    Source: Zhang et al., Deeper Insights into Weight Sharing in Neural Architecture Search (2020), as their code has
-    it: the paper sums the nodes of a cell where the code concatenates them.
+    Source: Zhang et al., Deeper Insights into Weight Sharing in Neural Architecture Search (2020), as in their code:
+    the paper sums the nodes of a cell where the code concatenates them.
     """
 
     space = WeightSharing64Space()
@@ -240,10 +232,10 @@ class WeightSharing64Skeleton(_BenchmarkSkeleton):
 
 
 class NasBenchMacroSkeleton(_BenchmarkSkeleton):
-    """A chain of layers; the first of each of three stages halves the resolution and doubles the width.
+    """Chain of layers; the first of each of three stages halves the resolution and doubles the width.
 
-    ``cells`` is the number of layers and must be that of the space, 8. ``channels`` is the width of the stem, 32 in the
-    benchmark; layers have 2, 4 and 8 times as many, and the convolution before the classifier 40 times.
+    ``cells`` is the number of layers, 8. ``channels`` is the width of the stem, 32 in the benchmark. Layers have 2, 4
+    and 8 times as many, and the convolution before the classifier 40 times.
 
     Source: Su et al., Prioritized Architecture Sampling with Monto-Carlo Tree Search (CVPR 2021), and its code.
     """
@@ -300,11 +292,7 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 def skeleton_of(space: str) -> Skeleton:
-    """Skeleton of a space's networks, by its name.
-
-    Raises:
-        ConfigError: If no network is known for the space.
-    """
+    """Return the skeleton of a space by its name, or raise a ``ConfigError`` if there is none."""
     if space not in SKELETONS:
         raise ConfigError(f"no network is known for the space {space!r}; known are {', '.join(SKELETONS)}")
     return SKELETONS[space]

@@ -1,4 +1,4 @@
-"""How sure a figure is, given the items it was computed from."""
+"""Bootstrap intervals over the items of a ranking."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sparsenas.errors import RankingError
 from sparsenas.ranking.vectors import Floats, vector
 
-#: Draws per wanted resample after which data are declared too poor: half of all draws of 2 items are constant.
+#: Most draws per wanted resample: half of all draws of 2 items are constant.
 PATIENCE = 20
 
 
@@ -27,22 +27,22 @@ def bootstrap_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap over items: all samples are drawn alike, so that what belongs to an item stays together.
+    """Compute the percentile bootstrap over items; values of one item stay together.
 
-    The interval says how the figure varies with the choice of items, not with the seeds of training. For the difference
-    of two rankings give both: ``bootstrap_interval(lambda a, b, g: kendall_tau(a, g) - kendall_tau(b, g), first,
-    second, truth)``. Draws of which the statistic cannot be computed, such as one item over and over, are drawn again.
+    The interval shows the variation with the choice of items, not with the seeds of training. Draws on which the
+    statistic fails are drawn again. For the difference of two rankings give both: ``bootstrap_interval(lambda a, b, g:
+    kendall_tau(a, g) - kendall_tau(b, g), first, second, truth)``.
 
     Args:
         statistic: Takes as many vectors as there are samples, gives a number.
         samples: Numbers of each item, shapes ``(R,)``.
         confidence: Share of the resampled figures inside, in (0, 1).
         resamples: Number of draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         RankingError: If samples differ in length, an option is out of range, the statistic fails on the samples
-            themselves, or nearly all draws have to be drawn again.
+            themselves, or nearly all draws fail.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
@@ -54,7 +54,7 @@ def bootstrap_interval(
     sizes = [len(values) for values in vectors]
     if len(set(sizes)) > 1:
         raise RankingError(f"samples have {', '.join(str(size) for size in sizes)} items; give all for the same items")
-    statistic(*vectors)  # an error of the data themselves, rather than of a draw, is the user's to see
+    statistic(*vectors)  # an error of the data themselves goes to the user
     figures = _resampled(statistic, vectors, resamples, np.random.default_rng(seed))
     low, high = np.quantile(figures, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""Several rankings of the same items, side by side."""
+"""Tables of several rankings of the same items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Row:
     """Figures of one ranking.
 
     Attributes:
-        name: Of the ranking.
+        name: Name of the ranking.
         tau: Kendall's tau-b with truth.
-        tau_interval: Its bootstrap interval over items, 95 %; None if it was not asked for.
+        tau_interval: Its bootstrap interval over items, 95 %; None without resamples.
         sparse_tau: See :func:`sparse_kendall_tau`.
         spearman: Spearman's correlation with truth.
         chosen: Truth of the item of highest score; the mean, where several have it.
-        percentile: Its percentile in the population; the mean, where several have it.
+        percentile: Percentile of that item in the population; the mean, where several have the highest score.
         top_mean: Mean truth of the ``n`` best.
         top_rank: Best true rank among the ``n`` best.
         surpass_random: Chance that none of ``n`` uniform draws is better than the best of them.
@@ -49,18 +49,17 @@ def comparison(
     population: ArrayLike | None = None,
     resamples: int = 1000,
 ) -> tuple[Row, ...]:
-    """Figures of several rankings of the same items, one row each, in the order given.
+    """Compute the figures of several rankings of the same items, one row each, in the order given.
 
-    Under a cap, give the feasible items only: then the chosen item of the row ``parameters`` is a random cell of most
-    parameters within the cap, see :func:`largest_within_cap`.
+    Under a cap, give the feasible items only. Then the row ``parameters`` chooses a random cell of most parameters.
 
     Args:
-        scores: Name to scores of shape ``(R,)``, higher is better; add :func:`trivial_scores`.
+        scores: Scores of shape ``(R,)`` by name, higher is better; add :func:`trivial_scores`.
         truth: Shape ``(R,)``.
-        width: Of the bins of :func:`sparse_kendall_tau`, in the unit of truth.
-        n: How many items a search would keep.
+        width: Width of the bins of :func:`sparse_kendall_tau`, in the unit of truth.
+        n: Number of items that a search keeps.
         population: Truth of all feasible items, if ``scores`` are of a part only; ranks and percentiles are among them.
-        resamples: Of the bootstrap; 0 for no intervals.
+        resamples: Draws of the bootstrap; 0 for no intervals.
 
     Raises:
         RankingError: Naming the row that cannot be computed, and why.
@@ -92,7 +91,7 @@ def comparison(
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table; figures of one column have the same number of digits."""
+    """Format rows as a Markdown table."""
     lines = [
         "| ranking | tau | 95 % | sparse tau | Spearman | chosen | percentile | top mean | top rank | P(surpass) |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Rankings of the same items at several times, or by several runs: how they agree with each other and with truth."""
+"""Agreement of several rankings of the same items with each other and with truth."""
 
 from itertools import combinations
 from typing import NamedTuple
@@ -13,13 +13,7 @@ from sparsenas.ranking.vectors import Floats, check_same_items, matrix, vector
 
 
 class Stability(NamedTuple):
-    """Kendall's tau over all pairs of rankings.
-
-    Attributes:
-        mean: "S-Tau".
-        highest: "Max-Tau".
-        lowest: "Min-Tau".
-    """
+    """Kendall's tau over all pairs of rankings: "S-Tau", "Max-Tau" and "Min-Tau"."""
 
     mean: float
     highest: float
@@ -34,7 +28,7 @@ class Spread(NamedTuple):
 
 
 def stability(snapshots: ArrayLike) -> Stability:
-    r"""Agreement of rankings with each other, "S-Tau".
+    r"""Compute the agreement of rankings with each other, "S-Tau".
 
     .. math:: \frac{2}{N (N - 1)} \sum_{i < j} \tau(R_i, R_j)
 
@@ -44,7 +38,7 @@ def stability(snapshots: ArrayLike) -> Stability:
     Raises:
         RankingError: If there are fewer than 2 rankings or items, a value is not finite, or a ranking is constant.
 
-    Source: Zhang et al., Deeper Insights into Weight Sharing (2020).
+    Source: Zhang et al., Deeper Insights into Weight Sharing (2020); also of the other figures here.
     """
     rankings = matrix(snapshots, "snapshots")
     if len(rankings) < 2:
@@ -54,16 +48,10 @@ def stability(snapshots: ArrayLike) -> Stability:
 
 
 def truth_taus(snapshots: ArrayLike, truth: ArrayLike) -> Floats:
-    """Kendall's tau of every ranking with truth, "GT-Tau", shape ``(N,)``.
-
-    Args:
-        snapshots: Shape ``(N, R)``.
-        truth: Shape ``(R,)``.
+    """Compute Kendall's tau of every ranking with truth, "GT-Tau", shape ``(N,)``.
 
     Raises:
         RankingError: If shapes disagree, a value is not finite, or a ranking is constant.
-
-    Source: Zhang et al., Deeper Insights into Weight Sharing (2020).
     """
     rankings, exact = matrix(snapshots, "snapshots"), vector(truth, "truth", at_least=2)
     check_same_items(rankings, exact, ("snapshots", "truth"))
@@ -71,7 +59,7 @@ def truth_taus(snapshots: ArrayLike, truth: ArrayLike) -> Floats:
 
 
 def truth_tau_spread(snapshots: ArrayLike, truth: ArrayLike, last: int) -> Spread:
-    """Mean and standard deviation of tau over the last mini-batches, "GT-Tau-Mean-k" and "GT-Tau-Std-k".
+    """Compute mean and standard deviation of tau over the last mini-batches, "GT-Tau-Mean-k" and "GT-Tau-Std-k".
 
     Args:
         snapshots: Scores after each mini-batch, in the order of time, shape ``(N, R)``.
@@ -80,8 +68,6 @@ def truth_tau_spread(snapshots: ArrayLike, truth: ArrayLike, last: int) -> Sprea
 
     Raises:
         RankingError: As for :func:`truth_taus`, or if there are fewer than ``last`` rankings.
-
-    Source: Zhang et al., Deeper Insights into Weight Sharing (2020).
     """
     rankings = matrix(snapshots, "snapshots")
     if not 1 <= last <= len(rankings):
@@ -93,16 +79,12 @@ def truth_tau_spread(snapshots: ArrayLike, truth: ArrayLike, last: int) -> Sprea
 
 
 def consensus_rank(snapshots: ArrayLike) -> Floats:
-    """Mean rank of every item over several rankings; 1 is the best.
+    """Compute the mean rank of every item over several rankings, shape ``(R,)``; 1 is the best.
 
-    Args:
-        snapshots: Scores, higher is better, shape ``(N, R)``.
-
-    Returns:
-        Shape ``(R,)``; within a ranking, items of equal score share their mean rank. Its negative is a score.
+    The negative is a score. Within a ranking, items of equal score share their mean rank.
 
     Raises:
-        RankingError: If the scores are no finite matrix.
+        RankingError: If the scores are not a finite matrix.
     """
     ranks: Floats = stats.rankdata(-matrix(snapshots, "snapshots"), axis=1).mean(0)
     return ranks

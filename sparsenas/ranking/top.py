@@ -1,4 +1,4 @@
-"""How good the items are that a score ranks highest; where equal scores leave a choice, the exact expectation."""
+"""Quality of the items of highest score; where equal scores leave a choice, the exact expectation."""
 
 from typing import Literal, NamedTuple
 
@@ -15,13 +15,7 @@ LARGEST_RELEVANCE = 1000.0
 
 
 class _Top(NamedTuple):
-    """The ``n`` items of highest score.
-
-    Attributes:
-        sure: Indices of those in every such top.
-        tied: Indices of those of which the rest is drawn, uniformly.
-        drawn: How many are drawn, at least 1.
-    """
+    """The ``n`` items of highest score: those ``sure`` to be in it, and ``drawn`` ones, uniform from those ``tied``."""
 
     sure: np.ndarray
     tied: np.ndarray
@@ -29,15 +23,12 @@ class _Top(NamedTuple):
 
 
 def top_mean(scores: ArrayLike, truth: ArrayLike, n: int = 1) -> float:
-    """Mean truth of the ``n`` items of highest score; with ``n = 1``, the truth that the score chooses.
+    """Compute the mean truth of the ``n`` items of highest score, in expectation where equal scores leave a choice.
 
     Args:
         scores: Shape ``(R,)``, higher is better.
         truth: Shape ``(R,)``.
-        n: How many are kept.
-
-    Returns:
-        In the unit of truth; the expectation, where equal scores leave a choice.
+        n: Number of items kept; 1 gives the truth that the score chooses.
 
     Raises:
         RankingError: If lengths differ, a value is not finite, or there are not ``n`` items.
@@ -49,31 +40,16 @@ def top_mean(scores: ArrayLike, truth: ArrayLike, n: int = 1) -> float:
     return float((exact[top.sure].sum() + top.drawn * exact[top.tied].mean()) / n)
 
 
-def top_best(scores: ArrayLike, truth: ArrayLike, n: int) -> float:
-    """Highest truth among the ``n`` items of highest score; arguments and errors as for :func:`top_mean`.
-
-    What a search gets that trains its ``n`` best candidates and keeps the best.
-    """
-    checked, exact = pair(scores, truth)
-    values, probabilities = _best_of(exact, _top(checked, n))
-    return float(values @ probabilities)
-
-
 def top_rank(scores: ArrayLike, truth: ArrayLike, n: int, population: ArrayLike | None = None) -> float:
-    """Best true rank among the ``n`` items of highest score, "TnR"; 1 is the optimum.
+    """Compute the best true rank among the ``n`` items of highest score, "TnR"; 1 is the optimum.
+
+    Other arguments, errors and equal scores are as for :func:`top_mean`. Items of equal truth share their best rank.
 
     Args:
         scores: Shape ``(R,)``.
         truth: Shape ``(R,)``.
-        n: How many are kept.
+        n: Number of items kept.
         population: Truth of all items among which to rank, if scores are known of a part only.
-
-    Returns:
-        Rank, at least 1; items of equal truth share the best rank among them. The expectation, where equal scores leave
-        a choice.
-
-    Raises:
-        RankingError: As for :func:`top_mean`.
 
     Source: Zhang et al., Deeper Insights into Weight Sharing (2020).
     """
@@ -82,39 +58,26 @@ def top_rank(scores: ArrayLike, truth: ArrayLike, n: int, population: ArrayLike 
 
 
 def surpass_random(scores: ArrayLike, truth: ArrayLike, n: int, population: ArrayLike | None = None) -> float:
-    r"""Chance that none of ``n`` uniform draws is better than the best of the ``n`` items of highest score.
+    r"""Compute the chance that none of ``n`` uniform draws is better than the best of the ``n`` items of highest score.
 
     .. math:: \left(\frac{R - r + 1}{R}\right)^n
 
-    with ``R`` items in the population and ``r`` the best true rank among those kept (1 is the optimum, which gives 1).
-    The best of those kept is known to an oracle only, so the figure is optimistic, and figures of different ``n`` do
-    not compare.
+    The population has ``R`` items, and ``r`` is the :func:`top_rank`, of which it takes the arguments. Only an oracle
+    knows the best of those kept, so the figure is optimistic. Do not compare figures of different ``n``.
 
-    Args:
-        scores: Shape ``(R,)``.
-        truth: Shape ``(R,)``.
-        n: How many are kept, and drawn with replacement.
-        population: As for :func:`top_rank`.
-
-    Raises:
-        RankingError: As for :func:`top_mean`.
-
-    Source: Yu et al., How to Train Your Super-Net (2020), who count ranks from the worst; there it reads ``(r / R)^n``.
+    Source: Yu et al., How to Train Your Super-Net (2020), who count ranks from the worst: ``(r / R)^n``.
     """
     ranks, probabilities, size = _best_rank(scores, truth, n, population)
     return float((((size - ranks + 1) / size) ** n) @ probabilities)
 
 
 def relevance(truth: ArrayLike, scale: float = 20.0, floor: float = 0.2) -> Floats:
-    """Relevances for :func:`ndcg`: 0 up to a low quantile of truth, rising linearly to ``scale`` at the best.
+    """Compute relevances for :func:`ndcg`: 0 up to a low quantile of truth, rising linearly to ``scale`` at the best.
 
     Args:
-        truth: Shape ``(R,)``, not all above the quantile equal to it.
+        truth: Shape ``(R,)``.
         scale: Relevance of the best item.
         floor: The quantile, in [0, 1).
-
-    Returns:
-        Shape ``(R,)``.
 
     Raises:
         RankingError: If the quantile is the maximum, or an argument is out of range.
@@ -141,21 +104,18 @@ def ndcg(
     k: int | None = None,
     gain: Literal["exponential", "linear"] = "exponential",
 ) -> float:
-    r"""Normalised discounted cumulative gain of the ``k`` items of highest score.
+    r"""Compute the normalised discounted cumulative gain of the ``k`` items of highest score, in [0, 1].
 
     .. math:: \mathrm{DCG} = \sum_{i=1}^{k} \frac{g(r_i)}{\log_2(i + 1)}, \quad
         g(r) = 2^r - 1 \text{ or } r
 
-    over ranks ``i`` from 1, divided by its largest value. The gain of items of equal score is their mean.
+    The sum over ranks ``i`` from 1 is divided by its largest value. The gain of items of equal score is their mean.
 
     Args:
         scores: Shape ``(R,)``.
         relevances: ``r``, shape ``(R,)``, at least 0, one of them positive; see :func:`relevance`.
         k: Length of the list; all by default.
-        gain: ``"exponential"`` is that of the ranking literature and of AceNAS, ``"linear"`` that of scikit-learn.
-
-    Returns:
-        In [0, 1].
+        gain: ``"exponential"`` as in the ranking literature and AceNAS, or ``"linear"`` as in scikit-learn.
 
     Raises:
         RankingError: If lengths differ, there are fewer than 2 items, or a relevance is out of range.
@@ -182,9 +142,9 @@ def _top(scores: Floats, n: int) -> _Top:
 
 
 def _best_of(truth: Floats, top: _Top) -> tuple[Floats, Floats]:
-    """Possible values of the highest truth in a top, and their probabilities.
+    """Return the possible values of the highest truth in a top, and their probabilities.
 
-    Of ``g`` tied items sorted from the best, the ``i``-th (from 0) is the best of ``d`` drawn ones with probability
+    Let ``g`` tied items be sorted from the best. The ``i``-th (from 0) is the best of ``d`` drawn ones with probability
     ``C(g - 1 - i, d - 1) / C(g, d)``.
     """
     tied = np.sort(truth[top.tied])[::-1]
@@ -199,7 +159,7 @@ def _best_of(truth: Floats, top: _Top) -> tuple[Floats, Floats]:
 
 
 def _best_rank(scores: ArrayLike, truth: ArrayLike, n: int, population: ArrayLike | None) -> tuple[Floats, Floats, int]:
-    """Possible best ranks of a top, their probabilities, and the number of items ranked."""
+    """Return the possible best ranks of a top, their probabilities, and the number of items ranked."""
     checked, exact = pair(scores, truth)
     ranked = np.sort(exact if population is None else vector(population, "population"))
     values, probabilities = _best_of(exact, _top(checked, n))

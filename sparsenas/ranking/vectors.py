@@ -1,6 +1,7 @@
-"""Checked arrays: what a ranking figure cannot be computed from is an error, never NaN."""
+"""Checked arrays: a figure that cannot be computed is an error, never NaN."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,35 +12,26 @@ Floats = NDArray[np.float64]
 
 
 def vector(values: ArrayLike, name: str, at_least: int = 1) -> Floats:
-    """Values as a finite vector, shape ``(R,)``.
-
-    Args:
-        values: Numbers.
-        name: What they are, for messages.
-        at_least: Smallest admissible length.
+    """Return values as a finite vector, shape ``(R,)``; ``name`` is for messages.
 
     Raises:
-        RankingError: If they are not finite numbers in one row, or too few.
+        RankingError: If they are not finite numbers in one row, or fewer than ``at_least``.
     """
     return _checked(values, name, 1, at_least)
 
 
 def matrix(values: ArrayLike, name: str) -> Floats:
-    """Values as a finite matrix with at least one row of at least two entries, shape ``(N, R)``.
-
-    Raises:
-        RankingError: As for :func:`vector`.
-    """
+    """Return values as a finite matrix, shape ``(N, R)``, or raise a ``RankingError``."""
     return _checked(values, name, 2, 2)
 
 
 def pair(
     scores: ArrayLike, truth: ArrayLike, at_least: int = 1, names: tuple[str, str] = ("scores", "truth")
 ) -> tuple[Floats, Floats]:
-    """Scores and truth, or what else ``names`` says, of the same items.
+    """Return two vectors of the same items, ``scores`` and ``truth`` unless ``names`` says otherwise.
 
     Raises:
-        RankingError: If one is no finite vector, or their lengths differ.
+        RankingError: If one is not a finite vector, or their lengths differ.
     """
     checked = vector(scores, names[0], at_least), vector(truth, names[1], at_least)
     check_same_items(*checked, names)
@@ -47,11 +39,7 @@ def pair(
 
 
 def check_same_items(first: Floats, second: Floats, names: tuple[str, str]) -> None:
-    """Check that the last axes agree.
-
-    Raises:
-        RankingError: Naming both lengths.
-    """
+    """Raise a ``RankingError`` unless the last axes agree."""
     if first.shape[-1] != len(second):
         raise RankingError(
             f"{names[0]} has {first.shape[-1]} items but {names[1]} has {len(second)}; give both for the same items"
@@ -59,29 +47,21 @@ def check_same_items(first: Floats, second: Floats, names: tuple[str, str]) -> N
 
 
 def check_top(n: int, scores: Floats) -> None:
-    """Check the size of a top.
-
-    Raises:
-        RankingError: If there are not ``n`` items.
-    """
+    """Raise a ``RankingError`` unless there are ``n`` items."""
     if not 1 <= n <= len(scores):
         raise RankingError(f"n is {n}; a top of {len(scores)} items has 1 to {len(scores)}")
 
 
 def correlation(
-    statistic: Callable[[Floats, Floats], float], first: Floats, second: Floats, names: tuple[str, str]
+    statistic: Callable[[Floats, Floats], Any], first: Floats, second: Floats, names: tuple[str, str]
 ) -> float:
-    """A correlation of two vectors that both vary.
-
-    Raises:
-        RankingError: If one is constant.
-    """
+    """Compute a correlation of two vectors, or raise a ``RankingError`` if one is constant."""
     for values, name in zip((first, second), names, strict=True):
         if (values == values[0]).all():
             raise RankingError(
                 f"{name}: all {len(values)} values are {values[0]:g}; a correlation needs two that differ"
             )
-    return statistic(first, second)
+    return float(statistic(first, second).statistic)
 
 
 def _checked(values: ArrayLike, name: str, dimensions: int, at_least: int) -> Floats:

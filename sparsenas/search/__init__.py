@@ -1,52 +1,104 @@
 """The searchers, and the parts of which they are made."""
 
-from sparsenas.search.architecture import CompressedArchitecture
-from sparsenas.search.base import RecoveryListener, RecoveryReport, SearchModule
-from sparsenas.search.measured import MeasuredSearch
-from sparsenas.search.measuring import (
+import sys
+
+from sparsenas import SearchRoom
+from sparsenas.search.base import (
+    SearchModule,
+)
+from sparsenas.search.baselines import (
+    EdgeNormalizedRelaxation,
+    FairPaths,
+    GumbelRelaxation,
+    PathSampling,
+    RandomSearch,
+    Relaxation,
+    RelaxedSearch,
+    SinglePathSearch,
+    SoftmaxRelaxation,
+    UniformPaths,
+    UniquePaths,
+)
+from sparsenas.search.budget import (
+    Budget,
+)
+from sparsenas.search.ista_nas import (
+    AbsoluteChange,
+    CompressedArchitecture,
+    Exploration,
+    FullGradient,
+    MixtureSampling,
+    NearbySampling,
+    OneStageSearch,
+    PairedLosses,
+    Phases,
+    RecoveredSampling,
+    Sampling,
+    SettlingRule,
+    Signal,
+    SignalStep,
+    SparseRecovery,
+    StableSupport,
+    SupportGradient,
+    TwoStageSearch,
+    UniformSampling,
+)
+from sparsenas.search.measured import (
     Decoding,
-    LiveCost,
-    Measurement,
+    EffectiveCost,
+    MeasuredResult,
+    MeasuredSearch,
+    MeasuredSelection,
     Measuring,
+    Proxy,
     SharedWeights,
     ShortTraining,
     StepTime,
-    Untrained,
+    ZeroCost,
 )
-from sparsenas.search.one_stage import OneStageSearch
-from sparsenas.search.paired_losses import PairedLosses
-from sparsenas.search.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
-from sparsenas.search.random_search import RandomSearch
-from sparsenas.search.recovery import SparseRecovery
-from sparsenas.search.relaxation import EdgeNormalizedRelaxation, GumbelRelaxation, Relaxation, SoftmaxRelaxation
-from sparsenas.search.relaxed import RelaxedSearch
-from sparsenas.search.rivals import Rivalry, compare_with_trivial
-from sparsenas.search.rules import SupportRules
-from sparsenas.search.sampling import MixtureSampling, NearbySampling, RecoveredSampling, Sampling, UniformSampling
-from sparsenas.search.selection import BestOf, RegularizedEvolution, Selection
-from sparsenas.search.settling import AbsoluteChange, SettlingRule, StableSupport
-from sparsenas.search.signals import FullGradient, Signal, SignalStep, SupportGradient
-from sparsenas.search.single_path import SinglePathSearch
-from sparsenas.search.two_stage import TwoStageSearch
+from sparsenas.search.optimizers import (
+    ArchitectureTraining,
+)
+from sparsenas.search.searcher import (
+    RecoveryListener,
+    RecoveryReport,
+    Searcher,
+    SearchResult,
+)
+from sparsenas.search.selection import (
+    BestOf,
+    RegularizedEvolution,
+    Selection,
+)
+from sparsenas.search.shared_result import (
+    SharedResult,
+    compare_with_baselines,
+)
 
 __all__ = [
     "AbsoluteChange",
+    "ArchitectureTraining",
     "BestOf",
+    "Budget",
     "CompressedArchitecture",
     "Decoding",
     "EdgeNormalizedRelaxation",
+    "EffectiveCost",
+    "Exploration",
     "FairPaths",
     "FullGradient",
     "GumbelRelaxation",
-    "LiveCost",
+    "MeasuredResult",
     "MeasuredSearch",
-    "Measurement",
+    "MeasuredSelection",
     "Measuring",
     "MixtureSampling",
     "NearbySampling",
     "OneStageSearch",
     "PairedLosses",
     "PathSampling",
+    "Phases",
+    "Proxy",
     "RandomSearch",
     "RecoveredSampling",
     "RecoveryListener",
@@ -54,11 +106,13 @@ __all__ = [
     "RegularizedEvolution",
     "Relaxation",
     "RelaxedSearch",
-    "Rivalry",
     "Sampling",
     "SearchModule",
+    "SearchResult",
+    "Searcher",
     "Selection",
     "SettlingRule",
+    "SharedResult",
     "SharedWeights",
     "ShortTraining",
     "Signal",
@@ -69,11 +123,13 @@ __all__ = [
     "StableSupport",
     "StepTime",
     "SupportGradient",
-    "SupportRules",
     "TwoStageSearch",
     "UniformPaths",
     "UniformSampling",
     "UniquePaths",
-    "Untrained",
-    "compare_with_trivial",
+    "ZeroCost",
+    "compare_with_baselines",
 ]
+
+# `sparsenas.search(...)` is the front door for Python, and this room has the same name: the module can be called
+sys.modules[__name__].__class__ = SearchRoom

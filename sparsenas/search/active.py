@@ -18,7 +18,7 @@ class ActiveWeights:
 
     Args:
         network: Super-net.
-        optimizer: Of its weights; may have several groups.
+        optimizer: Optimizer of its weights; may have several groups.
     """
 
     def __init__(self, network: SuperNet, optimizer: Optimizer) -> None:

@@ -1,7 +1,6 @@
-"""What every searcher on a super-net shares: metrics, evaluation, checkpoints, and reports to callbacks."""
+"""Base of the searchers on a super-net: metrics, evaluation, checkpoints, and reports to callbacks."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,75 +14,53 @@ from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet
 from sparsenas.search.active import ActiveWeights
-from sparsenas.search.rules import SupportRules
-from sparsenas.spaces import Genotype, SearchSpace, Support
-from sparsenas.sparse_coding import Certificate, Constraints, Recovery, support_churn
-
-#: Images ``(B, C, H, W)`` and labels ``(B,)``.
-ImageBatch = tuple[Tensor, Tensor]
+from sparsenas.search.budget import Budget
+from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryReport, Searcher
+from sparsenas.spaces import SearchSpace, Support
+from sparsenas.sparse_coding import Recovery, support_churn
+from sparsenas.trainer import is_dry_run
+from sparsenas.training import WeightTraining
 
 #: Values of ``trainer.precision`` that searches support.
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-@dataclass(frozen=True)
-class RecoveryReport:
-    """What a recovery, or another way of deciding on an architecture, found.
-
-    Attributes:
-        count: Recoveries so far; the initial one is 0.
-        epoch: Epoch in which it happened.
-        batch: Training batches so far.
-        support: Recovered support.
-        genotype: The same as a genotype.
-        churn: Share of kept candidates replaced since the last recovery, in [0, 1].
-        visited: Distinct architectures recovered so far.
-        code: Code, shape ``(B, n)``, on the CPU; ``None`` from a searcher that has none.
-        certificate: How good the code is; ``None`` with it.
-    """
-
-    count: int
-    epoch: int
-    batch: int
-    support: Support
-    genotype: Genotype
-    churn: float
-    visited: int
-    code: Tensor | None
-    certificate: Certificate | None
-
-
-class RecoveryListener(pl.Callback):
-    """A callback that hears of every recovery, the initial one included."""
-
-    def on_recovery(self, trainer: pl.Trainer, search: "SearchModule", report: RecoveryReport) -> None:
-        """Called right after a recovery, on every rank."""
-
-
-class SearchModule(pl.LightningModule):
+class SearchModule(Searcher, pl.LightningModule):
     """Base of the searchers on a super-net: manual optimization, evaluation and history of the architecture.
 
     Args:
         space: Search space.
         network: Super-net over the space.
         num_classes: Number of classes.
+        training: Training of the weights.
+        budget: Limits of what may be found.
         seed: Seeds all sampled supports.
 
     Attributes:
         batches: Training batches so far.
         recoveries: Recoveries so far; the initial one does not count.
-        visited: Architectures recovered so far.
-        measured: Score of every architecture that the search has scored, more is better; most searchers score none.
-        rules: What may not be found.
     """
+
+    #: Options of the training of weights that only some searchers make use of.
+    knows: frozenset[str] = frozenset()
 
     def __init__(
         self,
         space: SearchSpace,
         network: SuperNet,
         num_classes: int,
-        seed: int = 0,
+        training: WeightTraining,
+        budget: Budget,
+        seed: int,
     ) -> None:
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}; use a number not below 0")
+        for option in ("drop_path", "auxiliary_weight"):
+            if getattr(training, option) and option not in self.knows:
+                raise ConfigError(
+                    f"training.{option} is {getattr(training, option)}, which {type(self).__name__} does not use: set "
+                    "it to 0"
+                )
         super().__init__()
         self.automatic_optimization = False
         self.seed = seed
@@ -92,7 +69,7 @@ class SearchModule(pl.LightningModule):
         self.measured: dict[Support, float] = {}
         self._rng = np.random.default_rng(seed)
         self.space = space
-        self.rules = SupportRules()
+        self.weight_training, self.budget = training, budget
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
         self.report: RecoveryReport | None = None
@@ -102,42 +79,9 @@ class SearchModule(pl.LightningModule):
         self.eval_loss, self.eval_accuracy = MeanLoss(), accuracy(num_classes)
 
     @property
-    def support(self) -> Support:
-        """Support of the architecture found so far."""
-        raise NotImplementedError(f"{type(self).__name__} must define support")
-
-    @property
-    def genotype(self) -> Genotype:
-        """Architecture found so far."""
-        return self.space.genotype(self.support)
-
-    @property
     def shares_weights(self) -> bool:
-        """Whether the weights are now those of many architectures, so that they can compare some of them."""
+        """True while the weights are those of many architectures, and can compare some of them."""
         return True
-
-    def decide(self, constraints: Constraints | None = None) -> Support:
-        """What the search would find if it ended now.
-
-        Args:
-            constraints: Rules that the architecture must keep, instead of the search's own: one search can answer for
-                several budgets.
-
-        Raises:
-            RecoveryError: If no support satisfies them.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define decide")
-
-    def scores(self, constraints: Constraints | None = None) -> Mapping[Support, float]:
-        """What the search thinks of the architectures it compared, to decide under some rules; more is better."""
-        if constraints is None:
-            return self.measured
-        return {support: score for support, score in self.measured.items() if constraints.allows(support)}
-
-    def remark(self, constraints: Constraints | None = None) -> str:
-        """What there is to say of :meth:`decide`, in a sentence; nothing by most searchers."""
-        del constraints
-        return ""
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far, with shared weights."""
@@ -171,6 +115,8 @@ class SearchModule(pl.LightningModule):
         self.network.zero_grad()
         if not (self.trainer.max_epochs or 0) > 0:
             raise ConfigError("trainer.max_epochs is not set; the schedules of a search go over its epochs: set it")
+        if remark := self.weight_training.schedule.remark(self.trainer.max_epochs or 0):
+            self.print(remark)
         wrapped = self.trainer.model
         if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
             raise ConfigError(
@@ -193,8 +139,7 @@ class SearchModule(pl.LightningModule):
         Raises:
             ConfigError: If it does not.
         """
-        dry = getattr(self.trainer, "fast_dev_run", False)  # set on the trainer, but not declared there
-        if epochs >= (self.trainer.max_epochs or 0) and not dry:
+        if epochs >= (self.trainer.max_epochs or 0) and not is_dry_run(self.trainer):
             raise ConfigError(
                 f"warmup_epochs is {epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is left for the "
                 "search, which would end with the cell it began with"
@@ -210,15 +155,13 @@ class SearchModule(pl.LightningModule):
         self,
         loss: Tensor | Iterable[Tensor],
         support: Support,
-        clip: float,
         withheld: Iterable[nn.Parameter] = (),
     ) -> None:
         """Backward pass, and a step of the weights that ran; all others, momentum included, stay as they are.
 
         Args:
-            loss: Of the batch, 0-d; or several, taken one by one, whose gradients add up to one step.
-            support: What ran, in all losses together.
-            clip: Largest norm of the gradient; 0 for no clipping.
+            loss: Loss of the batch, 0-d; or several, taken one by one, whose gradients add up to one step.
+            support: Support that ran, in all losses together.
             withheld: Weights that ran and do not move. Not by ``requires_grad``: processes agree on the gradients of
                 what required one when they started.
         """
@@ -231,6 +174,7 @@ class SearchModule(pl.LightningModule):
             self.manual_backward(part)
         for parameter in withheld:
             parameter.grad = None
+        clip = self.weight_training.gradient_clip
         with self._active.only(support):
             if clip > 0:
                 self.clip_gradients(optimizer.optimizer, clip, "norm")
@@ -241,7 +185,7 @@ class SearchModule(pl.LightningModule):
 
         Args:
             fresh: Builds a super-net like the search's.
-            seed: What the weights depend on, and they alone: a resumed run repeats them.
+            seed: Seed of the weights, and all they depend on: a resumed run repeats them.
         """
         with isolate_rng():
             torch.manual_seed(seed)
@@ -297,7 +241,7 @@ class SearchModule(pl.LightningModule):
 
         Args:
             old: Support before the recovery; ``None`` for the initial one, which does not count.
-            recovery: What was recovered, on the CPU; ``None`` if the support does not come from a code.
+            recovery: Recovered code, on the CPU; ``None`` if the support does not come from a code.
         """
         self.recoveries += old is not None
         self.visited.add(self.support)
@@ -322,16 +266,8 @@ class SearchModule(pl.LightningModule):
                 callback.on_recovery(self.trainer, self, report)
 
     def progress(self) -> dict[str, str | int | float]:
-        """What a progress bar shows beside the metrics."""
+        """Entries of a progress bar beside the metrics."""
         return {} if self.report is None else {"churn": self.report.churn, "visited": self.report.visited}
-
-    def keep_plain_hyperparameters(self) -> None:
-        """Drop objects from the stored hyper-parameters; the command line stores their plain configuration instead.
-
-        A checkpoint with objects in it could not be read back safely (``weights_only=True``).
-        """
-        for name in [name for name, value in self.hparams.items() if not _is_plain(value)]:
-            del self.hparams[name]
 
 
 def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
@@ -346,23 +282,3 @@ def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
             "set data.arch_fraction, e.g. 0.4 (the share of training images that trains the architecture)"
         )
     return batch["weights"], batch["arch"]
-
-
-def one_stream(batch: Any) -> ImageBatch:
-    """The only stream of training images.
-
-    Raises:
-        ConfigError: If the data module splits the training images in two.
-    """
-    if not isinstance(batch, (tuple, list)):
-        raise ConfigError("one network trains on all training images: set data.arch_fraction to 0")
-    images, labels = batch
-    return images, labels
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(_is_plain(v) for v in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))

@@ -33,8 +33,8 @@ def strongest(problem: RecoveryProblem, strengths: Tensor) -> Support:
     """The feasible support of largest total strength.
 
     Args:
-        problem: Of :func:`decoding_problem`.
-        strengths: Of every candidate, shape ``(blocks, n)``, not below 0; what pads a shorter block is not read.
+        problem: Result of :func:`decoding_problem`.
+        strengths: Strength of every candidate, shape ``(blocks, n)``, not below 0; padding is not read.
     """
     supports = problem.supports
     totals = strengths.gather(1, supports.flatten(1)).view(supports.shape).sum(2) * problem.feasible

@@ -1,15 +1,19 @@
 """Images on which a search compares architectures, and the best of those compared."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.errors import ConfigError
-from sparsenas.search.base import ImageBatch
+from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Support
 from sparsenas.sparse_coding import Constraints
+
+#: By what architectures are compared.
+Criterion = Literal["loss", "accuracy"]
 
 
 class HeldOut:
@@ -18,7 +22,7 @@ class HeldOut:
     They stay batches: where batch-norms use batch statistics, an evaluation depends on which images come together.
 
     Args:
-        batches: How many are kept.
+        batches: Number of batches that are kept.
     """
 
     def __init__(self, batches: int) -> None:
@@ -39,12 +43,13 @@ class HeldOut:
         self._kept = []
 
     @torch.no_grad()
-    def evaluate(self, network: Callable[[Tensor], Tensor]) -> tuple[float, float]:
-        """Mean loss and accuracy of a network over all kept images."""
+    def score(self, network: Callable[[Tensor], Tensor], criterion: Criterion) -> float:
+        """Score a network over all kept images; more is better: minus the mean loss, or the accuracy."""
         logits = torch.cat([network(images) for images, _ in self._kept])
         labels = torch.cat([labels for _, labels in self._kept])
-        loss = functional.cross_entropy(logits.float(), labels)
-        return float(loss), float((logits.argmax(1) == labels).float().mean())
+        if criterion == "loss":
+            return -float(functional.cross_entropy(logits.float(), labels))
+        return float((logits.argmax(1) == labels).float().mean())
 
 
 def best_measured(measured: Mapping[Support, float], constraints: Constraints) -> Support:

@@ -1,37 +1,49 @@
 """The optimizers of a search, and their schedules."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from torch.optim.lr_scheduler import LRScheduler
 
 from sparsenas.errors import ConfigError
+from sparsenas.schedules import Schedule
 
-Parameters = Iterable[nn.Parameter]
+
+def descent(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """Plain gradient steps on ``b`` of length 0.5."""
+    return torch.optim.SGD(parameters, lr=0.5)
 
 
-def make_optimizers(
-    *groups: tuple[Parameters, OptimizerCallable, LRSchedulerCallable | None],
-) -> tuple[list[Any], list[Any]]:
-    """One optimizer per group, with its schedule: the network weights first, then the architecture.
+def darts_adam(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """Adam with the settings of DARTS for its architecture."""
+    return torch.optim.Adam(parameters, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
+
+
+@dataclass(frozen=True)
+class ArchitectureTraining:
+    """Options of the steps on the parameters of an architecture.
+
+    Attributes:
+        optimizer: Makes their optimizer; its learning rate is the peak of the schedule.
+        schedule: Learning rate over the epochs after warm-up; a decay lets supports settle.
+        warmup_epochs: Epochs at the beginning without steps on the architecture, so that all operations are trained.
 
     Raises:
-        ConfigError: If a schedule does not go by epoch.
+        ConfigError: If the number of epochs is below 0.
     """
-    optimizers, schedulers = [], []
-    for parameters, make_optimizer, make_scheduler in groups:
-        optimizers.append(make_optimizer(parameters))
-        if make_scheduler is not None:
-            schedulers.append(make_scheduler(optimizers[-1]))
-    if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
-        raise ConfigError(
-            "a scheduler is ReduceLROnPlateau, which waits for a metric; the schedules of a search go by epoch: "
-            "use e.g. WarmupDecay"
-        )
-    return optimizers, schedulers
+
+    optimizer: OptimizerCallable = descent
+    schedule: Schedule = Schedule("constant")
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if self.warmup_epochs < 0:
+            raise ConfigError(f"architecture.warmup_epochs is {self.warmup_epochs}; it is not below 0")
 
 
 def step_schedules(trainer: pl.Trainer, arch_stepped: bool = True) -> None:

@@ -1,25 +1,98 @@
-"""How a search over shared weights decides: measure architectures, keep the best."""
+"""Decisions of a search over shared weights: measure architectures, keep the best."""
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sparsenas.errors import ConfigError
+from sparsenas.networks import SuperNet
+from sparsenas.search.held_out import best_measured
+from sparsenas.search.searcher import ImageBatch, SearchResult
 from sparsenas.spaces import SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
 
 #: Score of an architecture, more is better.
 Score = Callable[[Support], float]
 
 
+@dataclass(frozen=True)
+class TrainedSuperNet:
+    """A super-net whose training is over, and the images that compare its architectures.
+
+    Attributes:
+        network: The super-net in evaluation mode.
+        score: Score of an architecture with the shared weights on the held-out images; more is better.
+        batches: These images, in the order in which they came.
+        seed: Seed of all draws.
+        memory: Whatever a selection wants to know again at its next decision.
+    """
+
+    network: SuperNet
+    score: Score
+    batches: Sequence[ImageBatch]
+    seed: int
+    memory: dict[Support, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The architecture that a selection decided for.
+
+    Attributes:
+        support: The architecture.
+        scores: Architectures and their scores, in the order in which they were measured.
+        result: Search result; ``None`` from selections that make none.
+    """
+
+    support: Support
+    scores: Mapping[Support, float] = field(default_factory=dict)
+    result: SearchResult | None = None
+
+
 class Selection(ABC):
-    """Chooses which architectures are measured."""
+    """Chooses which architectures are measured, and which of them is kept."""
 
     @abstractmethod
-    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
-        """Architectures and their scores, in the order in which they were measured, each once."""
+    def select(
+        self,
+        trained: TrainedSuperNet,
+        constraints: Constraints,
+        measured: Mapping[Support, float],
+        rng: np.random.Generator,
+    ) -> Selected:
+        """Decide for an architecture.
+
+        Args:
+            trained: The super-net.
+            constraints: Rules of what may be kept.
+            measured: Scores that an earlier call gave; if there are any, nothing is measured again.
+            rng: Source of all draws.
+
+        Raises:
+            ConfigError: If nothing can be measured yet, or the constraints allow none of the measured architectures.
+        """
+
+    def check_batch(self, images: int) -> None:
+        """Check that a batch of so many images is enough; raises ConfigError if not."""
+        del images
+
+
+def keep_best(
+    measure: Callable[[SearchSpace, Score, np.random.Generator], dict[Support, float]],
+    trained: TrainedSuperNet,
+    constraints: Constraints,
+    measured: Mapping[Support, float],
+    rng: np.random.Generator,
+) -> Selected:
+    """Measure, unless that was done before, and keep the best; arguments and errors of :meth:`Selection.select`."""
+    if not measured and not trained.batches:
+        raise ConfigError("nothing has been measured yet: let the search run to its end")
+    measured = measured or measure(trained.network.space, trained.score, rng)
+    return Selected(best_measured(measured, constraints), measured)
 
 
 @dataclass(frozen=True)
@@ -27,7 +100,7 @@ class BestOf(Selection):
     """Measure architectures drawn uniformly from the space.
 
     Attributes:
-        count: How many; all of them where the space has fewer.
+        count: Number of architectures; all of them where the space has fewer.
 
     Raises:
         ConfigError: If ``count`` is below 1.
@@ -42,8 +115,18 @@ class BestOf(Selection):
         if self.count < 1:
             raise ConfigError(f"selection.count is {self.count}; measure at least 1 architecture")
 
-    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
+    def select(
+        self,
+        trained: TrainedSuperNet,
+        constraints: Constraints,
+        measured: Mapping[Support, float],
+        rng: np.random.Generator,
+    ) -> Selected:
         """See :class:`Selection`."""
+        return keep_best(self.measure, trained, constraints, measured, rng)
+
+    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
+        """Measure architectures; returns their scores in the order of measuring, each once."""
         measured: dict[Support, float] = {}
         while len(measured) < min(self.count, space.size):
             support = space.sample_support(rng)
@@ -80,8 +163,18 @@ class RegularizedEvolution(Selection):
                 f"{self.evaluations}; need 1 <= tournament <= population <= evaluations"
             )
 
-    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
+    def select(
+        self,
+        trained: TrainedSuperNet,
+        constraints: Constraints,
+        measured: Mapping[Support, float],
+        rng: np.random.Generator,
+    ) -> Selected:
         """See :class:`Selection`."""
+        return keep_best(self.measure, trained, constraints, measured, rng)
+
+    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
+        """Measure architectures; returns their scores in the order of measuring, each once."""
         measured: dict[Support, float] = {}
 
         def member(support: Support) -> Support:

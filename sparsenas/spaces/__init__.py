@@ -1,4 +1,4 @@
-"""What can be built: genotypes, the graph of a cell, and one file per search space."""
+"""Search spaces: genotypes, the graph of a cell, and one file per space."""
 
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace

@@ -1,4 +1,4 @@
-"""What every search space offers. A space is its blocks; everything else follows from them."""
+"""The base of all search spaces. A space is its blocks; everything else follows from them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,12 +16,14 @@ from sparsenas.spaces.topology import Block, Candidate, Support
 class SearchSpace(ABC):
     """The set of genotypes a searcher may find: of every block, ``inputs_per_node`` candidates are kept.
 
+    A method that takes a genotype raises a ``GenotypeError`` if it is not of this space.
+
     Attributes:
-        name: Name written into every genotype; networks are built by it.
+        name: Name written into every genotype; it selects the network.
         cell_types: Cell types, in order.
         num_inputs: Input nodes of a cell; they are numbered first.
         inputs_per_node: Support size ``s`` of every block, which is one node in most spaces.
-        distinct_edges: Whether a block's kept candidates must lie on different edges.
+        distinct_edges: True if a block's kept candidates must lie on different edges.
     """
 
     name: str
@@ -45,26 +47,18 @@ class SearchSpace(ABC):
         return total
 
     def validate(self, genotype: Genotype) -> None:
-        """Check that the genotype belongs to this space.
-
-        Raises:
-            GenotypeError: Saying which candidate, node or cell does not.
-        """
+        """Raise a ``GenotypeError`` that names the candidate, node or cell that is not of this space."""
         self.support(genotype)
 
     def genotype(self, support: Support) -> Genotype:
-        """Genotype of a support (kept indices per block, in the order of :attr:`blocks`)."""
+        """Make the genotype of a support (kept indices per block, in the order of :attr:`blocks`)."""
         cells: dict[str, list[Candidate]] = {cell: [] for cell in self.cell_types}
         for block, kept in zip(self.blocks, support, strict=True):
             cells[block.cell].extend(block.candidates[index] for index in kept)
         return Genotype.build(self.name, cells)
 
     def support(self, genotype: Genotype) -> Support:
-        """Support of a genotype, the inverse of :meth:`genotype`.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
+        """Return the support of a genotype, the inverse of :meth:`genotype`."""
         self._check_members(genotype)
         support = []
         for block in self.blocks:
@@ -79,12 +73,9 @@ class SearchSpace(ABC):
         return tuple(support)
 
     def encode(self, genotype: Genotype) -> NDArray[np.bool_]:
-        """Which candidates a genotype keeps: ``(N,)`` over the candidates of all blocks, in their order.
+        """Mark the candidates that a genotype keeps: ``(N,)`` over the candidates of all blocks, in their order.
 
-        These are the places where the sparse vector ``z`` of the genotype is not zero; predictors take it as features.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
+        These are the places where the sparse vector ``z`` of the genotype is not zero.
         """
         kept = [np.zeros(len(block), dtype=bool) for block in self.blocks]
         for row, indices in zip(kept, self.support(genotype), strict=True):
@@ -92,11 +83,11 @@ class SearchSpace(ABC):
         return np.concatenate(kept)
 
     def decode(self, kept: ArrayLike) -> Genotype:
-        """Genotype of a vector ``(N,)`` that is not zero where a candidate is kept, the inverse of :meth:`encode`.
+        """Make the genotype of a vector ``(N,)`` that is not zero where a candidate is kept: invert :meth:`encode`.
 
         Raises:
-            GenotypeError: If the vector has another length or a number that is not finite, or what it keeps is no
-                genotype of this space.
+            GenotypeError: If the vector has another length or a number that is not finite, or its genotype is not of
+                this space.
         """
         numbers = np.asarray(kept)
         if not np.isfinite(numbers).all():
@@ -111,7 +102,7 @@ class SearchSpace(ABC):
         return genotype
 
     def sample_support(self, rng: np.random.Generator) -> Support:
-        """A support drawn uniformly from the space."""
+        """Draw a support uniformly from the space."""
         s = self.inputs_per_node
         support = []
         for block in self.blocks:
@@ -125,32 +116,19 @@ class SearchSpace(ABC):
         return tuple(support)
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        """A genotype drawn uniformly from the space."""
+        """Draw a genotype uniformly from the space."""
         return self.genotype(self.sample_support(rng))
 
     def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
-        """All genotypes of the space that differ in exactly one kept candidate, each once."""
-        support = self.support(genotype)
-        for position, block in enumerate(self.blocks):
-            for changed in self._changed(block, support[position]):
-                yield self.genotype((*support[:position], changed, *support[position + 1 :]))
+        """Iterate over all genotypes of the space that differ in exactly one kept candidate, each once."""
+        return map(self.genotype, self._neighbours(self.support(genotype)))
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-        """A neighbour drawn uniformly.
-
-        Raises:
-            GenotypeError: If the genotype has no neighbour (a space of one genotype).
-        """
-        support = self.support(genotype)
-        options = [
-            (position, changed)
-            for position, block in enumerate(self.blocks)
-            for changed in self._changed(block, support[position])
-        ]
+        """Draw a neighbour uniformly, or raise a ``GenotypeError`` if there is none (a space of one genotype)."""
+        options = list(self._neighbours(self.support(genotype)))
         if not options:
             raise GenotypeError("the space holds a single genotype; nothing can be mutated")
-        position, changed = options[int(rng.integers(len(options)))]
-        return self.genotype((*support[:position], changed, *support[position + 1 :]))
+        return self.genotype(options[int(rng.integers(len(options)))])
 
     def _check_members(self, genotype: Genotype) -> None:
         """Raise unless name, cell types and every candidate are those of this space."""
@@ -170,10 +148,12 @@ class SearchSpace(ABC):
                         f"primitives {', '.join(primitives)})"
                     )
 
-    def _changed(self, block: Block, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """Supports of one block that share all but one candidate with ``kept``."""
-        for rest in combinations(kept, len(kept) - 1):
-            taken = {block.candidates[index].edge for index in rest} if self.distinct_edges else set()
-            for index, candidate in enumerate(block.candidates):
-                if index not in kept and candidate.edge not in taken:
-                    yield tuple(sorted((*rest, index)))
+    def _neighbours(self, support: Support) -> Iterator[Support]:
+        """Iterate over the supports that differ in exactly one candidate."""
+        for position, (block, kept) in enumerate(zip(self.blocks, support, strict=True)):
+            for rest in combinations(kept, len(kept) - 1):
+                taken = {block.candidates[index].edge for index in rest} if self.distinct_edges else set()
+                for index, candidate in enumerate(block.candidates):
+                    if index not in kept and candidate.edge not in taken:
+                        changed = tuple(sorted((*rest, index)))
+                        yield (*support[:position], changed, *support[position + 1 :])

@@ -25,8 +25,8 @@ class DartsSpace(SearchSpace):
     Args:
         nodes: Computed nodes per cell; they are numbered from 2.
         primitives: Names of the primitives, in index order.
-        inputs_per_node: Candidates a node keeps, ``s``.
-        distinct_edges: Whether they must lie on different edges. The official ISTA-NAS code does not ask for it.
+        inputs_per_node: Candidates that a node keeps, ``s``.
+        distinct_edges: Keep them on different edges. The official ISTA-NAS code does not ask for it.
 
     Raises:
         ConfigError: If a number is too small, or a primitive is named twice.

@@ -18,8 +18,7 @@ SCHEMA = "sparsenas.genotype/1"
 class Genotype:
     """A discrete architecture: the kept candidates of every cell type.
 
-    Two genotypes made by :meth:`build` are equal exactly when they hold the same candidates: the order of construction
-    is forgotten.
+    Genotypes made by :meth:`build` are equal exactly when they hold the same candidates.
 
     Attributes:
         space: Name of the search space, e.g. ``"darts"``.
@@ -55,11 +54,7 @@ class Genotype:
         return cls(space, tuple(canonical))
 
     def cell(self, name: str) -> tuple[Candidate, ...]:
-        """Candidates of one cell type.
-
-        Raises:
-            GenotypeError: If the genotype has no such cell.
-        """
+        """Return the candidates of one cell type, or raise a ``GenotypeError`` if there is no such cell."""
         for cell, candidates in self.cells:
             if cell == name:
                 return candidates
@@ -71,7 +66,7 @@ class Genotype:
         return tuple(cell for cell, _ in self.cells)
 
     def to_json(self) -> str:
-        """JSON text with a schema version, one candidate a line."""
+        """Write JSON text with a schema version, one candidate a line."""
         cells = []
         for cell, candidates in self.cells:
             rows = ",\n      ".join(
@@ -86,11 +81,7 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str, where: str = "genotype") -> "Genotype":
-        """Read what :meth:`to_json` wrote.
-
-        Args:
-            text: JSON text.
-            where: Name of the file or option, for messages.
+        """Read the text of :meth:`to_json`; ``where`` names the file or option in messages.
 
         Raises:
             GenotypeError: If the text is not such JSON; the message says where and what is expected.
@@ -173,7 +164,7 @@ class Genotype:
 
 
 def _right_hand_side(text: str) -> str:
-    """What is assigned in ``NAME = Genotype(...)``; other text as it is."""
+    """Return the value that ``NAME = Genotype(...)`` assigns; other text as it is."""
     name, sign, value = text.partition("=")
     return value.strip() if sign and name.strip().isidentifier() else text.strip()
 
@@ -187,7 +178,7 @@ def _candidate(row: Any) -> Candidate:
 
 
 def _literal(node: ast.expr, where: str) -> Any:
-    """Value of a literal or of ``range(...)`` / ``list(range(...))`` with literal bounds; ranges stay unexpanded."""
+    """Evaluate a literal, or ``range(...)`` / ``list(range(...))`` with literal bounds; ranges stay unexpanded."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         arguments = [_literal(argument, where) for argument in node.args]
         if node.func.id == "range" and len(arguments) in (1, 2) and all(type(a) is int for a in arguments):

@@ -18,8 +18,8 @@ _TERM = re.compile(r"(\w+)~(\d)")
 class NasBench201Space(SearchSpace):
     """The 15,625 cells of NAS-Bench-201, which NATS-Bench calls its topology space.
 
-    Node 0 is the input, nodes 1 to 3 are computed, and *every* edge keeps one of the primitives, so the cell is one
-    block. ``none`` is a primitive like the others: an edge that gives zeros.
+    Node 0 is the input, and *every* edge keeps one of the primitives, so the cell is one block. ``none`` is a primitive
+    like the others: an edge that gives zeros.
 
     Source: Dong and Yang, NAS-Bench-201 (ICLR 2020), section 2.1.
     """
@@ -37,7 +37,7 @@ class NasBench201Space(SearchSpace):
         return (complete_block("normal", 4, self.primitives),)
 
     def from_string(self, text: str) -> Genotype:
-        """Genotype of the benchmark's string, e.g. ``|none~0|+|skip_connect~0|none~1|+|none~0|none~1|none~2|``.
+        """Read the benchmark's string of a cell, e.g. ``|none~0|+|skip_connect~0|none~1|+|none~0|none~1|none~2|``.
 
         Raises:
             GenotypeError: If the text is not exactly such a string.
@@ -57,23 +57,16 @@ class NasBench201Space(SearchSpace):
         return Genotype.build(self.name, {"normal": candidates})
 
     def to_string(self, genotype: Genotype) -> str:
-        """The benchmark's string of a genotype, the inverse of :meth:`from_string`.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
+        """Write the benchmark's string of a genotype, the inverse of :meth:`from_string`."""
         self.validate(genotype)
         return _written(genotype.cell("normal"))
 
     def isomorphism(self, genotype: Genotype) -> str:
-        """Canonical form of a cell: equal texts mean that the benchmark counts two cells as one.
+        """Return a canonical form of a cell: the benchmark counts cells of equal form as one.
 
-        A node is the sorted sum of its edges; a skip stands for its source's sum, and ``none``, like any primitive on
-        a node that is nothing but zero, for ``#``. There are 6,466 classes, the published number. They are finer than
-        need be: a ``#`` stays in its sum, and the sum behind a skip is not merged with the one it enters.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
+        A node is the sorted sum of its edges, and a skip stands for its source's sum. ``none``, like any primitive on a
+        node that is nothing but zero, stands for ``#``. There are 6,466 classes, the published number. They are finer
+        than necessary: a ``#`` stays in its sum, and the sum behind a skip is not merged with the one it enters.
 
         Source: ``to_unique_str`` of the benchmark's code.
         """
@@ -85,22 +78,15 @@ class NasBench201Space(SearchSpace):
         return nodes[-1]
 
     def parameters(self, genotype: Genotype) -> int:
-        """Parameters of the published CIFAR-10 network: 16 channels, 3 stages of 5 cells, 10 classes.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
+        """Count the parameters of the published CIFAR-10 network: 16 channels, 3 stages of 5 cells, 10 classes."""
         counts = self._counts(genotype)
         return 73_306 + 243_040 * counts["nor_conv_3x3"] + 28_000 * counts["nor_conv_1x1"]
 
     def flops(self, genotype: Genotype) -> int:
-        """FLOPs of the same network on one 32x32 image, as the field's tables count them.
+        """Count the FLOPs of the same network on one 32x32 image, as the field's tables do.
 
-        Multiply-adds of convolutions and classifier, 2 per element of a batch-norm, 1 per element into a ReLU, and the
-        window per element out of a pool, where the global pool of 8x8 pixels counts as one of 9x9.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
+        These are MACs of convolutions and classifier, 2 per element of a batch-norm, and 1 per element into a ReLU. A
+        pool counts its window per output element; the global pool of 8x8 pixels counts as one of 9x9.
 
         Differs: the files of the benchmark count less by about 1 % (220.1 M for the largest network, here 222.9 M).
         """
@@ -113,19 +99,19 @@ class NasBench201Space(SearchSpace):
         )
 
     def _counts(self, genotype: Genotype) -> Counter[str]:
-        """How many edges keep each primitive."""
+        """Count the edges that keep each primitive."""
         self.validate(genotype)
         return Counter(candidate.primitive for candidate in genotype.cell("normal"))
 
 
 def _written(candidates: list[Candidate] | tuple[Candidate, ...]) -> str:
-    """The string of a cell's candidates, nodes and sources ascending."""
+    """Write the string of a cell's candidates, nodes and sources ascending."""
     nodes = (sorted(c for c in candidates if c.target == target) for target in (1, 2, 3))
     return "+".join("|" + "".join(f"{c.primitive}~{c.source}|" for c in node) for node in nodes)
 
 
 def _term(primitive: str, source: str) -> str:
-    """What an edge adds to its node, given what its source is."""
+    """Return the term of an edge in its node, given the form of its source."""
     if primitive == "none" or source == "#":
         return "#"
     return source if primitive == "skip_connect" else f"({source})@{primitive}"

@@ -13,7 +13,7 @@ NASBENCH_MACRO_PRIMITIVES = ("identity", "mb3_k3", "mb6_k5")
 
 
 class NasBenchMacroSpace(SearchSpace):
-    """Networks of eight layers in a row: there is no repeated cell, so the whole chain is the cell.
+    """Networks of eight layers in a row: no cell is repeated, so the whole chain is the cell.
 
     Layer ``i`` leads from node ``i`` to node ``i + 1``. Strides and widths belong to the network, not to the genotype.
     Where a layer halves the resolution, ``identity`` is a 1x1 convolution.
@@ -35,19 +35,11 @@ class NasBenchMacroSpace(SearchSpace):
         return tuple(dense_block("chain", layer + 1, [layer], self.primitives) for layer in range(self.layers))
 
     def from_string(self, text: str) -> Genotype:
-        """Genotype of an eight-digit string, e.g. ``"22212202"``.
-
-        Raises:
-            GenotypeError: If the text is no such string.
-        """
+        """Read an eight-digit string, e.g. ``"22212202"``, or raise a ``GenotypeError`` if the text is not one."""
         if len(text) != self.layers or not set(text) <= set("012"):
             raise GenotypeError(f"{text!r} is no NAS-Bench-Macro network; expected {self.layers} digits 0 to 2")
         return self.genotype(tuple((int(digit),) for digit in text))
 
     def to_string(self, genotype: Genotype) -> str:
-        """The eight-digit string of a genotype, the inverse of :meth:`from_string`.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
+        """Write the eight-digit string of a genotype, the inverse of :meth:`from_string`."""
         return "".join(str(index) for (index,) in self.support(genotype))

@@ -38,7 +38,7 @@ DARTS_V2 = Genotype.from_printed(
     "('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
 )
 
-#: Published genotypes by the name the command line knows them by.
+#: Published genotypes by their name on the command line.
 PUBLISHED = {
     "ista_nas_two_stage": ISTA_NAS_TWO_STAGE,
     "ista_nas_one_stage": ISTA_NAS_ONE_STAGE,
@@ -48,7 +48,7 @@ PUBLISHED = {
 
 
 def read_genotype(text: str) -> Genotype:
-    """A genotype from what a user may write: a published name, a file, or a text.
+    """Read a genotype from a published name, a file, or a text.
 
     Texts are JSON, the printed form of DARTS, and the string of a NAS-Bench-201 cell.
 

@@ -28,7 +28,6 @@ class Candidate(NamedTuple):
         return (self.source, self.target)
 
     def __str__(self) -> str:
-        """Text for messages and figures."""
         return f"{self.primitive} on edge {self.source}->{self.target}"
 
 
@@ -36,8 +35,8 @@ class Candidate(NamedTuple):
 class Block:
     """Candidates from which a support of one size is kept: one sparse-coding problem.
 
-    In most spaces these are all candidates that may enter one node; where a rule binds the nodes of a cell together, as
-    "one candidate on every edge" does, they are those of a whole cell.
+    In most spaces these are all candidates that may enter one node. Where a rule binds the nodes of a cell together,
+    such as "one candidate on every edge", they are those of a whole cell.
 
     Attributes:
         cell: Cell type, e.g. ``"normal"``.
@@ -51,11 +50,9 @@ class Block:
     candidates: tuple[Candidate, ...]
 
     def __len__(self) -> int:
-        """Number of candidates ``n``."""
         return len(self.candidates)
 
     def __str__(self) -> str:
-        """Text for messages."""
         return f"{self.cell} cell" if self.node is None else f"{self.cell} cell, node {self.node}"
 
     @cached_property
@@ -65,16 +62,16 @@ class Block:
 
     @property
     def primitives_per_edge(self) -> int:
-        """How many candidates there are on each edge."""
+        """Number of candidates on each edge."""
         return len(self.candidates) // len(self.edges)
 
 
 def dense_block(cell: str, node: int, sources: Iterable[int], primitives: Sequence[str]) -> Block:
-    """The block with every primitive on every edge from ``sources`` to ``node``, sources outermost."""
+    """Make the block with every primitive on every edge from ``sources`` to ``node``, sources outermost."""
     return Block(cell, node, tuple(Candidate(node, source, name) for source in sources for name in primitives))
 
 
 def complete_block(cell: str, nodes: int, primitives: Sequence[str]) -> Block:
-    """The block of a whole cell: every primitive on every edge between ``nodes`` nodes, targets outermost."""
+    """Make the block of a whole cell: every primitive on every edge between ``nodes`` nodes, targets outermost."""
     edges = ((source, target) for target in range(1, nodes) for source in range(target))
     return Block(cell, None, tuple(Candidate(target, source, name) for source, target in edges for name in primitives))

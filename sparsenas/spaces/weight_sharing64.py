@@ -8,7 +8,7 @@ from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.topology import Block, complete_block
 
 #: The four primitives in the order of the digits 1 to 4. The paper calls the last one a 3x3 dilated convolution; the
-#: released code, with which the published accuracies were measured, has ``dil_conv_5x5``, and the code decides.
+#: released code has ``dil_conv_5x5``, and the published accuracies were measured with it.
 WEIGHT_SHARING64_PRIMITIVES = ("max_pool_3x3", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_5x5")
 
 
@@ -33,30 +33,12 @@ class WeightSharing64Space(SearchSpace):
         return (complete_block("normal", 3, self.primitives),)
 
     def from_string(self, text: str) -> Genotype:
-        """Genotype of a three-digit label, e.g. ``"434"``.
-
-        Raises:
-            GenotypeError: If the text is no such label.
-        """
+        """Read a three-digit label, e.g. ``"434"``, or raise a ``GenotypeError`` if the text is not one."""
         if len(text) != 3 or not set(text) <= set("1234"):
             raise GenotypeError(f"{text!r} is no label of a cell; expected three digits 1 to 4, e.g. '434'")
         return self.genotype((tuple(4 * edge + int(digit) - 1 for edge, digit in enumerate(text)),))
 
     def to_string(self, genotype: Genotype) -> str:
-        """The three-digit label of a genotype, the inverse of :meth:`from_string`.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
+        """Write the three-digit label of a genotype, the inverse of :meth:`from_string`."""
         (kept,) = self.support(genotype)
         return "".join(str(index % 4 + 1) for index in kept)
-
-    def index(self, genotype: Genotype) -> int:
-        """Rank of a genotype in the order of labels, 0 to 63.
-
-        Raises:
-            GenotypeError: If the genotype is not of this space.
-        """
-        (kept,) = self.support(genotype)
-        first, second, third = (index % 4 for index in kept)
-        return 16 * first + 4 * second + third

@@ -1,13 +1,10 @@
 """Sparse coding: recover a sparse code ``z`` from a compressed parameter ``b = A z``. Knows no network."""
 
-from sparsenas.sparse_coding.constraints import Budget, Cap, Constraints
+from sparsenas.sparse_coding.constraints import Cap, Constraints, CostLimit
 from sparsenas.sparse_coding.dictionaries import (
     DictionaryKind,
-    gaussian_dictionary,
-    low_coherence_dictionary,
     make_dictionary,
     mutual_coherence,
-    uniform_dictionary,
 )
 from sparsenas.sparse_coding.exact import ExactSolver
 from sparsenas.sparse_coding.functions import architecture_weights, refit, support_churn
@@ -18,11 +15,11 @@ from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver, trun
 from sparsenas.sparse_coding.regression import CodeRegression, LassoRegression, RidgeRegression, SparseFit
 
 __all__ = [
-    "Budget",
     "Cap",
     "Certificate",
     "CodeRegression",
     "Constraints",
+    "CostLimit",
     "DictionaryKind",
     "ExactSolver",
     "FistaSolver",
@@ -35,12 +32,9 @@ __all__ = [
     "Solver",
     "SparseFit",
     "architecture_weights",
-    "gaussian_dictionary",
-    "low_coherence_dictionary",
     "make_dictionary",
     "mutual_coherence",
     "refit",
     "support_churn",
     "truncate",
-    "uniform_dictionary",
 ]

@@ -11,7 +11,7 @@ OPTIMAL = 1e-13
 
 
 def kkt_violation(columns: Floats, target: Floats, code: Floats, lam: float) -> float:
-    r"""Largest violation of the optimality conditions of the LASSO.
+    r"""Compute the largest violation of the optimality conditions of the LASSO.
 
     :math:`A_i^\top (b - A z) = \lambda \operatorname{sign} z_i` where :math:`z_i \ne 0`, at most :math:`\lambda` in
     absolute value elsewhere.
@@ -22,20 +22,13 @@ def kkt_violation(columns: Floats, target: Floats, code: Floats, lam: float) -> 
 
 
 def feature_sign(columns: Floats, target: Floats, lam: float, code: Floats) -> tuple[Floats, int]:
-    r"""Minimise :math:`\tfrac12 \|A z - b\|^2 + \lambda \|z\|_1` by feature-sign search.
+    r"""Minimise :math:`\tfrac12 \|A z - b\|^2 + \lambda \|z\|_1` by feature-sign search, starting from ``code``.
 
-    Guesses the signs of the non-zeros, solves for them in closed form, and goes there or to the best point on the way
-    where one becomes zero. The objective falls with every step, so the search ends; it is the last step or two if
-    ``code`` is nearly optimal.
-
-    Args:
-        columns: ``A``, shape ``(m, n)``.
-        target: ``b``, shape ``(m,)``.
-        lam: Absolute penalty, positive.
-        code: Code to start from, shape ``(n,)``.
+    Each step guesses the signs of the non-zeros and solves for them in closed form. It stops at the best point on the
+    way where one becomes zero. The objective falls with every step, so the search ends.
 
     Returns:
-        The code with the smallest violation of the optimality conditions that was met, and the number of steps.
+        The code of smallest violation that was met, and the number of steps.
 
     Source: Lee et al., Efficient sparse coding algorithms (NeurIPS 2006), algorithm 1.
 
@@ -55,7 +48,7 @@ def feature_sign(columns: Floats, target: Floats, lam: float, code: Floats) -> t
 
 
 def _step(columns: Floats, target: Floats, lam: float, code: Floats, tolerance: float) -> Floats:
-    """One feature-sign step; the most violating zero joins once the non-zeros are at their optimum."""
+    """Take one feature-sign step; the most violating zero joins once the non-zeros are at their optimum."""
     correlation = columns.T @ (target - columns @ code)
     signs = np.sign(code)
     if not (np.abs(correlation - lam * signs)[code != 0] > tolerance).any():
@@ -65,7 +58,7 @@ def _step(columns: Floats, target: Floats, lam: float, code: Floats, tolerance: 
     kept, direction = columns[:, active], _direction(columns[:, active], correlation[active] - lam * signs[active])
     ends = _stops(code[active], direction)
     points = code[active] + ends[:, None] * direction
-    # What becomes zero at a stop is exactly zero.
+    # An entry that becomes zero at a stop is exactly zero.
     points[np.isclose(points, 0.0, rtol=0.0, atol=1e-14 * np.abs(code).max(initial=0.0))] = 0.0
     objective = 0.5 * np.square(points @ kept.T - target).sum(1) + lam * np.abs(points).sum(1)
     moved = np.zeros_like(code)
@@ -74,9 +67,9 @@ def _step(columns: Floats, target: Floats, lam: float, code: Floats, tolerance: 
 
 
 def _direction(kept: Floats, gradient: Floats) -> Floats:
-    """Direction to the optimum of the active columns for fixed signs.
+    """Return the direction to the optimum of the active columns for fixed signs.
 
-    Where the columns are dependent and the objective falls without end along their null space, a direction in it.
+    Dependent columns may let the objective fall without end along their null space: then the direction lies in it.
     """
     _, values, right = np.linalg.svd(kept, full_matrices=True)
     rank = int((values > values[0] * max(kept.shape) * np.finfo(np.float64).eps).sum())
@@ -89,7 +82,7 @@ def _direction(kept: Floats, gradient: Floats) -> Floats:
 
 
 def _stops(code: Floats, direction: Floats) -> Floats:
-    """Step lengths worth trying: the full step, and those at which a non-zero becomes zero."""
+    """Return the step lengths worth trying: the full step, and those at which a non-zero becomes zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = -code / direction
     return np.append(crossings[np.isfinite(crossings) & (crossings > 0) & (code != 0)], 1.0)

@@ -1,28 +1,21 @@
-"""Why no selection meets the caps and budgets: which one is the tightest, and what it would have to allow."""
+"""Conflicts between caps and limits: the tightest rule, and the smallest value that it would have to allow."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from sparsenas.errors import RecoveryError
-from sparsenas.sparse_coding.constraints import Budget, Cap
+from sparsenas.sparse_coding.constraints import Cap, CostLimit
 from sparsenas.sparse_coding.selection import JointRules, JointSelector
 
 
-def check_joint(rules: JointRules, named: Sequence[Cap | Budget]) -> None:
-    """Check that each cap and budget alone, and all of them together, can be met.
+def check_joint(rules: JointRules, named: Sequence[Cap | CostLimit]) -> None:
+    """Raise a ``RecoveryError`` unless each cap and limit alone, and all of them together, can be met.
 
-    If they exclude each other, the error names the tightest: the one without which all others can be met; of several
-    such the one with the least room above its own smallest value, relative to ``at_most``. It says which others stand
-    against it (a minimal conflict: any of them left out, the rest can be met) and the smallest value it could have
-    with all others. If leaving out one rule is never enough, this is said of the tightest in a minimal conflict alone.
-
-    Args:
-        rules: The rules in numbers.
-        named: The same rules in the same order.
-
-    Raises:
-        RecoveryError: As described.
+    If they exclude each other, the error names the tightest rule: the one without which all others can be met. Of
+    several such it is the one with the least room above its own smallest value, relative to ``at_most``. The message
+    lists a minimal conflict and the smallest value that the rule could have. If leaving out one rule is never enough,
+    it speaks of a minimal conflict alone. ``named`` are the rules in the order of ``rules``.
     """
     smallest = sum(use.min(0) for use in rules.use)
     for index, rule in enumerate(named):
@@ -58,7 +51,7 @@ def _without(indices: Sequence[int], left_out: int) -> list[int]:
 
 
 def _minimal_conflict(rules: JointRules, indices: Sequence[int]) -> list[int]:
-    """Rules that exclude each other, while without any one of them the rest can be met; each alone can be met."""
+    """Return rules that exclude each other, while any one of them can be left out to meet the rest."""
     conflict = list(indices)
     for index in indices:
         rest = _without(conflict, index)
@@ -68,17 +61,17 @@ def _minimal_conflict(rules: JointRules, indices: Sequence[int]) -> list[int]:
 
 
 def _least(rules: JointRules, index: int, others: Sequence[int]) -> float:
-    """Smallest use of one rule among the selections that meet the others."""
+    """Compute the smallest use of one rule among the selections that meet the others."""
     chosen = JointSelector(rules.only(others)).best([-use[:, index] for use in rules.use])
     assert chosen is not None, "the others can be met"
     return float(sum(use[row, index] for use, row in zip(rules.use, chosen, strict=True)))
 
 
-def _counted(rule: Cap | Budget, use: float) -> str:
-    """A use as the user counts it."""
-    return _number(float(use) + (rule.fixed if isinstance(rule, Budget) else 0.0))
+def _counted(rule: Cap | CostLimit, use: float) -> str:
+    """Format a use as the user counts it."""
+    return _number(float(use) + (rule.fixed if isinstance(rule, CostLimit) else 0.0))
 
 
 def _number(value: float) -> str:
-    """Digits without exponent, so many that the number read back is within the slack of budgets."""
+    """Format without exponent, with so many digits that the number read back is within the slack of limits."""
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.10g}"

@@ -1,4 +1,4 @@
-"""Rules a support must obey, within one block and over several blocks together."""
+"""Rules for a support, within one block and over several blocks together."""
 
 import math
 from collections import Counter
@@ -13,9 +13,9 @@ class Cap:
     """At most ``at_most`` kept candidates from a set, counted over several blocks (e.g. two skips in a cell).
 
     Attributes:
-        members: One entry per block of the problem: the counted candidate indices of that block.
+        members: Counted candidate indices of every block of the problem.
         at_most: Largest allowed count.
-        blocks: Blocks over which is counted; entries of ``members`` for other blocks are not read.
+        blocks: Blocks over which is counted; ``members`` of other blocks are not read.
         name: Name for messages, e.g. of the option that sets ``at_most``.
     """
 
@@ -26,14 +26,14 @@ class Cap:
 
 
 @dataclass(frozen=True)
-class Budget:
-    """``fixed`` and the summed costs of the kept candidates of several blocks may not exceed ``at_most``.
+class CostLimit:
+    """At most ``at_most`` for ``fixed`` plus the summed costs of the kept candidates of several blocks.
 
     Attributes:
-        costs: One entry per block of the problem: the cost of each of its candidates, in any unit.
+        costs: Cost of every candidate of every block of the problem, in any unit.
         at_most: Largest allowed sum, in the same unit. Sums within a relative 1e-9 of it count as met, so that the
             order of a floating-point sum cannot decide.
-        blocks: Blocks over which is summed; entries of ``costs`` for other blocks are not read.
+        blocks: Blocks over which is summed; ``costs`` of other blocks are not read.
         name: Name for messages, e.g. of the option that sets ``at_most``.
         fixed: Part of the sum that every selection has, such as the parameters of a network's stem.
     """
@@ -45,7 +45,7 @@ class Budget:
     fixed: float = 0.0
 
     def spent(self, support: Sequence[Sequence[int]]) -> float:
-        """Summed costs of the kept candidates, without the fixed part."""
+        """Sum the costs of the kept candidates, without the fixed part."""
         return sum(self.costs[block][index] for block in self.blocks for index in support[block])
 
 
@@ -57,51 +57,51 @@ class Constraints:
     block keeps as many candidates as it has edges.
 
     Attributes:
-        groups: Per block, the group (edge) of each candidate; read only when ``max_per_group`` is set.
+        groups: Group (edge) of each candidate of every block; read only when ``max_per_group`` is set.
         max_per_group: Most kept candidates of one group of a block.
-        forbidden: Per block, candidates that are never kept.
+        forbidden: Candidates of every block that are never kept.
         caps: Counts limited over several blocks.
-        budgets: Sums limited over several blocks.
+        limits: Sums limited over several blocks.
     """
 
     groups: tuple[tuple[int, ...], ...] | None = None
     max_per_group: int | None = None
     forbidden: tuple[tuple[int, ...], ...] | None = None
     caps: tuple[Cap, ...] = ()
-    budgets: tuple[Budget, ...] = ()
+    limits: tuple[CostLimit, ...] = ()
 
     @property
     def grouped(self) -> bool:
-        """Whether a limit per group is set."""
+        """True if a limit per group is set."""
         return self.max_per_group is not None
 
     @property
-    def joint(self) -> tuple[Cap | Budget, ...]:
+    def joint(self) -> tuple[Cap | CostLimit, ...]:
         """Rules over several blocks."""
-        return (*self.caps, *self.budgets)
+        return (*self.caps, *self.limits)
 
     @property
     def trivial(self) -> bool:
-        """Whether every support is allowed."""
+        """True if every support is allowed."""
         return not (self.grouped or self.joint or any(self.forbidden or ()))
 
     def allowed(self, block: int, size: int) -> tuple[int, ...]:
-        """Candidates of a block that are not forbidden, ascending."""
+        """Return the candidates of a block that are not forbidden, ascending."""
         forbidden = set(self.forbidden[block]) if self.forbidden else set()
         return tuple(candidate for candidate in range(size) if candidate not in forbidden)
 
     def groups_of(self, block: int, size: int) -> tuple[int, ...]:
-        """Group of each candidate of a block; one group for all where no limit per group is set."""
+        """Return the group of each candidate of a block; one group for all where no limit per group is set."""
         return self.groups[block] if self.grouped and self.groups is not None else (0,) * size
 
     def allows(self, support: Sequence[Sequence[int]]) -> bool:
-        """Whether a support, kept indices per block, meets all rules but those per group."""
+        """Check that a support, kept indices per block, meets all rules but those per group."""
         if any(set(kept) & set(banned) for kept, banned in zip(support, self.forbidden or (), strict=False)):
             return False
         for cap in self.caps:
             if sum(index in cap.members[block] for block in cap.blocks for index in support[block]) > cap.at_most:
                 return False
-        return all(budget.fixed + budget.spent(support) <= budget.at_most * (1 + 1e-9) for budget in self.budgets)
+        return all(budget.fixed + budget.spent(support) <= budget.at_most * (1 + 1e-9) for budget in self.limits)
 
     def check(self, sizes: Sequence[int], sparsity: int) -> None:
         """Check the rules against the blocks, and that each block alone has a feasible support.
@@ -111,7 +111,7 @@ class Constraints:
             sparsity: Support size ``s``.
 
         Raises:
-            RecoveryError: Saying which rule is malformed, or which one a block cannot meet.
+            RecoveryError: Naming the rule that is malformed or that a block cannot meet.
         """
         self._check_form(sizes)
         for block, size in enumerate(sizes):
@@ -152,7 +152,7 @@ class Constraints:
             _check_blocks(rule, len(sizes))
         for cap in self.caps:
             _check_indices(f"cap {cap.name!r}: members", cap.members, cap.blocks, sizes)
-        for budget in self.budgets:
+        for budget in self.limits:
             _check_per_candidate(f"budget {budget.name!r}: costs", budget.costs, budget.blocks, sizes)
             if not all(math.isfinite(cost) for block in budget.blocks for cost in budget.costs[block]):
                 raise RecoveryError(f"budget {budget.name!r}: costs must be finite numbers")
@@ -160,9 +160,9 @@ class Constraints:
                 raise RecoveryError(f"budget {budget.name!r}: fixed is {budget.fixed}; it must be a finite number")
 
 
-def _check_blocks(rule: Cap | Budget, blocks: int) -> None:
+def _check_blocks(rule: Cap | CostLimit, blocks: int) -> None:
     """Check the block list and the limit of a joint rule."""
-    kind = type(rule).__name__.lower()
+    kind = "cap" if isinstance(rule, Cap) else "budget"
     if not rule.blocks or len(set(rule.blocks)) < len(rule.blocks):
         raise RecoveryError(f"{kind} {rule.name!r}: blocks is {list(rule.blocks)}; list at least one block, each once")
     for block in rule.blocks:

@@ -1,4 +1,4 @@
-"""Feasible supports of a block, and the subspaces their columns span."""
+"""Feasible supports of a block, and the subspaces that their columns span."""
 
 import numpy as np
 import torch
@@ -13,15 +13,7 @@ MAX_SUPPORTS = 100_000
 
 
 def feasible_supports(size: int, sparsity: int, constraints: Constraints, block: int) -> NDArray[np.int64]:
-    """All supports of one block that its own rules allow (most per group, forbidden candidates).
-
-    Supports grow by one ascending candidate at a time.
-
-    Args:
-        size: Candidates ``n`` of the block.
-        sparsity: Support size ``s``.
-        constraints: Checked rules.
-        block: Index of the block.
+    """Enumerate the supports of one block that its own rules allow (most per group, forbidden candidates).
 
     Returns:
         Supports in lexicographic order, shape ``(P, s)``, indices ascending.
@@ -49,10 +41,10 @@ def feasible_supports(size: int, sparsity: int, constraints: Constraints, block:
 
 
 def subspaces(columns: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Orthonormal basis and pseudo-inverse of stacks of columns, also of dependent ones.
+    r"""Compute an orthonormal basis and the pseudo-inverse of stacks of columns, also of dependent ones.
 
-    Singular values below ``max(m, s) * eps`` of the largest count as zero: their basis vectors are set to zero, so
-    that :math:`\|Q^\top b\|^2` is the energy of ``b`` in the span whatever its dimension.
+    Singular values below ``max(m, s) * eps`` of the largest count as zero, and so do their basis vectors. So
+    :math:`\|Q^\top b\|^2` is the energy of ``b`` in the span for any dimension of the span.
 
     Args:
         columns: ``A_S``, shape ``(..., m, s)``, float64.

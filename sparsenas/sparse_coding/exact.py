@@ -14,7 +14,7 @@ from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: Smallest divisor; what is divided by it is 0.
+#: Smallest divisor; it divides only zeros.
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -25,23 +25,22 @@ class ExactSolver(Solver):
     .. math:: \min_{S \text{ feasible}} \min_{z_S} \|A_S z_S - b\|^2
               = \|b\|^2 - \max_{S \text{ feasible}} \|Q_S^\top b\|^2
 
-    with an orthonormal basis ``Q_S`` of the columns on ``S``. Bases and pseudo-inverses of all feasible supports belong
-    to the problem; a recovery is one product with all bases, one argmax, and one product with the pseudo-inverse of the
-    winner, so the code is the least-squares fit and architecture weights equal it.
+    with an orthonormal basis ``Q_S`` of the columns on ``S``. The problem keeps bases and pseudo-inverses of all
+    feasible supports. A recovery is one product with all bases, one argmax, and one product with a pseudo-inverse. The
+    code is the least-squares fit, so architecture weights equal it.
 
-    With caps or budgets the sum over blocks of the *relative* explained energy :math:`\|Q_S^\top b\|^2 / \|b\|^2` is
-    maximised, so that a block does not lose its say because its ``b`` is short.
-
-    Supports that explain equally much are taken in lexicographic order, first one wins. No ``start`` is needed.
+    With caps or limits it maximises the sum over blocks of the *relative* explained energy :math:`\|Q_S^\top b\|^2 /
+    \|b\|^2`: a block with a short ``b`` counts as much as the others. The first of equal supports in lexicographic
+    order wins. No ``start`` is needed.
 
     Attributes:
-        nonnegative: Keep only candidates with positive weights. Weights of either sign explain ``b`` equally well, so
-            a candidate whose increase *raises* the loss most is otherwise kept with a negative weight. A block of which
-            no feasible support has a positive code keeps the best one regardless of sign; with caps or budgets as few
-            blocks as possible are left to that, before energies are compared.
+        nonnegative: Keep only candidates with positive weights. Weights of either sign explain ``b`` equally well, so a
+            candidate whose increase *raises* the loss most may be kept with a negative weight. A block without a
+            feasible support of positive code keeps the best one of either sign. With caps or limits as few blocks as
+            possible do so, before energies are compared.
 
-    Differs: ISTA-NAS (Yang et al., NeurIPS 2020) solves a LASSO and keeps the ``s`` largest entries, which finds the
-    right support of an exact 2-sparse code in 60 to 87 % of cases only, and leaves a code that does not fit ``b``.
+    Differs: ISTA-NAS (Yang et al., NeurIPS 2020) solves a LASSO and keeps the ``s`` largest entries. That finds
+    the right support of an exact 2-sparse code in only 60 to 87 % of cases. Its code does not fit ``b``.
     """
 
     nonnegative: bool = False
@@ -49,7 +48,7 @@ class ExactSolver(Solver):
     def solve(self, problem: RecoveryProblem, b: Tensor, start: Tensor | None = None) -> Recovery:
         """Recover the code of every block; see :meth:`Solver.solve`.
 
-        Computed by numpy on the host: for arrays this small its calls cost a fraction of torch's.
+        It computes with numpy on the host: for arrays this small its calls cost a fraction of torch's.
         """
         del start  # part of the protocol; a closed form needs none
         target, host = problem.host_target(b), problem.host
@@ -71,13 +70,13 @@ class ExactSolver(Solver):
 
 
 def _products(b: Floats, maps: Floats) -> Floats:
-    """Products of every ``b``, shape ``(B, m)``, with linear maps of shape ``(B, m, k, P)``: shape ``(B, k, P)``."""
+    """Multiply every ``b``, shape ``(B, m)``, by linear maps of shape ``(B, m, k, P)``: shape ``(B, k, P)``."""
     products: Floats = np.matmul(b[:, None, :], maps.reshape(*b.shape, -1))
     return products.reshape(len(b), *maps.shape[2:])
 
 
 def _norms(rows: Floats) -> Floats:
-    """Length of every row; ``np.linalg.norm`` takes five times as long for the same."""
+    """Compute the length of every row; ``np.linalg.norm`` takes five times as long."""
     lengths: Floats = np.sqrt(np.einsum("bm,bm->b", rows, rows))
     return lengths
 
@@ -85,7 +84,7 @@ def _norms(rows: Floats) -> Floats:
 def _recovery(
     problem: RecoveryProblem, code: Floats, support: Integers, residual: Floats, nonzeros: Integers
 ) -> Recovery:
-    """Recovery with the certificate of a closed form, on the dictionary's device."""
+    """Make a recovery with the certificate of a closed form, on the dictionary's device."""
 
     def put(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(problem.dictionary.device)

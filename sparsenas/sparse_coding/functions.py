@@ -1,4 +1,4 @@
-"""Pure functions of codes and supports that training calls between recoveries."""
+"""Functions of codes and supports that training calls between recoveries."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from sparsenas.sparse_coding.enumeration import subspaces
 
 
 def architecture_weights(b: Tensor, dictionary: Tensor, code: Tensor, support: Tensor) -> Tensor:
-    r"""Architecture weights as a differentiable function of the compressed parameter.
+    r"""Compute the architecture weights as a differentiable function of the compressed parameter.
 
     .. math:: w(b) = z_S + A_S^\top (b - A_S z_S)
 
-    which equals :math:`b^\top A_S - z_S^\top E_S` with :math:`E = A^\top A - I`. Where ``z_S`` is a least-squares fit
-    of ``b``, or :math:`b = A z`, it is ``z_S`` itself. Computed in float64 whatever the type of ``b``, because
-    ``b - A_S z_S`` cancels. Works for one node, or for all blocks at once; nothing waits for a device.
+    It equals :math:`b^\top A_S - z_S^\top E_S` with :math:`E = A^\top A - I`, and is ``z_S`` itself for a least-squares
+    fit of ``b``. The function computes in float64 whatever the type of ``b``, because ``b - A_S z_S`` cancels. It works
+    for one node or for all blocks at once; nothing waits for a device.
 
     Args:
         b: Compressed parameter, shape ``(m,)`` or ``(B, m)``. Gradients flow to it.
@@ -44,9 +44,9 @@ def architecture_weights(b: Tensor, dictionary: Tensor, code: Tensor, support: T
 
 
 def refit(dictionary: Tensor, b: Tensor, support: Tensor) -> Tensor:
-    r"""Least-squares code on a given support, :math:`z_S = A_S^+ b`, zero elsewhere.
+    """Compute the least-squares code on a given support, :math:`z_S = A_S^+ b`, zero elsewhere.
 
-    The code of smallest norm where columns of the support are dependent. No gradient flows.
+    It is the code of smallest norm where columns of the support are dependent. No gradient flows.
 
     Args:
         dictionary: ``A``, shape ``(B, m, n)``.
@@ -67,7 +67,7 @@ def refit(dictionary: Tensor, b: Tensor, support: Tensor) -> Tensor:
 
 
 def support_churn(old: Sequence[Sequence[int]], new: Sequence[Sequence[int]]) -> float:
-    """Share of kept candidates that were replaced, in [0, 1].
+    """Compute the share of kept candidates that were replaced, in [0, 1].
 
     Args:
         old: Kept candidate indices per block, in any order.
@@ -87,7 +87,7 @@ def support_churn(old: Sequence[Sequence[int]], new: Sequence[Sequence[int]]) ->
 
 
 def _columns(dictionary: Tensor, support: Tensor) -> Tensor:
-    """Columns of every block on its support, shape ``(B, m, s)``."""
+    """Gather the columns of every block on its support, shape ``(B, m, s)``."""
     return dictionary.gather(2, support[:, None, :].expand(-1, dictionary.shape[1], -1))
 
 

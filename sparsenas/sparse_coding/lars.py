@@ -24,15 +24,15 @@ class LarsSolver(Solver):
 
     .. math:: \min_z \tfrac12 \|A z - b\|_2^2 + \lambda \|z\|_1
 
-    Exact up to rounding at any :math:`\lambda`, also the official 1e-5 where first-order methods do not converge.
-    ``lam`` stands for lambda, which is a keyword in Python.
+    It is exact up to rounding at any :math:`\lambda`, also at the official 1e-5, where first-order methods do not
+    converge.
 
     Args:
-        lam: Weight of the l1 norm; the default is the official one.
-        relative: Whether ``lam`` is a share of :math:`\lambda_{max} = \|A^\top b\|_\infty` of the block, from which on
-            the code is zero.
-        refit: Whether the truncated code is refitted by least squares. Without it (as official) the architecture
-            weights differ from it.
+        lam: Weight of the l1 norm (lambda is a keyword in Python); the default is the official one.
+        relative: Take ``lam`` as a share of :math:`\lambda_{max} = \|A^\top b\|_\infty` of the block, from which on the
+            code is zero.
+        refit: Refit the truncated code by least squares. Without it (as official) the architecture weights differ from
+            it.
 
     Raises:
         ConfigError: If ``lam`` is not positive.
@@ -46,7 +46,7 @@ class LarsSolver(Solver):
     refit: bool = False
 
     def __post_init__(self) -> None:
-        """Validate the penalty."""
+        """Check the penalty."""
         check_penalty(type(self).__name__, self.lam)
 
     def solve(self, problem: RecoveryProblem, b: Tensor, start: Tensor | None = None) -> Recovery:
@@ -76,16 +76,11 @@ class LarsSolver(Solver):
 
 
 def lasso(columns: Floats, target: Floats, lam: float) -> tuple[Floats, int]:
-    """The LASSO code of one block, and the number of path steps and corrections.
+    """Compute the LASSO code of one block, and the number of path steps and corrections.
 
-    The path gets to the solution or next to it: scikit-learn stops within 1e-7 of the wanted penalty, and raises or
-    returns nonsense where two entries become zero at once (sums of two columns with equal weights do that). The
-    correction takes no step where the path was right, a few where it nearly was, and starts at zero where it failed.
-
-    Args:
-        columns: ``A`` of one block, shape ``(m, n)``.
-        target: ``b``, shape ``(m,)``, not zero.
-        lam: Absolute penalty, below the one from which on the code is zero.
+    scikit-learn's path stops within 1e-7 of the wanted penalty. Where two entries become zero at once it raises or
+    returns nonsense. So feature-sign search corrects its end: no step where the path was right, a few where it nearly
+    was. ``lam`` is absolute, and below the penalty from which on the code is zero.
     """
     # The code of a scaled b at an equally scaled penalty is the scaled code: tolerances then mean the same for all b.
     norm = float(np.linalg.norm(target))
@@ -108,10 +103,6 @@ def lasso(columns: Floats, target: Floats, lam: float) -> tuple[Floats, int]:
 
 
 def check_penalty(solver: str, lam: float) -> None:
-    """Check a penalty option.
-
-    Raises:
-        ConfigError: If it is not a positive finite number.
-    """
+    """Raise a ``ConfigError`` unless the penalty is a positive finite number."""
     if not 0 < lam < float("inf"):
         raise ConfigError(f"{solver}.lam is {lam}; the weight of the l1 norm must be a positive number")

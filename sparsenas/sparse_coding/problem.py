@@ -17,14 +17,14 @@ from sparsenas.sparse_coding.selection import JointRules, JointSelector
 
 
 class HostArrays(NamedTuple):
-    """What a closed form reads of a problem, as arrays on the host; see the properties of the same names.
+    """Arrays on the host for a closed form. Supports come last in the maps: products then run several times faster.
 
     Attributes:
-        dictionary: Shape ``(B, m, n_max)``.
-        supports: Shape ``(B, P, s)``.
-        feasible: Shape ``(B, P)``.
-        basis: Shape ``(B, m, k, P)``.
-        pseudo_inverse: Shape ``(B, m, s, P)``.
+        dictionary: ``A``, shape ``(B, m, n_max)``.
+        supports: Feasible supports, shape ``(B, P, s)``.
+        feasible: False for padding, shape ``(B, P)``.
+        basis: Orthonormal basis of the span of every support, shape ``(B, m, min(m, s), P)``; zero for padding.
+        pseudo_inverse: Transposed pseudo-inverse of the columns of every support, shape ``(B, m, s, P)``.
         blocks: Numbers of the blocks, for indexing, shape ``(B,)``.
     """
 
@@ -40,8 +40,8 @@ class HostArrays(NamedTuple):
 class RecoveryProblem:
     r"""Find for every block a code with ``s`` non-zeros such that :math:`A z \approx b`.
 
-    What depends on the problem only (feasible supports, their subspaces, Lipschitz constants) is computed on first use
-    and kept; ``b`` is an argument of :meth:`Solver.solve`.
+    Feasible supports, their subspaces and Lipschitz constants are computed on first use and kept. ``b`` is an argument
+    of :meth:`Solver.solve`.
 
     Attributes:
         dictionary: ``A`` of every block, shape ``(B, m, n_max)``, float64; columns past a block's size are zero.
@@ -60,7 +60,7 @@ class RecoveryProblem:
     constraints: Constraints = field(default_factory=Constraints)
 
     def __post_init__(self) -> None:
-        """Validate everything, including that a feasible selection exists."""
+        """Check everything, including that a feasible selection exists."""
         _check_dictionary(self.dictionary, self.sizes)
         _check_sparsity(self.sparsity, self.dictionary.shape[1], self.sizes)
         self.constraints.check(self.sizes, self.sparsity)
@@ -119,36 +119,24 @@ class RecoveryProblem:
         return feasible
 
     @cached_property
-    def _subspaces(self) -> tuple[Tensor, Tensor]:
+    def host(self) -> HostArrays:
+        """Arrays for the closed form, on the host."""
         supports = self.supports.flatten(1)[:, None, :].expand(-1, self.dictionary.shape[1], -1)
         columns = self.dictionary.gather(2, supports).view(*supports.shape[:2], -1, self.sparsity).transpose(1, 2)
         basis, inverse = subspaces(columns)  # (B, P, m, k), (B, P, s, m)
         basis = basis * self.feasible[:, :, None, None]
-        return basis.permute(0, 2, 3, 1).contiguous(), inverse.permute(0, 3, 2, 1).contiguous()
-
-    @property
-    def basis(self) -> Tensor:
-        """Orthonormal basis of the span of every support, shape ``(B, m, k, P)``, ``k = min(m, s)``; zero if padding.
-
-        Supports come last, because products and sums along the other axes then run several times faster.
-        """
-        return self._subspaces[0]
-
-    @property
-    def pseudo_inverse(self) -> Tensor:
-        """Transposed pseudo-inverse of the columns of every support, shape ``(B, m, s, P)``, laid out as the basis."""
-        return self._subspaces[1]
-
-    @cached_property
-    def host(self) -> HostArrays:
-        """The same on the host, where the closed form is computed; copied there once."""
-        tensors = (self.dictionary, self.supports, self.feasible, self.basis, self.pseudo_inverse)
-        dictionary, supports, feasible, basis, inverse = (tensor.cpu().numpy() for tensor in tensors)
-        return HostArrays(dictionary, supports, feasible, basis, inverse, np.arange(self.blocks))
+        return HostArrays(
+            dictionary=self.dictionary.cpu().numpy(),
+            supports=self.supports.cpu().numpy(),
+            feasible=self.feasible.cpu().numpy(),
+            basis=basis.permute(0, 2, 3, 1).contiguous().cpu().numpy(),
+            pseudo_inverse=inverse.permute(0, 3, 2, 1).contiguous().cpu().numpy(),
+            blocks=np.arange(self.blocks),
+        )
 
     @cached_property
     def closed_form(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the certificates of all closed forms share: optimality, L1 share and iterations, shapes ``(B,)``."""
+        """Optimality, L1 share and iterations of the certificates of all closed forms, shapes ``(B,)``."""
         zeros = self.dictionary.new_zeros(self.blocks)
         return zeros, torch.ones_like(zeros), zeros.long()
 
@@ -161,7 +149,7 @@ class RecoveryProblem:
         return JointSelector(self._joint_rules)
 
     def select(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The feasible selection with the largest sum of scores.
+        """Select one support per block with the largest sum of scores that meets all rules.
 
         Args:
             scores: Score of every support, shape ``(B, P)``, >= 0; padding is not read but must not exceed the best.
@@ -177,10 +165,7 @@ class RecoveryProblem:
         return chosen
 
     def check_target(self, b: Tensor) -> Tensor:
-        """``b`` as a solver wants it: detached, float64, on the dictionary's device.
-
-        Args:
-            b: Compressed parameters, shape ``(B, m)``.
+        """Return ``b``, shape ``(B, m)``, as a solver wants it: detached, float64, on the dictionary's device.
 
         Raises:
             RecoveryError: If the shape is wrong or a number is not finite.
@@ -188,7 +173,7 @@ class RecoveryProblem:
         return torch.from_numpy(self.host_target(b)).to(self.dictionary.device)
 
     def host_target(self, b: Tensor) -> NDArray[np.float64]:
-        """The same as an array on the host, see :meth:`check_target`."""
+        """Return the same as an array on the host, see :meth:`check_target`."""
         expected = (self.blocks, self.dictionary.shape[1])
         if b.shape != expected:
             raise RecoveryError(f"b has shape {tuple(b.shape)}; the problem has {self.blocks} blocks: {expected}")

@@ -1,4 +1,4 @@
-"""What a solver returns, and what all solvers have in common."""
+"""The result of a solver, and the base of all solvers."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from torch import Tensor
 from sparsenas.sparse_coding.functions import refit
 from sparsenas.sparse_coding.problem import RecoveryProblem
 
-#: What ``Certificate.optimality`` measures.
+#: Unit of ``Certificate.optimality``.
 Kind = Literal["exact", "kkt", "duality_gap"]
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    r"""How good a recovery is; one number per block, shapes ``(B,)``.
+    r"""Quality of a recovery; one number per block, shapes ``(B,)``.
 
     Attributes:
         residual: :math:`\|A z_S - b\| / \|b\|` of the returned code; 0 where ``b`` is 0.
-        optimality: How far the solver was from the optimum of its own problem: 0 (``"exact"``); the largest violation
+        optimality: Distance of the solver from the optimum of its own problem: 0 (``"exact"``); the largest violation
             of the optimality conditions relative to :math:`\|A^\top b\|_\infty` (``"kkt"``); the duality gap relative
             to the objective (``"duality_gap"``).
-        kind: Which of the three ``optimality`` is.
+        kind: Unit of ``optimality``, one of these three.
         nonzeros: Non-zero entries of the code before truncation, int64.
         l1_share: Share of the absolute sum of the code before truncation that lies on the support; 1 where it is 0.
         iterations: Iterations or path steps, int64; 0 for closed forms.
@@ -45,7 +45,7 @@ class Recovery:
     Attributes:
         code: ``z``, shape ``(B, n_max)``, float64, zero outside the support.
         support: ``S``, shape ``(B, s)``, int64, ascending.
-        certificate: How good it is.
+        certificate: Quality of the code.
         dense_code: The code before truncation to the support, shape ``(B, n_max)``; ``code`` itself for exact solvers.
     """
 
@@ -61,7 +61,7 @@ class Recovery:
 
 
 class Solver(ABC):
-    """Recovers codes; immutable, without state of its own."""
+    """Base of the solvers; immutable, without state."""
 
     @abstractmethod
     def solve(self, problem: RecoveryProblem, b: Tensor, start: Tensor | None = None) -> Recovery:
@@ -81,10 +81,11 @@ class Solver(ABC):
 
 
 def truncate(problem: RecoveryProblem, dense: Tensor) -> Tensor:
-    r"""Feasible support with the largest absolute sum of a dense code.
+    r"""Find the feasible support with the largest absolute sum of a dense code.
 
-    Without constraints the ``s`` largest entries (nothing is enumerated); with them the best enumerated support; with
-    caps or budgets the selection with the largest sum over blocks of :math:`\|z_S\|_1 / \|z\|_1`.
+    Without constraints these are the ``s`` largest entries, and nothing is enumerated. With them it is the best
+    enumerated support. With caps or limits the selection has the largest sum over blocks of :math:`\|z_S\|_1 /
+    \|z\|_1`.
 
     Args:
         problem: Sparsity and rules.
@@ -106,7 +107,7 @@ def truncate(problem: RecoveryProblem, dense: Tensor) -> Tensor:
 
 
 def relative_residual(problem: RecoveryProblem, code: Tensor, b: Tensor) -> Tensor:
-    r""":math:`\|A z - b\| / \|b\|` per block, shape ``(B,)``; 0 where ``b`` is 0 (its code is 0 as well)."""
+    r"""Compute :math:`\|A z - b\| / \|b\|` per block, shape ``(B,)``; 0 where ``b`` is 0 (its code is 0 as well)."""
     difference = torch.baddbmm(b[:, :, None], problem.dictionary, code[:, :, None], beta=-1)[:, :, 0]
     norm = torch.linalg.vector_norm(b, dim=1)
     residual: Tensor = torch.linalg.vector_norm(difference, dim=1) / norm.clamp_min(torch.finfo(b.dtype).tiny)
@@ -123,16 +124,9 @@ def from_dense(
     iterations: Tensor,
     refitted: bool,
 ) -> Recovery:
-    """Truncate the code of a LASSO solver and certify it.
+    """Truncate the LASSO codes ``dense``, shape ``(B, n_max)``, and certify them; ``b`` is checked.
 
-    Args:
-        problem: Dictionary, sparsity and rules.
-        b: Checked compressed parameters, shape ``(B, m)``.
-        dense: Codes of the LASSO, shape ``(B, n_max)``.
-        optimality: Shape ``(B,)``, see :class:`Certificate`.
-        kind: What ``optimality`` is.
-        iterations: Shape ``(B,)``.
-        refitted: Replace the truncated code by the least-squares fit on its support.
+    ``refitted`` replaces the truncated code by the least-squares fit on its support.
     """
     support = truncate(problem, dense)
     kept = dense.gather(1, support)

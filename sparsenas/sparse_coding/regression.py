@@ -1,4 +1,4 @@
-"""A code that explains measurements: each row of the dictionary is one measured thing, in terms of shared atoms."""
+"""Codes that explain measurements. A row of the dictionary is one measured item, a column is an atom."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import lasso_path
+from sklearn.linear_model import RidgeCV, lasso_path
+from sklearn.model_selection import PredefinedSplit
 
 from sparsenas.errors import ConfigError, RecoveryError
 
 Floats = NDArray[np.float64]
 
-#: Most passes over the atoms. Where atoms are nearly equal, what is left then changes no prediction.
+#: Most passes over the atoms; where atoms are nearly equal, more passes change no prediction.
 SWEEPS = 5_000
 #: The smallest penalty that is tried, as a share of the smallest under which the code is zero.
 SMALLEST = 1e-2
@@ -21,14 +22,14 @@ SMALLEST = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class SparseFit:
-    """A code, and how far it can be believed.
+    """A code, and its predictions for rows that it has not seen.
 
     Attributes:
         code: ``z``, shape ``(N,)``.
-        offset: What is added to ``A z``.
-        penalty: Weight of the penalty that was chosen.
-        held_out: What is predicted for each row of ``A`` from other rows only, shape ``(K,)``; NaN where a penalty was
-            given and nothing had to be held out.
+        offset: Constant added to ``A z``.
+        penalty: Weight of the penalty.
+        held_out: Prediction for each row of ``A`` from other rows only, shape ``(K,)``; NaN where the penalty was given
+            and nothing was held out.
     """
 
     code: Floats
@@ -37,16 +38,16 @@ class SparseFit:
     held_out: Floats
 
     def predict(self, rows: Floats) -> Floats:
-        """Predictions for rows of a dictionary, shape ``(R,)``."""
+        """Predict the measurements of rows of a dictionary, shape ``(R,)``."""
         predicted: Floats = rows @ self.code + self.offset
         return predicted
 
 
 class CodeRegression(ABC):
-    """Recovers a code ``z`` from measurements ``b = A z + noise``, of which there may be fewer than atoms."""
+    """Recovers a code ``z`` from measurements ``b = A z + noise``; there may be fewer measurements than atoms."""
 
     def fit(self, A: Floats, b: Floats, penalty: float | None = None) -> SparseFit:
-        """The code.
+        """Fit a code to measurements.
 
         Args:
             A: Dictionary, shape ``(K, N)``; columns of similar size, as one penalty is for all.
@@ -79,14 +80,15 @@ class LassoRegression(CodeRegression):
     .. math:: \min_{z, c} \tfrac{1}{2K} \|A z + c - b\|_2^2 + \lambda \|z\|_1
 
     Attributes:
-        folds: Parts of which each is predicted from the others, to choose the penalty.
-        penalties: How many penalties are tried, from the smallest under which the code is zero down to a
-            hundredth.
+        folds: Parts of the rows, each predicted from the others to choose the penalty.
+        penalties: Number of penalties tried, from the smallest under which the code is zero down to a hundredth.
 
     Raises:
         ConfigError: If a number is too small.
 
     Source: Tibshirani, Regression Shrinkage and Selection via the Lasso (1996); coordinate descent of scikit-learn.
+
+    Differs: scikit-learn's ``LassoCV`` weights folds of unequal size equally and gives no held-out predictions.
     """
 
     folds: int = 10
@@ -106,10 +108,8 @@ class LassoRegression(CodeRegression):
             return SparseFit(code[:, 0], float(offset[0]), penalty, np.full(len(b), np.nan))
         grid = np.geomspace(largest, SMALLEST * largest, self.penalties)
         held_out = np.empty((len(b), len(grid)))
-        part = np.arange(len(b)) % min(self.folds, len(b))
-        for number in range(part.max() + 1):
-            left_out = part == number
-            code, offset = _lasso(A[~left_out], b[~left_out], grid)
+        for seen, left_out in PredefinedSplit(np.arange(len(b)) % self.folds).split():
+            code, offset = _lasso(A[seen], b[seen], grid)
             held_out[left_out] = A[left_out] @ code + offset
         best = int(((held_out - b[:, None]) ** 2).mean(0).argmin())
         code, offset = _lasso(A, b, grid[: best + 1])
@@ -118,19 +118,19 @@ class LassoRegression(CodeRegression):
 
 @dataclass(frozen=True)
 class RidgeRegression(CodeRegression):
-    r"""Every atom explains a bit.
+    r"""Every atom explains a part.
 
     .. math:: \min_{z, c} \|A z + c - b\|_2^2 + \lambda \|z\|_2^2
 
     Held-out predictions leave out one row each, in closed form.
 
     Attributes:
-        penalties: How many penalties are tried, over nine decades around the mean square of the dictionary's columns.
+        penalties: Number of penalties tried, over nine decades around the mean square of the dictionary's columns.
 
     Raises:
         ConfigError: If the number is too small.
 
-    Source: Hoerl and Kennard, Ridge Regression (1970); leave-one-out residuals of Allen's PRESS (1974).
+    Source: Hoerl and Kennard, Ridge Regression (1970); ``RidgeCV`` of scikit-learn.
     """
 
     penalties: int = 37
@@ -141,23 +141,17 @@ class RidgeRegression(CodeRegression):
             raise ConfigError(f"regression: penalties={self.penalties}; try at least 2")
 
     def _fit(self, A: Floats, b: Floats, penalty: float | None) -> SparseFit:
-        mean, centred = A.mean(0), A - A.mean(0)
-        target = b - b.mean()
-        left, singular, right = np.linalg.svd(centred, full_matrices=False)
-        size = float((singular**2).sum()) / len(singular) or 1.0
-        grid = size * np.logspace(-4, 5, self.penalties) if penalty is None else np.array([penalty])
-        shrunk = singular[:, None] ** 2 / (singular[:, None] ** 2 + grid)  # (rank, penalties)
-        fitted = left @ (shrunk * (left.T @ target)[:, None])
-        leverage = (left**2) @ shrunk + 1.0 / len(b)
-        # a row that the others say nothing about has leverage 1: what is left out then is the mean
-        residual = (target[:, None] - fitted) / np.maximum(1.0 - leverage, 1e-9)
-        best = int((residual**2).mean(0).argmin())
-        code: Floats = right.T @ (singular / (singular**2 + grid[best]) * (left.T @ target))
-        return SparseFit(code, float(b.mean() - mean @ code), float(grid[best]), b - residual[:, best])
+        square = float(((A - A.mean(0)) ** 2).sum())
+        grid = (square / min(A.shape) or 1.0) * np.logspace(-4, 5, self.penalties)
+        model = RidgeCV(
+            grid if penalty is None else [penalty], scoring="neg_mean_squared_error", store_cv_results=True
+        ).fit(A, b)
+        held_out = model.cv_results_[:, list(model.alphas).index(model.alpha_)]
+        return SparseFit(model.coef_, float(model.intercept_), float(model.alpha_), held_out)
 
 
 def _lasso(A: Floats, b: Floats, penalties: Floats) -> tuple[Floats, Floats]:
-    """Codes ``(N, P)`` and offsets ``(P,)`` at falling penalties."""
+    """Compute codes ``(N, P)`` and offsets ``(P,)`` at falling penalties."""
     mean, middle = A.mean(0), b.mean()
     centred = np.asfortranarray(A - mean)
     with warnings.catch_warnings():

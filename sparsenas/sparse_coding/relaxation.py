@@ -1,4 +1,4 @@
-"""Lagrangian bound for choosing one option per block under joint limits."""
+"""Lagrangian bound for one option per block under joint limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _SHORTENING = 0.85
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What a block can choose from.
+    """Options of a block.
 
     Attributes:
         support: Index of the support behind each option, shape ``(U,)``.
         score: Score of each option, shape ``(U,)``.
-        use: What each option uses of every limit, shape ``(U, D)``.
+        use: Use of every limit by each option, shape ``(U, D)``.
     """
 
     support: Ints
@@ -33,17 +33,16 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
-    r"""Bounds from pricing the limits instead of enforcing them.
+    r"""Bounds from prices on the limits.
 
-    For prices :math:`\mu \ge 0`, no feasible selection scores more than
-    :math:`\mu^\top l + \sum_b \max_j (s_{bj} - \mu^\top u_{bj})`, where ``l`` are the limits, ``s`` scores and ``u``
-    uses.
+    For prices :math:`\mu \ge 0`, no feasible selection scores more than :math:`\mu^\top l + \sum_b \max_j (s_{bj} -
+    \mu^\top u_{bj})` with limits ``l``, scores ``s`` and uses ``u``.
 
     Attributes:
         prices: Multipliers with the lowest bound found, shape ``(D,)``.
         limits: The limits, shape ``(D,)``.
-        later: For each block, what the blocks after it contribute at most at these prices, shape ``(B,)``.
-        bound: No feasible selection scores more.
+        later: Largest contribution of the blocks after each block at these prices, shape ``(B,)``.
+        bound: Upper bound of the score of a feasible selection.
         known: Score of the best feasible selection met, or -inf.
         choice: That selection, one option per block; meaningless if there is none.
     """
@@ -56,17 +55,13 @@ class Relaxation:
     choice: Ints
 
     def reachable(self, position: int, score: Floats, use: Floats) -> Floats:
-        """Upper bounds for completions of partial selections of the blocks up to ``position``, shape ``(N,)``."""
+        """Bound the completions of partial selections of the blocks up to ``position``, shape ``(N,)``."""
         bounds: Floats = score + self.later[position] + (self.limits - use) @ self.prices
         return bounds
 
 
 def relax(options: Sequence[Options], limits: Floats) -> Relaxation:
     """Lower the bound by subgradient steps, and remember the feasible selections met on the way.
-
-    Args:
-        options: Options of each block.
-        limits: Limits, shape ``(D,)``.
 
     Source: Held and Karp's subgradient method with Polyak's step length.
     """
@@ -106,7 +101,7 @@ def relax(options: Sequence[Options], limits: Floats) -> Relaxation:
 
 
 def _fill(priced: Floats, use: Floats, limits: Floats) -> Ints | None:
-    """In turn the option of each block with the best priced score that leaves enough for the blocks after it."""
+    """Choose in turn the option of each block with the best priced score that leaves enough for the blocks after it."""
     least = np.where(np.isfinite(priced)[:, :, None], use, np.inf).min(1)
     later = least[::-1].cumsum(0)[::-1] - least
     used, choice = np.zeros(len(limits)), np.zeros(len(priced), dtype=np.int64)

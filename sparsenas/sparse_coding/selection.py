@@ -1,8 +1,8 @@
-"""Choose one support per block, the best sum of scores under rules over several blocks: exact dynamic programming.
+"""One support per block with the best sum of scores under rules over several blocks: exact dynamic programming.
 
-For eight DARTS blocks under ``max_params`` it takes 1.5 ms, ``scipy.optimize.milp`` 13 ms for the same choices. Where a
-cost is both score and limit, as for the largest cell in ``search/band.py``, it takes 10 to 35 ms, milp up to more than
-60 s. There milp also misses relative differences of 1e-12, by which ties are broken.
+For eight DARTS blocks under ``max_params`` it takes 1.5 ms; ``scipy.optimize.milp`` takes 13 ms for the same choices.
+If a cost is both score and limit, as in ``search/size_band.py``, it takes 10 to 35 ms and milp up to more than 60 s.
+milp also misses relative differences of 1e-12, which break ties.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.sparse_coding.constraints import Budget, Constraints
+from sparsenas.sparse_coding.constraints import Constraints, CostLimit
 from sparsenas.sparse_coding.relaxation import Options, Relaxation, relax
 
-#: Relative slack of a budget, so that the order of a floating-point sum cannot decide whether it is met.
+#: Relative slack of a limit, so that the order of a floating-point sum cannot decide whether it is met.
 SLACK = 1e-9
 
 #: Partial selections from which on computing bounds costs less than it saves.
@@ -29,12 +29,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class JointRules:
-    """Caps and budgets in numbers, in the order of :attr:`Constraints.joint`.
+    """Caps and limits in numbers, in the order of :attr:`Constraints.joint`.
 
     Attributes:
-        use: Per block, what each of its supports uses of every rule, shapes ``(P, D)``.
-        allowance: What may be used of every rule, shape ``(D,)``.
-        slack: By how much the allowance may be exceeded, shape ``(D,)``.
+        use: Use of every rule by the supports of each block, shapes ``(P, D)``.
+        allowance: Largest use of every rule, shape ``(D,)``.
+        slack: Excess over the allowance that is still accepted, shape ``(D,)``.
     """
 
     use: tuple[Floats, ...]
@@ -43,28 +43,23 @@ class JointRules:
 
     @classmethod
     def of(cls, supports: Sequence[Ints], constraints: Constraints) -> "JointRules":
-        """The joint rules of checked constraints.
-
-        Args:
-            supports: Feasible supports of each block, shapes ``(P, s)``.
-            constraints: Checked rules, at least one of them joint.
-        """
+        """Make the joint rules of checked constraints, given the feasible supports of each block, shapes ``(P, s)``."""
         rules = constraints.joint
-        budgets = np.array([isinstance(rule, Budget) for rule in rules])
+        limits = np.array([isinstance(rule, CostLimit) for rule in rules])
         at_most = np.array([rule.at_most for rule in rules], np.float64)
-        fixed = np.array([rule.fixed if isinstance(rule, Budget) else 0.0 for rule in rules])
+        fixed = np.array([rule.fixed if isinstance(rule, CostLimit) else 0.0 for rule in rules])
         use = tuple(_use(block, rows, constraints) for block, rows in enumerate(supports))
-        return cls(use, at_most - fixed, SLACK * budgets * np.abs(at_most))
+        return cls(use, at_most - fixed, SLACK * limits * np.abs(at_most))
 
     def only(self, kept: Sequence[int]) -> "JointRules":
-        """Some of the rules."""
+        """Select some of the rules."""
         columns = list(kept)
         return JointRules(tuple(rows[:, columns] for rows in self.use), self.allowance[columns], self.slack[columns])
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Supports of one block, sorted by what they use of the limits (their signature).
+    """Supports of one block, sorted by their use of the limits (their signature).
 
     Attributes:
         order: Supports sorted by signature, shape ``(P,)``; within one signature in enumeration order.
@@ -79,7 +74,7 @@ class _Block:
     use_of: Floats
 
     def options(self, scores: Floats) -> Options:
-        """First best support of every signature, without signatures that another one dominates."""
+        """Return the first best support of every signature, without signatures that another one dominates."""
         ordered = scores[self.order]
         best = np.maximum.reduceat(ordered, self.starts)
         hits = np.flatnonzero(ordered == np.repeat(best, np.diff(self.starts, append=len(ordered))))
@@ -89,12 +84,12 @@ class _Block:
 
 
 class JointSelector:
-    r"""Chooses one support per block: the largest sum of scores that meets every cap and budget, exactly.
+    """Chooses one support per block: the largest sum of scores that meets every cap and limit, exactly.
 
-    Partial selections grow block by block. One is dropped when it cannot meet a limit any more; when it is dominated:
-    another one uses no more of any limit and scores at least as much; or, once there are many, when by a Lagrangian
-    bound it cannot reach the best selection known. How much of a limit is used is forgotten once the remaining blocks
-    cannot exhaust it. Deterministic, also among equals.
+    Partial selections grow block by block. One is dropped if it cannot meet a limit any more, or if another one
+    dominates it: uses no more of any limit and scores at least as much. When there are many, a Lagrangian bound drops
+    those that cannot reach the best selection known. The use of a limit is forgotten once the remaining blocks cannot
+    exhaust it. The choice is deterministic, also among equals.
 
     Args:
         rules: At least one rule.
@@ -107,13 +102,9 @@ class JointSelector:
         self._most = _sums_of_later(np.stack([block.use.max(0) for block in self._blocks]))
 
     def best(self, scores: Sequence[Floats]) -> Ints | None:
-        """Index of the chosen support of each block, or None if no selection meets the rules.
+        """Return the index of the chosen support of each block, shape ``(B,)``, or None if nothing meets the rules.
 
-        Args:
-            scores: Score of every support of each block, shapes ``(P,)``, finite.
-
-        Returns:
-            Indices into the supports, shape ``(B,)``.
+        ``scores`` are finite, one per support of each block, shapes ``(P,)``.
         """
         free = np.array([int(row.argmax()) for row in scores], dtype=np.int64)
         used = sum(block.use_of[index] for block, index in zip(self._blocks, free, strict=True))
@@ -122,11 +113,11 @@ class JointSelector:
         return self._search([block.options(row) for block, row in zip(self._blocks, scores, strict=True)])
 
     def feasible(self) -> bool:
-        """Whether any selection meets the rules."""
+        """Check that some selection meets the rules."""
         return self.best([np.zeros(len(block.order)) for block in self._blocks]) is not None
 
     def _search(self, options: list[Options]) -> Ints | None:
-        """Chosen support of each block by dynamic programming, or None if no selection is feasible."""
+        """Choose the supports by dynamic programming; return None if no selection is feasible."""
         relaxed: Relaxation | None = None
         total, used = np.zeros(1), np.zeros((1, len(self._limits)))
         chosen = np.empty((1, 0), dtype=np.int64)
@@ -153,21 +144,16 @@ class JointSelector:
     def _forget(self, used: Floats, position: int) -> Floats:
         """Lift uses that the blocks after ``position`` cannot bring over a limit to one common value.
 
-        It is taken from the allowance without slack, so that rounding cannot bring the lifted sum over the limit.
+        The value comes from the allowance without slack, so that rounding cannot bring the lifted sum over the limit.
         """
         lifted: Floats = np.maximum(used, self._allowance - self._most[position])
         return lifted
 
 
 def non_dominated(score: Floats, use: Floats) -> Ints:
-    """Indices of the selections that no other one dominates: uses no more of anything and scores at least as much.
+    """Return the indices of the selections that no other one dominates, best score first; of equal ones only the first.
 
-    Args:
-        score: Shape ``(N,)``.
-        use: Shape ``(N, D)``.
-
-    Returns:
-        Indices, best score first; of equal selections only the first one.
+    Shapes are ``(N,)`` for ``score`` and ``(N, D)`` for ``use``.
     """
     varying = use[:, (use != use[:1]).any(0)]
     order = np.lexsort((*varying.T[::-1], -score))
@@ -176,7 +162,7 @@ def non_dominated(score: Floats, use: Floats) -> Ints:
 
 
 def _staircase(use: Floats) -> Ints:
-    """Rows that use less of something than every row kept before them; the first row is kept."""
+    """Return the rows that use less of something than every row kept before them; the first row is kept."""
     if use.shape[1] == 0:
         return np.zeros(1, dtype=np.int64)
     if use.shape[1] == 1:
@@ -191,19 +177,19 @@ def _staircase(use: Floats) -> Ints:
 
 
 def _use(block: int, supports: Ints, constraints: Constraints) -> Floats:
-    """What each support of a block uses of every cap and budget, shape ``(P, D)``."""
+    """Count the use of every cap and limit by each support of a block, shape ``(P, D)``."""
     columns = []
     for cap in constraints.caps:
         members = cap.members[block] if block in cap.blocks else ()
         columns.append(np.isin(supports, np.array(members, dtype=np.int64)).sum(1))
-    for budget in constraints.budgets:
+    for budget in constraints.limits:
         costs = np.array(budget.costs[block], np.float64) if block in budget.blocks else None
         columns.append(np.zeros(len(supports)) if costs is None else costs[supports].sum(1))
     return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _signatures(use: Floats) -> _Block:
-    """Sort the supports of a block by what they use."""
+    """Sort the supports of a block by their use."""
     unique, inverse = np.unique(use, axis=0, return_inverse=True)
     inverse = inverse.ravel()
     order = np.argsort(inverse, kind="stable")
@@ -211,6 +197,6 @@ def _signatures(use: Floats) -> _Block:
 
 
 def _sums_of_later(rows: Floats) -> Floats:
-    """For each row, the sum of the rows after it."""
+    """Sum, for each row, the rows after it."""
     sums: Floats = rows[::-1].cumsum(0)[::-1] - rows
     return sums

@@ -1,4 +1,4 @@
-"""What every benchmark table offers."""
+"""The base of all benchmark tables."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,42 +15,25 @@ from sparsenas.spaces import Genotype
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs, as its benchmark counts it.
-
-    Attributes:
-        parameters: Number of weights.
-        flops: Operations for one image.
-    """
+    """Cost of a network, as its benchmark counts it: number of weights, and operations for one image."""
 
     parameters: int
     flops: int
 
 
 class Training(NamedTuple):
-    """Of which training an accuracy is.
-
-    Attributes:
-        dataset: What it was trained on.
-        split: On which images it was measured, ``"valid"`` or ``"test"``.
-        epochs: Length of the schedule.
-    """
+    """The training behind an accuracy; ``split`` names the images of the accuracy, ``"valid"`` or ``"test"``."""
 
     dataset: str
     split: str
     epochs: int
 
     def __str__(self) -> str:
-        """Text for messages."""
         return f"{self.dataset}/{self.split}/{self.epochs}"
 
 
 class Best(NamedTuple):
-    """The best network of a table.
-
-    Attributes:
-        genotype: The first one that has the accuracy.
-        accuracy: In percent.
-    """
+    """The best network of a table, the first one of its accuracy in percent."""
 
     genotype: Genotype
     accuracy: float
@@ -62,22 +45,24 @@ class WrittenSpace(Protocol):
     name: str
 
     def from_string(self, text: str) -> Genotype:
-        """Genotype of a text."""
+        """Read a genotype."""
 
     def to_string(self, genotype: Genotype) -> str:
-        """Text of a genotype."""
+        """Write a genotype."""
 
 
 class BenchmarkTable(ABC):
     """Published results of every genotype of a space. A table of your own defines :meth:`_accuracy`, and more.
 
-    Iteration gives the genotypes in the order of the benchmark.
+    Iteration gives the genotypes in the order of the benchmark. A method that takes a genotype raises a
+    ``GenotypeError`` if it is not of the space. All raise a ``TableError`` if the table does not hold the answer; the
+    message lists the possible ones.
 
     Args:
-        name: For messages, e.g. the path of its file.
-        space: Of the genotypes.
+        name: Name for messages, e.g. the path of its file.
+        space: Space of the genotypes.
         texts: The benchmark's text of each genotype, in its order.
-        trainings: What :meth:`accuracy` can be asked for.
+        trainings: Trainings of which there are accuracies.
 
     Raises:
         TableError: If a text occurs twice.
@@ -94,15 +79,12 @@ class BenchmarkTable(ABC):
             raise TableError(f"{self}: {double} occurs twice; list each network once")
 
     def __str__(self) -> str:
-        """Text for messages."""
         return self.name
 
     def __len__(self) -> int:
-        """Number of genotypes."""
         return len(self.texts)
 
     def __iter__(self) -> Iterator[Genotype]:
-        """Genotypes in the order of the benchmark."""
         return iter(self.genotypes)
 
     @cached_property
@@ -111,82 +93,46 @@ class BenchmarkTable(ABC):
         return tuple(self.space.from_string(text) for text in self.texts)
 
     @property
-    def datasets(self) -> tuple[str, ...]:
-        """Names of the data sets."""
-        return tuple(dict.fromkeys(training.dataset for training in self.trainings))
-
-    @property
     def devices(self) -> tuple[str, ...]:
         """Names of the devices that :meth:`latency` knows."""
         return ()
 
     def row(self, genotype: Genotype) -> int:
-        """Number of a genotype in the order of the benchmark, from 0.
-
-        Raises:
-            GenotypeError: If the genotype is not of the space.
-            TableError: If the table does not hold it.
-        """
+        """Return the number of a genotype in the order of the benchmark, from 0."""
         text = self.space.to_string(genotype)
         if text not in self._rows:
             raise TableError(f"{self}: no {text}; it holds {len(self)} networks, e.g. {self.texts[0]}")
         return self._rows[text]
 
     def accuracy(self, genotype: Genotype, dataset: str, split: str, epochs: int) -> float:
-        """Accuracy of a genotype in percent, the mean over the seeds of the benchmark.
+        """Return the accuracy of a genotype in percent, the mean over the seeds of the benchmark.
 
         Args:
-            genotype: Of the space.
-            dataset: See :attr:`trainings`.
+            genotype: Genotype of the space.
+            dataset: Data set, see :attr:`trainings`.
             split: ``"valid"`` or ``"test"``.
             epochs: Length of the training schedule.
-
-        Raises:
-            GenotypeError: If the genotype is not of the space.
-            TableError: If there is no such accuracy; the message lists what there is.
         """
         training = self._training(dataset, split, epochs)
         return self._accuracy(self.row(genotype), training)
 
     def accuracies(self, dataset: str, split: str, epochs: int) -> NDArray[np.float64]:
-        """Accuracies of all genotypes, in the order of the benchmark, shape ``(R,)``.
-
-        Raises:
-            TableError: As for :meth:`accuracy`.
-        """
+        """Return the accuracies of all genotypes, in the order of the benchmark, shape ``(R,)``."""
         training = self._training(dataset, split, epochs)
         return np.array([self._accuracy(row, training) for row in range(len(self))])
 
     def best(self, dataset: str, split: str, epochs: int) -> Best:
-        """The genotype of highest accuracy.
-
-        Raises:
-            TableError: As for :meth:`accuracy`.
-        """
+        """Return the genotype of highest accuracy."""
         accuracies = self.accuracies(dataset, split, epochs)
         row = int(accuracies.argmax())
         return Best(self.space.from_string(self.texts[row]), float(accuracies[row]))
 
     def cost(self, genotype: Genotype) -> Cost:
-        """Parameters and FLOPs of a genotype.
-
-        Raises:
-            GenotypeError: If the genotype is not of the space.
-            TableError: If the benchmark publishes none.
-        """
+        """Return parameters and FLOPs of a genotype."""
         return self._cost(self.row(genotype))
 
     def latency(self, genotype: Genotype, device: str) -> float:
-        """Measured time of one forward pass, in milliseconds.
-
-        Args:
-            genotype: Of the space.
-            device: See :attr:`devices`.
-
-        Raises:
-            GenotypeError: If the genotype is not of the space.
-            TableError: If there is no such latency; the message lists the devices.
-        """
+        """Return the measured time of one forward pass on one of :attr:`devices`, in milliseconds."""
         if device not in self.devices:
             raise TableError(f"{self}: no device {device!r}; it has {', '.join(self.devices) or 'no latencies'}")
         return self._latency(self.row(genotype), device)
@@ -202,12 +148,12 @@ class BenchmarkTable(ABC):
 
     @abstractmethod
     def _accuracy(self, row: int, training: Training) -> float:
-        """Accuracy in percent of a row, for one of :attr:`trainings`."""
+        """Return the accuracy in percent of a row, for one of :attr:`trainings`."""
 
     def _cost(self, row: int) -> Cost:
-        """Cost of a row; a table that has costs defines this."""
+        """Return the cost of a row; a table that has costs defines this."""
         raise TableError(f"{self}: no costs, not of row {row} either; sparsenas.complexity counts those of a network")
 
     def _latency(self, row: int, device: str) -> float:
-        """Milliseconds of a row, for one of :attr:`devices`; a table that names devices defines this."""
+        """Return the milliseconds of a row, for one of :attr:`devices`; a table that names devices defines this."""
         raise TableError(f"{self}: no latency of row {row} on {device}")

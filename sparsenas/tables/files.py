@@ -1,4 +1,4 @@
-"""Files of benchmark tables: where they are, and columns of gzipped CSV."""
+"""Files of benchmark tables: their places, and columns of gzipped CSV."""
 
 import csv
 import gzip
@@ -19,11 +19,11 @@ Floats = NDArray[np.float64]
 
 
 def table_path(path: str | Path | None, name: str) -> Path:
-    """Where a table is.
+    """Find a table.
 
     Args:
-        path: Given by the user, ``~`` and environment variables are replaced; None looks for ``name`` in the folder
-            that the environment variable ``SPARSENAS_DATA`` names.
+        path: Path given by the user; ``~`` and environment variables are replaced. None looks for ``name`` in the
+            folder that the environment variable ``SPARSENAS_DATA`` names.
         name: File or folder name of the table.
 
     Raises:
@@ -42,7 +42,7 @@ def table_path(path: str | Path | None, name: str) -> Path:
 def read_columns(
     path: Path, rows: int, texts: Sequence[str], numbers: Sequence[str] | None = None
 ) -> tuple[list[tuple[str, ...]], dict[str, Floats]]:
-    """Columns of a gzipped CSV file with a header.
+    """Read columns of a gzipped CSV file with a header.
 
     Args:
         path: The file.
@@ -68,11 +68,7 @@ def read_columns(
 
 
 def check_order(path: Path, index: Sequence[str]) -> None:
-    """Check that row ``i`` is network ``i`` of the benchmark.
-
-    Raises:
-        TableError: Naming the first line that is not.
-    """
+    """Raise a ``TableError`` unless row ``i`` is network ``i`` of the benchmark."""
     for row, entry in enumerate(index):
         if entry != str(row):
             raise TableError(f"{path}, line {row + 2}: number is {entry!r}; rows must be numbered from 0 in order")
@@ -93,19 +89,15 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _numbers(path: Path, name: str, entries: Sequence[str]) -> Floats:
-    try:
-        values = np.array(entries, dtype=np.float64)
-        wrong = ~np.isfinite(values)
-    except ValueError:
-        wrong = np.array([not _is_number(entry) for entry in entries])
-    if wrong.any():
-        row = int(wrong.argmax())
+    values = np.array([_number(entry) for entry in entries])
+    if not np.isfinite(values).all():
+        row = int(np.isfinite(values).argmin())
         raise TableError(f"{path}, line {row + 2}: {name} is {entries[row]!r}; it must be a number")
     return values
 
 
-def _is_number(entry: str) -> bool:
+def _number(entry: str) -> float:
     try:
-        return bool(np.isfinite(float(entry)))
+        return float(entry)
     except ValueError:
-        return False
+        return np.nan

@@ -7,8 +7,7 @@ from sparsenas.spaces import NasBench201Space
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import Floats, check_order, read_columns, table_path
 
-#: Accuracies offered, and the columns they are in. Left out are a second column of single seeds, proxies, and the
-#: shared accuracies of a GDAS super-net, whose author replaced them by corrected ones.
+#: Column of every accuracy. A second column of single seeds, proxies, and outdated shared accuracies are left out.
 NASBENCH201_COLUMNS = {
     Training("cifar10", "test", 200): "c10_test200",
     Training("cifar10", "test", 12): "c10_test12",
@@ -32,16 +31,16 @@ NASBENCH201_SIZE = 15_625
 class NasBench201Table(BenchmarkTable):
     """All 15,625 cells of NAS-Bench-201, with latencies of HELP and HW-NAS-Bench.
 
-    Data sets are named as in the benchmark: ``cifar10-valid`` was trained on half of CIFAR-10's training images, its
-    ``valid`` accuracy is on the other half; ``cifar10`` was trained on all of them, and has no validation accuracy.
-    After 200 epochs, test accuracies and those of ``cifar10-valid`` are means over one to three seeds, validation
-    accuracies of ``cifar100`` and ``ImageNet16-120`` are one run; so is everything after 12 epochs. To which of
-    ``cifar10`` and ``cifar10-valid`` the latter belong is inferred from their values. Costs are those of the CIFAR-10
-    network, FLOPs rounded to hundreds.
+    Data sets have the names of the benchmark. ``cifar10-valid`` was trained on half of CIFAR-10's training images; its
+    ``valid`` accuracy is on the other half. ``cifar10`` was trained on all of them, and has no validation accuracy.
+    After 200 epochs, test accuracies and those of ``cifar10-valid`` are means over one to three seeds. Validation
+    accuracies of ``cifar100`` and ``ImageNet16-120``, and everything after 12 epochs, are one run. The data set of
+    CIFAR-10 accuracies after 12 epochs is inferred from their values. Costs are those of the CIFAR-10 network, FLOPs
+    rounded to hundreds.
 
-    Latencies are measured times of a whole network; devices ending in ``_1``, ``_32``, ``_256`` name the batch size. On
-    raspi4 and pixel3 most of the 341 cells whose input does not reach the output take less than a millisecond: leave
-    those cells out of relative errors.
+    Latencies are measured times of a whole network; devices ending in ``_1``, ``_32``, ``_256`` name the batch size. In
+    341 cells the input does not reach the output, and most of them take less than a millisecond on raspi4 and pixel3.
+    Leave those cells out of relative errors.
 
     Args:
         path: ``nasbench201.csv.gz``; by default in the folder ``SPARSENAS_DATA``.
@@ -67,11 +66,7 @@ class NasBench201Table(BenchmarkTable):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Names of the 27 devices.
-
-        Raises:
-            TableError: If the file of latencies is missing or damaged.
-        """
+        """Names of the 27 devices; a ``TableError`` if the file of latencies is missing or damaged."""
         return tuple(self._latencies)
 
     @cached_property

@@ -13,9 +13,9 @@ NASBENCH_MACRO_SIZE = 6_561
 class NasBenchMacroTable(BenchmarkTable):
     """All 6,561 networks of NAS-Bench-Macro, on CIFAR-10.
 
-    The accuracy is the mean over three seeds of the best test accuracy during 50 epochs: the benchmark's training code
+    The accuracy is the mean over three seeds of the best test accuracy during 50 epochs. The benchmark's training code
     keeps the maximum, so it is optimistic, and there is no validation accuracy to search with. Networks that differ
-    only in where within a stage an ``identity`` stands are the same network, trained once.
+    only in the place of an ``identity`` within a stage are the same network, trained once.
 
     Args:
         path: ``nasbench_macro.csv.gz``; by default in the folder ``SPARSENAS_DATA``.

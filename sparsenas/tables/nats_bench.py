@@ -26,13 +26,12 @@ NATS_DEVICE = "1080ti_256"
 class NatsBenchTable(BenchmarkTable):
     """The topology space of NATS-Bench, the 15,625 cells of NAS-Bench-201, read from the published files.
 
-    Accuracies are means over all seeds of the file; costs and latency are those of the CIFAR-10 network, the latter of
+    Accuracies are means over all seeds of the file. Costs and latency are those of the CIFAR-10 network, the latency on
     a GTX 1080 Ti. **The files are pickles, which can run code when they are read: open only files you trust.**
 
     Args:
-        path: The unpacked folder ``NATS-tss-v1_0-3ffb9-simple``, whose networks are read one by one when asked for, or
-            the file ``NATS-tss-v1_0-3ffb9.pickle.pbz2``, which is read at once; by default the folder, in
-            ``SPARSENAS_DATA``.
+        path: The unpacked folder ``NATS-tss-v1_0-3ffb9-simple``, read network by network, or the file
+            ``NATS-tss-v1_0-3ffb9.pickle.pbz2``, read at once; by default the folder, in ``SPARSENAS_DATA``.
 
     Raises:
         TableError: If the package ``nats_bench`` is not installed, or the files are missing, damaged or of another

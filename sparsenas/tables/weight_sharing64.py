@@ -13,7 +13,7 @@ from sparsenas.tables.files import Floats, check_order, read_columns, table_path
 #: Number of cells, 4^3.
 WEIGHT_SHARING64_SIZE = 64
 
-#: How columns of shared accuracies begin; the number of the mini-batch follows.
+#: Prefix of columns of shared accuracies; the number of the mini-batch follows.
 SNAPSHOT = "ss_"
 
 

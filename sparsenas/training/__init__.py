@@ -1,6 +1,7 @@
-"""Stand-alone training of a genotype."""
+"""Training of one network, and the options of it that searchers share."""
 
-from sparsenas.schedules import WarmupDecay
+from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
 from sparsenas.training.stand_alone import StandAloneTraining
+from sparsenas.training.weights import WeightTraining
 
-__all__ = ["StandAloneTraining", "WarmupDecay"]
+__all__ = ["StandAloneTraining", "TrainingModule", "WeightTraining", "keep_plain_hyperparameters", "one_stream"]

@@ -1,4 +1,4 @@
-"""What every training-free score offers."""
+"""The base of all zero-cost scores."""
 
 from abc import ABC, abstractmethod
 
@@ -8,28 +8,27 @@ from sparsenas.networks import DerivedNet
 
 
 class ZeroCostScore(ABC):
-    """A number for an untrained network, more is better. It means something beside those of other networks only.
+    """A number for an untrained network, more is better. It has a meaning only beside those of other networks.
 
-    Scores are functions of the network and the images: what they draw, they draw from a generator of their own. The
-    network is left as it was: weights, running statistics, modes and gradients.
+    Scores are functions of the network and the images: random draws come from a generator of their own. They leave
+    weights, running statistics, modes and gradients of the network as they were.
     """
 
     @abstractmethod
     def __call__(self, network: DerivedNet, images: Tensor) -> float:
-        """Score of a network.
+        """Score a network.
 
         Args:
-            network: With new weights.
+            network: Network with new weights.
             images: Shape ``(B, C, H, W)``, normalised as for training, ``B`` at least 2.
 
         Returns:
-            The score; ``-inf`` for a network that gives the same output for all images, as one does whose input is cut
-            off from its output. Never NaN.
+            The score; ``-inf`` for a network with the same output for all images, e.g. without a path. Never NaN.
         """
 
 
 def without_norms(network: DerivedNet) -> DerivedNet:
-    """The network with identities for batch-norms, changed in place; as untrained ones are in evaluation mode."""
+    """Replace batch-norms by identities in place, as untrained ones are in evaluation mode."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -38,7 +37,7 @@ def without_norms(network: DerivedNet) -> DerivedNet:
 
 
 class _Scaled(nn.Module):
-    """Stands for a batch-norm that does nothing, whose output may be scaled."""
+    """Identity in the place of a batch-norm; its output may be scaled."""
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Map ``x`` to itself."""

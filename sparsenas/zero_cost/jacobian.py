@@ -14,27 +14,27 @@ from sparsenas.zero_cost.base import ZeroCostScore, without_norms
 
 @dataclass(frozen=True)
 class JacobianCovariance(ZeroCostScore):
-    r"""How differently an untrained network reacts to different images.
+    r"""Difference of the reactions of an untrained network to different images.
 
-    Let row :math:`i` of :math:`J` be the gradient of the sum of logits with respect to image :math:`i`, and :math:`v`
-    the eigenvalues of the correlation matrix of the rows:
+    Row :math:`i` of :math:`J` is the gradient of the sum of logits by image :math:`i`. With :math:`v` the
+    eigenvalues of the correlation matrix of the rows, the score is
 
     .. math:: -\sum_i \left[ \log(v_i + k) + \frac{1}{v_i + k} \right]
 
-    It is largest, about :math:`-B`, where no two rows are correlated. A property of paths, not a sum over edges.
+    It is largest, about :math:`-B`, where no two rows are correlated. It is a property of paths, not a sum over edges.
 
     Attributes:
-        norms: Whether batch-norms are left out (``none``), or use the statistics of the batch (``batch``), which tie
-            its images together. ``auto`` uses them where the gradient does not vanish.
+        norms: ``none`` leaves batch-norms out; ``batch`` uses the statistics of the batch, which tie its images
+            together. ``auto`` uses them where the gradient does not vanish.
         k: Keeps the score finite where rows depend on each other.
 
     Raises:
-        ConfigError: When called with ``norms="batch"`` on a network with nothing between its last cell and the pooling.
-            What a batch-norm puts out has one sum over the batch, whatever the images; where one ends every path to
-            the logits, as in the DARTS space, the gradient is zero and the score one of rounding.
+        ConfigError: For ``norms="batch"`` on a network with nothing between its last cell and the pooling. The output
+            of a batch-norm has one sum over the batch for any images. Where one ends every path to the logits, as in
+            the DARTS space, the gradient is zero up to rounding.
 
     Source: first version of Mellor et al., Neural Architecture Search without Training (2020, arXiv:2006.04647v1),
-        whose code runs untrained networks in evaluation mode, in which their batch-norms do nothing.
+    whose code runs untrained networks in evaluation mode, where their batch-norms do nothing.
 
     Differs: the logits of all classes are summed; in that code there is one class.
     """
@@ -60,11 +60,11 @@ class JacobianCovariance(ZeroCostScore):
 
 
 def correlation_score(rows: Tensor, k: float) -> float:
-    """The score of rows, shape ``(B, D)``; ``-inf`` if one of them is constant."""
+    """Score rows of shape ``(B, D)``; ``-inf`` if one of them is constant."""
     rows = rows.double()
     centred = rows - rows.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
-    # by the size of the row: what is left of a constant one after centring is rounding
+    # relative to the row: centring leaves only rounding of a constant one
     if not bool((norms > 1e-9 * rows.norm(dim=1, keepdim=True)).all()):
         return float("-inf")
     unit = centred / norms

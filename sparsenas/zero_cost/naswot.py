@@ -1,4 +1,4 @@
-"""ReLU codes."""
+"""NASWOT: codes of rectifiers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ RECTIFIERS = (functional.relu, functional.relu_, torch.relu, torch.relu_, functi
 
 @dataclass(frozen=True)
 class Naswot(ZeroCostScore):
-    r"""How many linear regions an untrained network puts between images.
+    r"""Number of linear regions that an untrained network puts between images.
 
     :math:`\log |\det K|`, where :math:`K_{ij}` counts the rectifiers that are on, or off, for both image :math:`i` and
-    image :math:`j`, over all rectifiers of the network. Zero inputs, of which none is on, agree everywhere.
+    image :math:`j`. All rectifiers of the network count. Zero inputs, of which none is on, agree everywhere.
     Batch-norms use batch statistics.
 
     Source: Mellor et al., Neural Architecture Search without Training (ICML 2021).
@@ -38,7 +38,7 @@ class Naswot(ZeroCostScore):
 
 
 class _Agreement(TorchFunctionMode):
-    """Inside, counts for every pair of images on how many rectifiers they agree; shape ``(B, B)``."""
+    """Counter, for every pair of images, of the rectifiers on which they agree; shape ``(B, B)``."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -46,7 +46,6 @@ class _Agreement(TorchFunctionMode):
         self.kernel: Tensor | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Look at what goes into a rectifier, and run it."""
         if func in RECTIFIERS and len(args[0]) == self.images:
             on = (args[0] > 0).flatten(1).float()
             off = 1 - on

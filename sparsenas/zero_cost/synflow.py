@@ -13,14 +13,14 @@ from sparsenas.zero_cost.base import ZeroCostScore, without_norms
 
 @dataclass(frozen=True)
 class SynFlow(ZeroCostScore):
-    r"""How much flows through an untrained network without batch-norms, all weights positive.
+    r"""Flow through an untrained network without batch-norms, all weights positive.
 
-    :math:`\log \sum_w w\, \partial R / \partial w`, where :math:`R` is the sum of the logits of an image of ones, and
-    every weight is replaced by its absolute value, every bias by 0. Of the images, only their shape is read.
+    :math:`\log \sum_w w\, \partial R / \partial w`, where :math:`R` is the sum of the logits of an image of ones. Every
+    weight is replaced by its absolute value, every bias by 0. Only the shape of the images is read.
 
     Source: Tanaka et al., Pruning Neural Networks without any Data by Iteratively Conserving Synaptic Flow (NeurIPS
-        2020); as a score, Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS (ICLR 2021). The sum grows
-        exponentially with depth, so its logarithm is given, in double precision, as in their code.
+    2020); as a score, Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS (ICLR 2021). As in their code, it is
+    the logarithm in double precision, because the sum grows exponentially with depth.
     """
 
     def __call__(self, network: DerivedNet, images: Tensor) -> float:

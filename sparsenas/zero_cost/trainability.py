@@ -1,4 +1,4 @@
-"""Trainability: whether gradients keep their size from block to block."""
+"""Trainability: preservation of the size of gradients from block to block."""
 
 from dataclasses import dataclass
 
@@ -13,34 +13,32 @@ from sparsenas.zero_cost.base import ZeroCostScore
 
 @dataclass(frozen=True)
 class Trainability(ZeroCostScore):
-    r"""How well gradients keep their size on their way through the blocks of an untrained network.
+    r"""Preservation of the size of gradients on their way through the blocks of an untrained network.
 
     .. math:: \frac{1}{L} \sum_l \left( 2 - \sigma_l - \frac{1}{\sigma_l} \right)
 
-    with :math:`\sigma_l` the largest singular value of the mean, over images and positions, of
-    :math:`(J_l^\top \epsilon)\, \epsilon^\top`, where :math:`J_l` is the Jacobian of block :math:`l` and
-    :math:`\epsilon` are random signs. It is largest, 0, where no block makes gradients larger or smaller. Blocks are
-    cells, seen from the cell before; of a network that is one cell, a chain, they are its layers without identities.
-    Batch-norms use batch statistics.
+    :math:`\sigma_l` is the largest singular value of the mean, over images and positions, of :math:`(J_l^\top
+    \epsilon)\, \epsilon^\top`. :math:`J_l` is the Jacobian of block :math:`l`, :math:`\epsilon` are random signs. The
+    score is largest, 0, where no block makes gradients larger or smaller. Blocks are cells, seen from the cell before;
+    in a chain they are its layers without identities. Batch-norms use batch statistics.
 
     Attributes:
-        seed: Of the signs.
+        seed: Seed of the signs.
 
     Raises:
         ConfigError: If the seed is negative.
 
     Source: Lee and Ham, AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search (CVPR 2024), and its code;
-        one of four scores there.
+    one of four scores there.
 
-    Differs: weights are those of the network, where the code draws them anew; a block of NAS-Bench-201 that halves the
-        resolution is part of the cell behind it; a cell that keeps its input as it is is the worst, as in the code, but
-        an identity in a chain is no layer at all.
+    Differs: weights are those of the network, where the code draws them anew. A block of NAS-Bench-201 that halves the
+    resolution is part of the cell behind it. A cell that returns its input is the worst, as in the code, but an
+    identity in a chain is not a layer.
     """
 
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the number."""
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; use a number not below 0")
 
@@ -60,7 +58,7 @@ class Trainability(ZeroCostScore):
 
 
 def block_gain(source: Tensor, output: Tensor, signs: Tensor) -> float | None:
-    r""":math:`\sigma` of a block; ``None`` if its output does not depend on its source, or is the same.
+    r"""Compute :math:`\sigma` of a block; ``None`` if its output does not depend on its source, or is the same.
 
     Args:
         source: Shape ``(B, C, H, W)``, requires a gradient.

@@ -14,27 +14,27 @@ from sparsenas.zero_cost.base import ZeroCostScore
 
 @dataclass(frozen=True)
 class Zen(ZeroCostScore):
-    r"""How expressive an untrained network is: how far a small change of a Gaussian image moves its features.
+    r"""Expressivity of an untrained network: the move of its features under a small change of a Gaussian image.
 
     .. math:: \log \mathbb{E}\, \lVert f(x) - f(x + \gamma \epsilon) \rVert_1 + \sum_l \log \bar\sigma_l
 
-    with features :math:`f` before the last pooling, Gaussian weights, images and :math:`\epsilon`, and
-    :math:`\bar\sigma_l^2` the mean over channels of the variance that batch-norm :math:`l` divides by, which gives back
-    what it took. Of the images, only their shape is read.
+    :math:`f` are the features before the last pooling; weights, images and :math:`\epsilon` are Gaussian.
+    :math:`\bar\sigma_l^2` is the mean over channels of the variance that batch-norm :math:`l` divides by; the sum
+    undoes that division. Only the shape of the images is read.
 
     Attributes:
         gamma: Size of the change.
-        repeats: Draws of weights and images, whose mean is the score.
-        seed: Of the draws.
+        repeats: Draws of weights and images; the score is their mean.
+        seed: Seed of the draws.
 
     Raises:
         ConfigError: If a number is out of range.
 
     Source: Lin et al., Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition (ICCV 2021), algorithm 1, and
-        its code, which takes the sum of absolute values where the paper has a norm.
+    its code, which takes the sum of absolute values where the paper has a norm.
 
-    Differs: variances are those of the batch, where the code reads running variances of untrained batch-norms.
-        Defined for networks without shortcuts, it is applied here to cells that have some.
+    Differs: variances are those of the batch, where the code reads running variances of untrained batch-norms. It is
+    applied to cells with shortcuts too.
     """
 
     gamma: float = 1e-2
@@ -42,7 +42,6 @@ class Zen(ZeroCostScore):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if not self.gamma > 0 or self.repeats < 1 or self.seed < 0:
             raise ConfigError(
                 f"gamma is {self.gamma}, repeats is {self.repeats}, seed is {self.seed}; the first is positive, the "
@@ -58,7 +57,7 @@ class Zen(ZeroCostScore):
 
     @torch.no_grad()
     def _once(self, network: DerivedNet, images: Tensor, generator: torch.Generator) -> float:
-        """Score of one draw."""
+        """Score one draw."""
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 module.weight.copy_(torch.randn(module.weight.shape, generator=generator))

@@ -11,9 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader, TensorDataset
 
 from sparsenas.networks import SuperNet
-from sparsenas.search.base import RecoveryReport, SearchModule
+from sparsenas.search import Budget, RecoveryReport, SearchModule
 from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import Certificate
+from sparsenas.training import WeightTraining
 
 SPACE = DartsSpace(nodes=2)
 #: Lightning's warnings about itself and about toy sizes.
@@ -30,7 +31,8 @@ class PretendedSearch(SearchModule):
     """Draws a new support every two batches; its shared weights are one linear layer."""
 
     def __init__(self, lr=0.1):
-        super().__init__(SPACE, SuperNet(SPACE, (1, 8, 8), 2, channels=2, cells=3, stem="small"), num_classes=2)
+        network = SuperNet(SPACE, (1, 8, 8), 2, channels=2, cells=3, stem="small")
+        super().__init__(SPACE, network, 2, WeightTraining(), Budget(), seed=0)
         self.save_hyperparameters()
         self.linear = torch.nn.Linear(4, 2)
         self.batches = self.recoveries = 0

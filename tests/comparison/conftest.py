@@ -73,6 +73,7 @@ def write(tmp_path):
 
 def small_settings():
     texts = ["".join(digits) for digits in product("1234", repeat=3)]
+    network = {"channels": 4, "cells": 1}
     model = {
         "class_path": "SinglePathSearch",
         "init_args": {"selection": {"class_path": "BestOf", "init_args": {"count": 40}}, "measure_batches": 1},
@@ -84,7 +85,7 @@ def small_settings():
         "accuracy": {"dataset": "digits", "split": "test", "epochs": 1},
         "published": {"image_shape": [1, 8, 8], "num_classes": 10, "channels": 4, "cells": 1},
         "common": {
-            "model": {"init_args": {"space": {"class_path": "WeightSharing64Space"}, "channels": 4, "cells": 1}},
+            "model": {"init_args": {"space": {"class_path": "WeightSharing64Space"}, "network": network}},
             "data": {"class_path": "Digits", "init_args": {"batch_size": 16, "arch_fraction": 0.4}},
             "trainer": {"limit_train_batches": 2, "limit_val_batches": 0},
         },

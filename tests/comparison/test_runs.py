@@ -105,17 +105,17 @@ def derived_size(text):
     return sum(p.numel() for p in network.derive(space.from_string(text)).parameters())
 
 
-NASWOT = {"class_path": "Untrained", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}}
+NASWOT = {"class_path": "ZeroCost", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}}
 
 
 @pytest.fixture
 def search_measuring(settings, write):
-    """Gives the record of one search that measures the signals."""
+    """Gives the record of one search that measures the proxies."""
 
-    def run(*signals):
-        measuring = {"signals": list(signals), "count": 8, "rounds": 1, "proposals": 2, "band": 0.5}
+    def run(*proxies):
+        measuring = {"proxies": list(proxies), "count": 8, "rounds": 1, "proposals": 2, "size_band": 0.5}
         model = {"class_path": "MeasuredSearch", "init_args": {"measuring": measuring}}
-        settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 8, "model": model}}
+        settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 0, "model": model}}
         (run,) = read_plan(write(settings)).runs
         return search_once(run.searcher, run.seed, run.digest, run.settings)
 
@@ -138,12 +138,12 @@ def test_a_measured_search_says_what_it_compared_under_each_cap(settings, search
 
 
 def test_a_measured_search_that_trusts_nothing_says_so_under_each_cap(settings, search_measuring):
-    """Given size, the live cost has nothing in common with anything."""
-    record = search_measuring({"class_path": "LiveCost"}, NASWOT)
+    """Given size, the effective cost has nothing in common with anything."""
+    record = search_measuring({"class_path": "EffectiveCost"}, NASWOT)
     chosen, remarks = dict(record.chosen), dict(record.remarks)
     assert record.scored == tuple((cap, ()) for cap in settings["caps"])
     for cap in settings["caps"]:
-        assert remarks[cap].startswith("no better than the largest cell at this budget, which is given back: no signal")
+        assert remarks[cap].startswith("no better than the largest cell at this budget, which is given back: no proxy")
         assert cap is None or derived_size(chosen[cap]) <= cap
     sizes = {text: derived_size(text) for text in settings["table"]["init_args"]["texts"]}
     assert [sizes[text] for text in chosen.values()] == [

@@ -13,7 +13,7 @@ from sparsenas.cli import main
 from sparsenas.data import Digits, ImageData, NpzImages
 from sparsenas.errors import DataError
 
-TINY = "--model.channels 4 --model.cells 3 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
+TINY = "--model.network.channels 4 --model.network.cells 3 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
 
 
 def fitted(tmp_path, monkeypatch, *data):
@@ -48,7 +48,7 @@ def test_options_stay_as_the_user_wrote_them(tmp_path, monkeypatch, archive, arr
         "${HERE}/images.npz",
         "--data.arch_fraction",
         "0.0",
-        "--data.cutout",
+        "--data.augmentation.cutout",
         "2",
     ]
     checkpoint = fitted(tmp_path, monkeypatch, *data)

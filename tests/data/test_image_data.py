@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from sparsenas.data import Digits, ImageData, NpzImages
+from sparsenas.data import Augmentation, Digits, ImageData, NpzImages
 from sparsenas.data.statistics import channel_statistics
 from sparsenas.errors import ConfigError, DataError
 
@@ -15,7 +15,12 @@ def images(archive, arrays):
     """An archive of 60 + 20 images as a data module."""
 
     def build(**options):
-        options = {"batch_size": 5, "eval_batch_size": 8, "val_fraction": 0.2, "cutout": 2} | options
+        options = {
+            "batch_size": 5,
+            "eval_batch_size": 8,
+            "val_fraction": 0.2,
+            "augmentation": Augmentation(cutout=2),
+        } | options
         return NpzImages(archive(arrays), **options)
 
     return build
@@ -160,7 +165,7 @@ def test_resumed_run_sees_the_batches_of_an_uninterrupted_one(
 
 
 def test_overfitting_repeats_the_same_batches(images, recorder, trainer):
-    data, model = images(crop_padding=0, flip=False, cutout=0), recorder()
+    data, model = images(augmentation=Augmentation(0, flip=False)), recorder()
     with pytest.warns(UserWarning, match="You requested to overfit"):
         trainer(max_epochs=2, overfit_batches=2, enable_checkpointing=False).fit(model, data)
     assert equal(model.train_batches[:2], model.train_batches[2:])
@@ -197,7 +202,6 @@ def test_batch_larger_than_a_part(images, arch_fraction):
     [
         ({"batch_size": 0}, r"data\.batch_size is 0; it must be at least 1"),
         ({"seed": -1}, r"data\.seed is -1; it must be at least 0"),
-        ({"cutout": -1}, r"data\.cutout is -1; it must be at least 0"),
         ({"arch_fraction": 1.0}, r"data\.arch_fraction is 1\.0; a share"),
         ({"test_fraction": -0.5}, r"data\.test_fraction is -0\.5; a share"),
         ({"mean": (0.5,), "std": (0.5,)}, r"data\.mean has 1 values; the images have 3 channels"),
@@ -208,6 +212,12 @@ def test_batch_larger_than_a_part(images, arch_fraction):
 def test_options_out_of_range(images, options, message):
     with pytest.raises(ConfigError, match=message):
         images(**options)
+
+
+@pytest.mark.parametrize("name", ["cutout", "crop_padding"])
+def test_augmentation_out_of_range(name):
+    with pytest.raises(ConfigError, match=rf"data\.augmentation\.{name} is -1; it must be at least 0"):
+        Augmentation(**{name: -1})
 
 
 class TestDigits:

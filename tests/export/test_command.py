@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import sparsenas
+from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli import main
 from sparsenas.data import Digits
 from sparsenas.export import read_manifest
@@ -23,7 +25,7 @@ TINY = shlex.split(
     "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 4 --trainer.limit_val_batches 1 "
     "--trainer.log_every_n_steps 1 --trainer.callbacks ModelCheckpoint --trainer.callbacks.filename last"
 )
-TRAINING = ["fit", "--config", "train_digits", "--model.channels", "4", "--model.cells", "3", *TINY]
+TRAINING = ["fit", "--config", "train_digits", "--model.network.channels", "4", "--model.network.cells", "3", *TINY]
 QUICK = ["--formats", "safetensors"]
 
 
@@ -163,7 +165,7 @@ def test_predict_without_a_folder_is_the_trainer_s(run_error):
 
 
 def test_export_refuses_before_any_work(checkpoint, run_error, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparsenas.cli.export.rebuild", None)
+    monkeypatch.setattr("sparsenas.cli.export.load_checkpoint", None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
     for args, message in (
@@ -301,9 +303,13 @@ def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys):
 
 
 def test_a_one_stage_search_is_exported_when_it_is_over(tmp_path, run_error, capsys):
-    search = ["fit", "--config", "search_one_stage_digits", "--model.channels", "4", "--model.cells", "3"]
-    search += ["--model.search_epochs", "2", "--model.measuring", "null", "--model.space.nodes", "2", *TINY]
-    search += ["--trainer.callbacks.save_top_k", "-1"]
+    small = {"channels": 4, "cells": 3, "stem": "small"}
+    config = yaml.safe_load(shipped_configs()["search_one_stage_cifar10_16px"].read_text())
+    config["model"]["init_args"] |= {"network": small, "space": {"class_path": "DartsSpace", "init_args": {"nodes": 2}}}
+    config["model"]["init_args"]["phases"]["search_epochs"] = 2
+    config["data"] = {"class_path": "Digits", "init_args": {"batch_size": 64, "arch_fraction": 0.0}}
+    (tmp_path / "one_stage.yaml").write_text(yaml.safe_dump(config))
+    search = ["fit", "--config", "one_stage.yaml", *TINY, "--trainer.callbacks.save_top_k", "-1"]
     assert main([*search, "--trainer.callbacks.filename", "{epoch}", "--trainer.max_epochs", "3"]) == 0
     capsys.readouterr()
     folder = next(tmp_path.rglob("epoch=0.ckpt")).parent

@@ -8,7 +8,6 @@ from PIL import Image
 from sparsenas.data import ImageFolder
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation
-from sparsenas.export.preparation import _covering_side
 
 GREY = Preparation((1, 6, 8), (0.5,), (0.25,))
 COLOUR = Preparation((3, 6, 8), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
@@ -84,19 +83,12 @@ def test_unreadable_files(tmp_path, monkeypatch):
         GREY(tmp_path / "whole.png")
 
 
-def test_adapting_covers_the_network_s_window():
-    rng = np.random.default_rng(0)
-    for height, width, least_height, least_width in rng.integers(1, 60, (300, 4)).tolist():
-        side = _covering_side(height, width, least_height, least_width)
-        longer = int(side * max(height, width) / min(height, width))
-        resized = (side, longer) if height <= width else (longer, side)
-        assert resized[0] >= least_height
-        assert resized[1] >= least_width
-        smaller = side - 1, int((side - 1) * max(height, width) / min(height, width))
-        smaller = smaller if height <= width else smaller[::-1]
-        assert smaller[0] < least_height or smaller[1] < least_width
-    image = picture("L", 30, 7)[0]
-    assert GREY(image, adapt=True).shape == (1, 6, 8)
+def test_adapting_gives_the_size_of_the_network_and_keeps_the_shape():
+    for height, width in np.random.default_rng(0).integers(1, 60, (100, 2)).tolist():
+        assert GREY(picture("L", height, width)[0], adapt=True).shape == (1, 6, 8)
+    wide = Image.new("L", (24, 6))
+    wide.paste(255, (8, 0, 16, 6))  # the centre that stays
+    assert (GREY(wide, adapt=True) == GREY(Image.new("L", (8, 6), 255))).all()
 
 
 @pytest.mark.parametrize("grey", [False, True])

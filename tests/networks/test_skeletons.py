@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sparsenas.complexity import candidate_costs, count_multiply_adds, count_parameters, describe
+from sparsenas.complexity import candidate_costs, count_macs, count_parameters, describe
 from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.export import Blueprint
 from sparsenas.networks import DerivedNet, NormOptions, SuperNet, candidate_gradients, check_foldable, fold
@@ -187,7 +187,7 @@ def test_costs_add_up(space, side, sizes, norms):
         found = describe(network.derive(space.genotype(support)), image_shape)
         kept = [(block, index) for block, indices in enumerate(support) for index in indices]
         assert found.parameters == costs.base_parameters + sum(costs.parameters[b][i] for b, i in kept)
-        assert found.multiply_adds == costs.base_multiply_adds + sum(costs.multiply_adds[b][i] for b, i in kept)
+        assert found.macs == costs.base_macs + sum(costs.macs[b][i] for b, i in kept)
 
 
 # -- published networks ------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_nasbench201_formulas_are_those_of_the_built_network(text):
             module.register_forward_hook(
                 lambda module, inputs, output: cheap.append(output.numel() * module.kernel_size**2)
             )
-    assert count_multiply_adds(network, (3, 32, 32)) + sum(cheap) == NB201.flops(genotype)
+    assert count_macs(network, (3, 32, 32)) + sum(cheap) == NB201.flops(genotype)
 
 
 def test_nasbench201_stages():
@@ -279,7 +279,7 @@ def test_nasbench_macro_counts_are_the_published_ones():
     for row in rows:
         kept = list(enumerate(map(int, row["arch"])))
         assert costs.base_parameters + sum(costs.parameters[b][i] for b, i in kept) == int(row["params"])
-        assert costs.base_multiply_adds + sum(costs.multiply_adds[b][i] for b, i in kept) == int(row["flops"])
+        assert costs.base_macs + sum(costs.macs[b][i] for b, i in kept) == int(row["flops"])
 
 
 @pytest.mark.parametrize(("primitive", "expansion", "kernel"), [("mb3_k3", 3, 3), ("mb6_k5", 6, 5)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from sparsenas.errors import RankingError
-from sparsenas.ranking import ndcg, relevance, surpass_random, top_best, top_mean, top_rank
+from sparsenas.ranking import ndcg, relevance, surpass_random, top_mean, top_rank
 
 ITEMS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=1, max_size=7)
 
@@ -29,7 +29,6 @@ def test_ties_are_averaged_over_all_tops(items, data):
     chosen = tops(scores, n)
     ranks = [min(1 + (truth > truth[item]).sum() for item in top) for top in chosen]
     assert top_mean(scores, truth, n) == pytest.approx(np.mean([truth[top].mean() for top in chosen]))
-    assert top_best(scores, truth, n) == pytest.approx(np.mean([truth[top].max() for top in chosen]))
     assert top_rank(scores, truth, n) == pytest.approx(np.mean(ranks))
     size = len(scores)
     expected = np.mean([((size - rank + 1) / size) ** n for rank in ranks])
@@ -96,7 +95,7 @@ def test_relevance_is_clipped_at_the_quantile():
     assert values[60] == pytest.approx(10)
 
 
-@pytest.mark.parametrize("figure", [top_mean, top_best, top_rank, surpass_random])
+@pytest.mark.parametrize("figure", [top_mean, top_rank, surpass_random])
 def test_tops_that_do_not_exist(figure):
     for n in (0, 3):
         with pytest.raises(RankingError, match=f"n is {n}; a top of 2 items has 1 to 2"):

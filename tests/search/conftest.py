@@ -7,13 +7,24 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.data import Digits
-from sparsenas.networks import NormOptions, SuperNet
-from sparsenas.search import CompressedArchitecture, OneStageSearch, RecoveryListener, SparseRecovery, TwoStageSearch
+from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
+from sparsenas.search import (
+    Budget,
+    CompressedArchitecture,
+    OneStageSearch,
+    Phases,
+    RecoveryListener,
+    SparseRecovery,
+    TwoStageSearch,
+)
 from sparsenas.spaces import DartsSpace
 from sparsenas.sparse_coding import ExactSolver
+from sparsenas.training import WeightTraining
 
 #: One primitive of each kind: pool, skip, separable and dilated convolution.
 PRIMITIVES = ("avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
+#: For 8x8 images.
+NETWORK = NetworkConfig(channels=4, cells=3, stem="small")
 
 
 class Listener(RecoveryListener):
@@ -72,8 +83,11 @@ def make_network(space):
 
 @pytest.fixture
 def make_architecture(space):
-    def make(seed=0, space=space, **options):
-        return CompressedArchitecture(space, SparseRecovery(**options), torch.Generator().manual_seed(seed))
+    """Options are those of the recovery."""
+
+    def make(seed=0, space=space, budget=Budget(), **options):
+        generator = torch.Generator().manual_seed(seed)
+        return CompressedArchitecture(space, SparseRecovery(**options), generator, budget.constraints(space))
 
     return make
 
@@ -91,7 +105,7 @@ def make_search(space):
 
     def make(init=0, **options):
         torch.manual_seed(init)
-        small = {"channels": 4, "cells": 3, "stem": "small", "space": space}
+        small = {"network": NETWORK, "space": space}
         return TwoStageSearch((1, 8, 8), 10, **(small | options))
 
     return make
@@ -103,10 +117,14 @@ def make_one_stage(space):
 
     def make(init=0, **options):
         torch.manual_seed(init)
-        small = {"channels": 4, "cells": 3, "stem": "small", "space": space}
-        recovery = SparseRecovery(ExactSolver(nonnegative=True), every_n_steps=2)
-        defaults = {"auxiliary_weight": 0.0, "search_epochs": 1, "recovery": recovery}
-        return OneStageSearch((1, 8, 8), 10, **(small | defaults | options))
+        small = {
+            "network": NETWORK,
+            "space": space,
+            "training": WeightTraining(drop_path=0.2),
+            "phases": Phases(search_epochs=1),
+            "recovery": SparseRecovery(ExactSolver(nonnegative=True), every_n_steps=2),
+        }
+        return OneStageSearch((1, 8, 8), 10, **(small | options))
 
     return make
 

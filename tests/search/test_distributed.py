@@ -1,4 +1,4 @@
-"""Two processes search as one; the modes are two-stage, and one-stage by its signals."""
+"""Two processes search as one; the modes are two-stage, one-stage by its signals, and single-path."""
 
 import os
 import subprocess
@@ -16,9 +16,13 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.data import Digits
-from sparsenas.networks import NormOptions
-from sparsenas.search import FullGradient, OneStageSearch, RecoveryListener, SparseRecovery, TwoStageSearch
+from sparsenas.networks import NetworkConfig, NormOptions
+from sparsenas.search import (
+    ArchitectureTraining, BestOf, Exploration, FullGradient, OneStageSearch, Phases, RecoveryListener, SinglePathSearch,
+    SparseRecovery, TwoStageSearch,
+)
 from sparsenas.spaces import DartsSpace
+from sparsenas.training import WeightTraining
 
 
 class Leave(RecoveryListener):
@@ -30,28 +34,43 @@ class Leave(RecoveryListener):
 
     def on_train_end(self, trainer, search):
         state = {"state": search.state_dict(), "supports": self.supports, "visited": sorted(search.visited)}
+        if isinstance(search, SinglePathSearch):
+            search.network.eval()
+            state |= {
+                "found": search.support,
+                "scores": sorted(search.measured.items()),
+                "own": sorted((support, search.score(support)) for support in search.measured),
+            }
         torch.save(state, f"rank{trainer.global_rank}.pt")
 
 
 pl.seed_everything(0)
+common = {"image_shape": (1, 8, 8), "num_classes": 10, "space": DartsSpace(nodes=2)}
+large_steps = lambda p: torch.optim.SGD(p, lr=1.0)
 if sys.argv[2] == "two_stage":
+    norms = NormOptions(affine=True, track=False, append="pools_and_skips")
     search = TwoStageSearch(
-        (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", warmup_epochs=1,
-        norms=NormOptions(affine=True, track=False, append="pools_and_skips"),
+        **common, network=NetworkConfig(channels=4, cells=3, stem="small", norms=norms),
         signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
-        arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+        architecture=ArchitectureTraining(large_steps, warmup_epochs=1),
+    )
+elif sys.argv[2] == "single_path":
+    search = SinglePathSearch(
+        **common, network=NetworkConfig(channels=4, cells=3, stem="small"), training=WeightTraining(drop_path=0.1),
+        selection=BestOf(6), measure_batches=2,
     )
 else:
     search = OneStageSearch(
-        (1, 8, 8), 10, DartsSpace(nodes=2), channels=4, cells=3, stem="small", drop_path=0.2, search_epochs=2,
-        signal=sys.argv[2], recovery=SparseRecovery(every_n_steps=1, unit_weights=True),
-        arch_optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+        **common, network=NetworkConfig(channels=4, cells=3, stem="small"),
+        training=WeightTraining(drop_path=0.2, auxiliary_weight=0.4), phases=Phases(2),
+        exploration=Exploration(signal=sys.argv[2]), recovery=SparseRecovery(every_n_steps=1, unit_weights=True),
+        architecture=ArchitectureTraining(large_steps),
     )
 trainer = pl.Trainer(
     accelerator="cpu", devices=2, strategy=sys.argv[1], max_epochs=3, limit_train_batches=4, limit_val_batches=1,
     logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[Leave()],
 )
-trainer.fit(search, Digits(batch_size=16, arch_fraction=0.4 if sys.argv[2] == "two_stage" else 0.0))
+trainer.fit(search, Digits(batch_size=16, arch_fraction=0.4 if "_" in sys.argv[2] else 0.0))
 """
 
 
@@ -70,7 +89,7 @@ def run(folder: Path, strategy: str, mode: str = "two_stage") -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss"])
+@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path"])
 def test_ranks_agree(tmp_path, mode):
     process = run(tmp_path, "ddp_find_unused_parameters_true", mode)
     assert process.returncode == 0, process.stderr[-2000:]
@@ -81,6 +100,10 @@ def test_ranks_agree(tmp_path, mode):
     for name, tensor in first["state"].items():
         if "running" not in name:  # the stem's statistics are those of the images a rank saw
             assert torch.equal(tensor, second["state"][name]), name
+    if mode == "single_path":  # each measures on images of its own, and the first one decides
+        assert first["own"] != second["own"]
+        assert first["found"] == second["found"] == max(first["own"], key=lambda row: row[1])[0]
+        assert first["scores"] == second["scores"] == first["own"]
 
 
 @pytest.mark.slow

@@ -10,32 +10,35 @@ from pytorch_lightning.loggers import CSVLogger
 from sparsenas.callbacks import CellFigures, GenotypeFile, SupportMonitor
 from sparsenas.complexity import candidate_costs, count_parameters
 from sparsenas.errors import ConfigError, RecoveryError
-from sparsenas.networks import fold
+from sparsenas.networks import NetworkConfig, fold
 from sparsenas.search import (
+    Budget,
     CompressedArchitecture,
     FullGradient,
     OneStageSearch,
     PairedLosses,
+    Phases,
     SparseRecovery,
     SupportGradient,
     TwoStageSearch,
 )
 from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
 from sparsenas.sparse_coding import ExactSolver
+from sparsenas.training import WeightTraining
 
 NB201, WS64, MACRO = NasBench201Space(), WeightSharing64Space(), NasBenchMacroSpace()
-#: Space, sizes of a tiny network, compressed size.
+#: Space, a tiny network, compressed size.
 ROWS = {
-    "nasbench201": (NB201, {"channels": 4, "cells": 2}, 12),
-    "weight_sharing64": (WS64, {"channels": 4, "cells": 2}, 6),
-    "nasbench_macro": (MACRO, {"channels": 6, "cells": 8}, 3),
+    "nasbench201": (NB201, NetworkConfig(channels=4, cells=2), 12),
+    "weight_sharing64": (WS64, NetworkConfig(channels=4, cells=2), 6),
+    "nasbench_macro": (MACRO, NetworkConfig(channels=6, cells=8), 3),
 }
 
 
-def two_stage(space, sizes, m, side=8, **options):
+def two_stage(space, network, m, side=8, **options):
     torch.manual_seed(0)
-    recovery = SparseRecovery(compressed_size=m, every_n_steps=2, **options.pop("recovery", {}))
-    return TwoStageSearch((1, side, side), 10, space, recovery=recovery, **sizes, **options)
+    recovery = SparseRecovery(compressed_size=m, every_n_steps=2)
+    return TwoStageSearch((1, side, side), 10, space, network, recovery=recovery, **options)
 
 
 SIGNALS = FullGradient(every=1), PairedLosses(), SupportGradient()
@@ -44,8 +47,8 @@ SIGNALS = FullGradient(every=1), PairedLosses(), SupportGradient()
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
 def test_two_stage(name, signal, fit, listener, tmp_path):
-    space, sizes, m = ROWS[name]
-    search = two_stage(space, sizes, m, signal=signal)
+    space, network, m = ROWS[name]
+    search = two_stage(space, network, m, signal=signal)
     start = search.architecture.b.detach().clone()
     callbacks = (listener, GenotypeFile(), CellFigures(every_n_epochs=1), SupportMonitor())
     trainer = fit(search, *callbacks, batches=4, epochs=1, logger=CSVLogger(str(tmp_path)), log_every_n_steps=1)
@@ -59,10 +62,10 @@ def test_two_stage(name, signal, fit, listener, tmp_path):
 
 
 def test_a_chain_is_searched_on_images_of_16_pixels():
-    space, sizes, m = ROWS["nasbench_macro"]
+    space, network, m = ROWS["nasbench_macro"]
     with pytest.raises(ConfigError, match="images of at least 16x16"):
-        two_stage(space, sizes, m)
-    search = two_stage(space, sizes, m, side=16)
+        two_stage(space, network, m)
+    search = two_stage(space, network, m, side=16)
     images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 3])
     for signal in SIGNALS:
         step = signal.step(
@@ -95,16 +98,12 @@ def test_the_compressed_size_must_tell_codes_apart():
 
 
 def test_forbidden_primitives_and_budgets_of_a_whole_cell():
-    space, sizes, m = ROWS["nasbench201"]
-    free = two_stage(space, sizes, m)
+    space, network, m = ROWS["nasbench201"]
+    free = two_stage(space, network, m)
     costs = candidate_costs(free.network)
     limit = costs.base_parameters + 2 * max(costs.parameters[0])
-    rules = {
-        "forbidden": ("none",),
-        "max_per_cell": {"normal": {"skip_connect": 1}},
-        "max_params": float(limit),
-    }
-    search = two_stage(space, sizes, m, recovery=rules)
+    budget = Budget(forbidden=("none",), max_per_cell={"normal": {"skip_connect": 1}}, max_params=float(limit))
+    search = two_stage(space, network, m, budget=budget)
     primitives = [c.primitive for c in search.genotype.cell("normal")]
     assert "none" not in primitives
     assert primitives.count("skip_connect") <= 1
@@ -116,29 +115,26 @@ def test_forbidden_primitives_and_budgets_of_a_whole_cell():
 
 @pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
 def test_one_stage(name, fit_one_stage):
-    space, sizes, m = ROWS[name]
+    space, network, m = ROWS[name]
     torch.manual_seed(0)
     recovery = SparseRecovery(ExactSolver(nonnegative=True), compressed_size=m, every_n_steps=2)
-    search = OneStageSearch(
-        (1, 8, 8), 10, space, recovery=recovery, auxiliary_weight=0.0, search_epochs=1, drop_path=0.0, **sizes
-    )
+    search = OneStageSearch((1, 8, 8), 10, space, network, WeightTraining(), recovery=recovery, phases=Phases(1))
     fit_one_stage(search, epochs=2)
-    network = search.deployable()
+    found = search.deployable()
     images = torch.randn(3, 1, 8, 8)
-    torch.testing.assert_close(network(images), search.eval()(images), rtol=1e-4, atol=1e-4)
-    assert network.genotype == search.genotype
+    torch.testing.assert_close(found(images), search.eval()(images), rtol=1e-4, atol=1e-4)
+    assert found.genotype == search.genotype
 
 
 def test_one_stage_folds_edges_that_are_nothing():
-    space, sizes, m = ROWS["nasbench201"]
-    search = OneStageSearch(
-        (1, 8, 8), 10, space, recovery=SparseRecovery(compressed_size=m), auxiliary_weight=0.0, search_epochs=1, **sizes
-    )
+    space, network, m = ROWS["nasbench201"]
+    recovery = SparseRecovery(compressed_size=m)
+    search = OneStageSearch((1, 8, 8), 10, space, network, WeightTraining(), recovery=recovery, phases=Phases(1))
     text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|skip_connect~2|"
     support, weights = space.support(space.from_string(text)), torch.randn(1, 6)
     images = torch.randn(2, 1, 8, 8)
-    network = search.network.eval()
-    torch.testing.assert_close(fold(network, support, weights)(images), network(images, support, weights))
+    supernet = search.network.eval()
+    torch.testing.assert_close(fold(supernet, support, weights)(images), supernet(images, support, weights))
 
 
 def test_a_chain_has_nothing_to_fold_into():
@@ -147,9 +143,7 @@ def test_a_chain_has_nothing_to_fold_into():
             (1, 16, 16),
             10,
             MACRO,
-            channels=6,
-            cells=8,
-            auxiliary_weight=0.0,
-            search_epochs=1,
+            NetworkConfig(channels=6, cells=8),
+            WeightTraining(),
             recovery=SparseRecovery(compressed_size=3),
         )

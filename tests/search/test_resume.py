@@ -7,9 +7,17 @@ import torch
 
 from sparsenas.cli import main
 from sparsenas.data import Digits
-from sparsenas.search import FullGradient, MixtureSampling, SparseRecovery, SupportGradient, TwoStageSearch
+from sparsenas.schedules import Schedule
+from sparsenas.search import (
+    ArchitectureTraining,
+    FullGradient,
+    MixtureSampling,
+    SparseRecovery,
+    SupportGradient,
+    TwoStageSearch,
+)
 from sparsenas.sparse_coding import ExactSolver, FistaSolver, IstaSolver, LarsSolver
-from sparsenas.training import WarmupDecay
+from sparsenas.training import WeightTraining
 
 #: Every schedule and every solver; FISTA and ISTA go on from the last dense code.
 VARIANTS = {
@@ -17,18 +25,17 @@ VARIANTS = {
         "recovery": SparseRecovery(every_n_steps=3),
         "signal": FullGradient(every=2),
         "sampling": MixtureSampling(0.75, 0.25),
-        "arch_scheduler": lambda o: WarmupDecay(o, epochs=4),
-        "warmup_epochs": 1,
+        "architecture": ArchitectureTraining(schedule=Schedule(), warmup_epochs=1),
     },
     "by epoch": {
         "recovery": SparseRecovery(LarsSolver(), "uniform", 7, every_n_steps=None),
         "signal": SupportGradient(),
-        "arch_optimizer": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-3),
+        "architecture": ArchitectureTraining(lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=1e-3)),
     },
     "proximal": {
         "recovery": SparseRecovery(IstaSolver(iterations=1), every_n_steps=1),
         "signal": FullGradient(every=1),
-        "warmup_epochs": 3,
+        "architecture": ArchitectureTraining(warmup_epochs=3),
     },
     "accelerated": {
         "recovery": SparseRecovery(FistaSolver(iterations=5), every_n_steps=2),
@@ -40,8 +47,7 @@ VARIANTS = {
 @pytest.mark.parametrize("name", [*list(VARIANTS)[:3], pytest.param("accelerated", marks=pytest.mark.slow)])
 def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, assert_same_run, name):
     def build(init=0):
-        schedule = {"weight_scheduler": lambda o: WarmupDecay(o, epochs=4, warmup_epochs=1)}
-        return make_search(init, **schedule, **VARIANTS[name])
+        return make_search(init, training=WeightTraining(schedule=Schedule(warmup_epochs=1)), **VARIANTS[name])
 
     trainer = fit(build(), epochs=4, folder="whole")
     folder = trainer.checkpoint_callback.dirpath
@@ -93,11 +99,33 @@ trainer:
       init_args: {filename: "{epoch}", save_top_k: -1, save_last: true, save_on_train_epoch_end: true}
     - class_path: GenotypeFile
 """
+#: A one-stage search under a budget, of two epochs at most.
+ONE_STAGE = """
+model:
+  class_path: OneStageSearch
+  init_args:
+    space: {class_path: DartsSpace}
+    network: {channels: 8, cells: 4, stem: small}
+    training:
+      drop_path: 0.1
+      auxiliary_weight: 0.4
+      label_smoothing: 0.1
+      optimizer:
+        class_path: torch.optim.SGD
+        init_args: {lr: 0.05, momentum: 0.9, weight_decay: 3.0e-4}
+    budget: {max_params: 12000}
+    recovery: {every_n_steps: 1}
+    settling: {class_path: StableSupport, init_args: {patience: 2, tolerance: 0.5}}
+    phases: {search_epochs: 2}
+data:
+  class_path: Digits
+  init_args: {arch_fraction: 0.0}
+"""
 
 
 class TestByCommandLine:
     COMMON = (
-        "fit --config search_two_stage_digits --model.channels 4 --model.space.nodes 2 --data.batch_size 32 "
+        "fit --config search_two_stage_digits --model.network.channels 4 --model.space.nodes 2 --data.batch_size 32 "
         "--trainer.accelerator cpu --trainer.limit_train_batches 3 --trainer.limit_val_batches 1 "
         "--trainer.log_every_n_steps 1"
     )
@@ -116,7 +144,7 @@ class TestByCommandLine:
     @pytest.mark.parametrize(("schedule", "warmup"), [(BY_BATCH, 1), (BY_EPOCH, 0), (BY_EPOCH, 2)])
     def test_resume(self, tmp_path, assert_same_run, schedule, warmup):
         # the uniform draws move towards the end of the search, so both runs must know the same end
-        common = [*shlex.split(self.COMMON), *shlex.split(schedule), "--model.warmup_epochs", str(warmup)]
+        common = [*shlex.split(self.COMMON), *shlex.split(schedule), "--model.architecture.warmup_epochs", str(warmup)]
         (tmp_path / "keep.yaml").write_text(KEEP_ALL)
         common += ["--config", "keep.yaml", "--trainer.max_epochs", "4"]
         assert main(common) == 0
@@ -129,12 +157,8 @@ class TestByCommandLine:
     @pytest.mark.slow
     def test_resume_in_both_phases_of_one_stage(self, tmp_path, assert_same_run):
         """Under a budget, from the middle of the search and across the switch."""
-        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "search_one_stage_digits"))
-        common += shlex.split(
-            "--model.recovery.every_n_steps 1 --model.recovery.max_params 12000 --model.search_epochs 2 "
-            "--model.measuring null --model.settling StableSupport --model.settling.init_args.patience 2 "
-            "--model.settling.init_args.tolerance 0.5"
-        )
+        (tmp_path / "one_stage.yaml").write_text(ONE_STAGE)
+        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "one_stage.yaml"))
         (tmp_path / "keep.yaml").write_text(KEEP_ALL)
         common += ["--config", "keep.yaml", "--trainer.max_epochs", "4"]
         assert main(common) == 0
@@ -147,25 +171,10 @@ class TestByCommandLine:
             assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
 
     @pytest.mark.slow
-    def test_resume_of_a_run_that_measures(self, tmp_path, assert_same_run):
-        """Three batches an epoch: three are kept, 16 measured, so that the seventh epoch is the last of the search."""
-        common = shlex.split(self.COMMON.replace("search_two_stage_digits", "search_one_stage_digits"))
-        (tmp_path / "keep.yaml").write_text(KEEP_ALL)
-        common += ["--config", "keep.yaml", "--trainer.max_epochs", "9"]
-        assert main(common) == 0
-        whole = tmp_path / "lightning_logs" / "version_0"
-        for number, epoch in enumerate((0, 3, 6, 7), start=1):
-            kept = str(next(whole.rglob(f"epoch={epoch}.ckpt")))
-            assert main([*common, "--seed_everything", "11", "--ckpt_path", kept]) == 0
-            rest = tmp_path / "lightning_logs" / f"version_{number}"
-            assert_same_run(next(whole.rglob("last.ckpt")), next(rest.rglob("last.ckpt")))
-            assert (whole / "genotype.json").read_text() == (rest / "genotype.json").read_text()
-
-    @pytest.mark.slow
     def test_two_epochs_and_then_four(self, tmp_path, assert_same_run, capsys):
         """As a user does it: a short run, then a longer one from its last checkpoint."""
         common = [*shlex.split(self.COMMON), *shlex.split(self.BY_BATCH)]
-        common += ["--model.warmup_epochs", "1", "--model.sampling", "UniformSampling"]
+        common += ["--model.architecture.warmup_epochs", "1", "--model.sampling", "UniformSampling"]
         assert main([*common, "--trainer.max_epochs", "4"]) == 0
         assert main([*common, "--trainer.max_epochs", "2"]) == 0
         last = next((tmp_path / "lightning_logs" / "version_1").rglob("last.ckpt"))
@@ -176,7 +185,10 @@ class TestByCommandLine:
         assert_same_run(*runs)
 
     def test_a_checkpoint_loads_without_its_config(self, tmp_path, differences):
-        assert main([*shlex.split(self.COMMON), "--model.warmup_epochs", "0", "--trainer.max_epochs", "1"]) == 0
+        assert (
+            main([*shlex.split(self.COMMON), "--model.architecture.warmup_epochs", "0", "--trainer.max_epochs", "1"])
+            == 0
+        )
         last = next(tmp_path.rglob("last.ckpt"))
         search = TwoStageSearch.load_from_checkpoint(last, weights_only=True)
         assert search.space.nodes == 2

@@ -120,7 +120,6 @@ def test_labels_of_the_64_cells():
     for row in table("weight_sharing_64"):
         genotype = space.from_string(row["label"])
         assert space.to_string(genotype) == row["label"]
-        assert space.index(genotype) == int(row["arch"])
 
 
 def test_a_label_names_the_edges_in_order():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparsenas.sparse_coding import Budget, Cap, Constraints, RecoveryProblem, gaussian_dictionary
+from sparsenas.sparse_coding import Cap, Constraints, CostLimit, RecoveryProblem, make_dictionary
 
 SIZES = (14, 21, 28, 35)
 
@@ -17,7 +17,7 @@ def generator() -> torch.Generator:
 @pytest.fixture
 def problem(generator: torch.Generator) -> RecoveryProblem:
     """The four blocks of a DARTS cell, unit-norm dictionary, m = 7, no constraints."""
-    return RecoveryProblem(gaussian_dictionary(SIZES, 7, generator), SIZES, 2)
+    return RecoveryProblem(make_dictionary("gaussian", SIZES, 7, generator), SIZES, 2)
 
 
 @pytest.fixture
@@ -33,5 +33,5 @@ def rules() -> Constraints:
         max_per_group=1,
         forbidden=((0,),) * 4,
         caps=(Cap(tuple(tuple(range(2, size, 7)) for size in SIZES), 1, (0, 1, 2, 3), "skips"),),
-        budgets=(Budget(tuple(tuple(float(i % 7) for i in range(size)) for size in SIZES), 18.0, (1, 2, 3), "cost"),),
+        limits=(CostLimit(tuple(tuple(float(i % 7) for i in range(size)) for size in SIZES), 18.0, (1, 2, 3), "cost"),),
     )

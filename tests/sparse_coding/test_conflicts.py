@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sparsenas.errors import RecoveryError
-from sparsenas.sparse_coding import Budget, Cap, Constraints, RecoveryProblem, gaussian_dictionary
+from sparsenas.sparse_coding import Cap, Constraints, CostLimit, RecoveryProblem, make_dictionary
 
 ALONE = re.compile(
     r"^(?P<name>rule \d) is (?P<limit>\S+), but the smallest value that can be reached is (?P<least>\S+)$"
@@ -39,7 +39,7 @@ class RandomRules:
         draw = rng.integers(0, 9, size=9) if rng.random() < 0.5 else rng.uniform(-1, 8, size=9)
         costs = tuple(map(float, draw))
         fixed = float(rng.integers(0, 2) * 1_000_000)
-        return Budget((costs[:4], costs[4:]), fixed + float(rng.integers(0, 7)) * len(blocks), blocks, name, fixed)
+        return CostLimit((costs[:4], costs[4:]), fixed + float(rng.integers(0, 7)) * len(blocks), blocks, name, fixed)
 
     def value(self, rule, pair):
         kept = [(block, index) for block in rule.blocks for index in pair[block]]
@@ -48,14 +48,16 @@ class RandomRules:
         return sum(rule.costs[block][index] for block, index in kept) + rule.fixed
 
     def problem(self, rules):
-        dictionary = gaussian_dictionary(self.sizes, 4, torch.Generator().manual_seed(0))
+        dictionary = make_dictionary("gaussian", self.sizes, 4, torch.Generator().manual_seed(0))
         caps = tuple(rule for rule in rules if isinstance(rule, Cap))
-        budgets = tuple(rule for rule in rules if isinstance(rule, Budget))
-        return RecoveryProblem(dictionary, self.sizes, self.s, Constraints(caps=caps, budgets=budgets))
+        limits = tuple(rule for rule in rules if isinstance(rule, CostLimit))
+        return RecoveryProblem(dictionary, self.sizes, self.s, Constraints(caps=caps, limits=limits))
 
     def meeting(self, indices):
         """Uses of all selections that meet some of the rules."""
-        limits = np.array([rule.at_most + 1e-9 * abs(rule.at_most) * isinstance(rule, Budget) for rule in self.rules])
+        limits = np.array(
+            [rule.at_most + 1e-9 * abs(rule.at_most) * isinstance(rule, CostLimit) for rule in self.rules]
+        )
         kept = list(indices)
         return self.use[(self.use[:, kept] <= limits[kept]).all(1)]
 
@@ -112,10 +114,10 @@ def check_message(case, everything, text):
 
 def test_wording():
     """Left and right candidates of a block exclude each other."""
-    left, right = Cap(((0, 1),), 0, (0,), "left"), Budget(((0.0, 0.0, 5.0, 6.0),), 103.0, (0,), "right", 100.0)
-    dictionary = gaussian_dictionary((4,), 2, torch.Generator().manual_seed(0))
+    left, right = Cap(((0, 1),), 0, (0,), "left"), CostLimit(((0.0, 0.0, 5.0, 6.0),), 103.0, (0,), "right", 100.0)
+    dictionary = make_dictionary("gaussian", (4,), 2, torch.Generator().manual_seed(0))
     with pytest.raises(RecoveryError) as caught:
-        RecoveryProblem(dictionary, (4,), 1, Constraints(caps=(left,), budgets=(right,)))
+        RecoveryProblem(dictionary, (4,), 1, Constraints(caps=(left,), limits=(right,)))
     assert str(caught.value) == (
         "left is 0, which cannot be met together with right (103): with all other rules kept, the smallest value that "
         "can be reached is 1"

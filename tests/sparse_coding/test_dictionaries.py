@@ -5,11 +5,8 @@ import torch
 
 from sparsenas.errors import ConfigError
 from sparsenas.sparse_coding import (
-    gaussian_dictionary,
-    low_coherence_dictionary,
     make_dictionary,
     mutual_coherence,
-    uniform_dictionary,
 )
 
 SIZES = (14, 21, 28, 35)
@@ -42,15 +39,15 @@ def test_draws_leave_the_global_generator_alone(kind):
 
 
 def test_uniform_is_the_official_distribution():
-    entries = uniform_dictionary([2000], 7, seeded())
+    entries = make_dictionary("uniform", [2000], 7, seeded())
     assert 0 <= entries.min() < 0.001
     assert 0.999 < entries.max() < 1
     assert entries.mean() == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize("build", [gaussian_dictionary, low_coherence_dictionary])
-def test_columns_have_unit_norm(build):
-    dictionary = build(SIZES, 7, seeded())
+@pytest.mark.parametrize("kind", ["gaussian", "low_coherence"])
+def test_columns_have_unit_norm(kind):
+    dictionary = make_dictionary(kind, SIZES, 7, seeded())
     for block, size in enumerate(SIZES):
         norms = torch.linalg.vector_norm(dictionary[block, :, :size], dim=0)
         torch.testing.assert_close(norms, torch.ones(size, dtype=torch.float64))
@@ -58,8 +55,8 @@ def test_columns_have_unit_norm(build):
 
 @pytest.mark.parametrize("m", [7, 8])
 def test_low_coherence_is_far_below_its_gaussian_start_and_duplicates_nothing(m):
-    start = mutual_coherence(gaussian_dictionary(SIZES, m, seeded()), SIZES)
-    spread = mutual_coherence(low_coherence_dictionary(SIZES, m, seeded()), SIZES)
+    start = mutual_coherence(make_dictionary("gaussian", SIZES, m, seeded()), SIZES)
+    spread = mutual_coherence(make_dictionary("low_coherence", SIZES, m, seeded()), SIZES)
     assert (spread < 0.6 * start).all()
     # The best packings known at m = 7 have 0.277, 0.333, 0.333 and 0.43; equal columns would have coherence 1.
     assert (spread < 0.5).all()
@@ -68,12 +65,14 @@ def test_low_coherence_is_far_below_its_gaussian_start_and_duplicates_nothing(m)
 
 
 def test_low_coherence_reaches_the_28_equiangular_lines_in_7_dimensions():
-    assert mutual_coherence(low_coherence_dictionary([28], 7, seeded()), [28]).item() == pytest.approx(1 / 3, abs=1e-3)
+    assert mutual_coherence(make_dictionary("low_coherence", [28], 7, seeded()), [28]).item() == pytest.approx(
+        1 / 3, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("m", [1, 2, 9])
 def test_low_coherence_of_few_candidates_is_orthogonal_if_it_fits(m):
-    coherence = mutual_coherence(low_coherence_dictionary([1, 2, 3], m, seeded()), [1, 2, 3])
+    coherence = mutual_coherence(make_dictionary("low_coherence", [1, 2, 3], m, seeded()), [1, 2, 3])
     assert coherence[0] == 0
     assert (coherence[torch.tensor([1, 2, 3]) <= m] < 1e-3).all()
 
@@ -84,7 +83,7 @@ def test_coherence_is_the_largest_cosine_and_ignores_length_and_padding():
 
 
 def test_official_dictionaries_are_as_coherent_as_measured():
-    coherence = mutual_coherence(uniform_dictionary(SIZES * 10, 7, seeded()), SIZES * 10)
+    coherence = mutual_coherence(make_dictionary("uniform", SIZES * 10, 7, seeded()), SIZES * 10)
     assert 0.95 < coherence.mean() < 0.99
 
 

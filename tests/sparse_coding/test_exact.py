@@ -7,7 +7,15 @@ import torch
 from scipy.optimize import nnls
 
 from sparsenas.errors import RecoveryError
-from sparsenas.sparse_coding import Budget, Cap, Constraints, ExactSolver, RecoveryProblem, make_dictionary, selection
+from sparsenas.sparse_coding import (
+    Cap,
+    Constraints,
+    CostLimit,
+    ExactSolver,
+    RecoveryProblem,
+    make_dictionary,
+    selection,
+)
 from sparsenas.sparse_coding.recovery import truncate
 
 SIZES = (14, 21, 28, 35)
@@ -145,7 +153,7 @@ class RandomProblem:
             max_per_group=1 if rng.random() < 0.5 else None,
             forbidden=tuple((0,) if n > self.s + 1 and rng.random() < 0.3 else () for n in self.sizes),
             caps=tuple(self.cap(i) for i in range(rng.integers(0, 3))),
-            budgets=tuple(self.budget(i) for i in range(rng.integers(0, 3))),
+            limits=tuple(self.budget(i) for i in range(rng.integers(0, 3))),
         )
 
     def some_blocks(self):
@@ -161,7 +169,7 @@ class RandomProblem:
     def budget(self, index):
         costs = tuple(tuple(float(c) for c in self.rng.normal(1.0, 1.0, size=n)) for n in self.sizes)
         at_most, fixed = float(self.rng.uniform(0.5, 4.0)), float(self.rng.uniform(0.0, 9.0) * index)
-        return Budget(costs, at_most + fixed, self.some_blocks(), f"budget {index}", fixed)
+        return CostLimit(costs, at_most + fixed, self.some_blocks(), f"budget {index}", fixed)
 
     def supports(self, block):
         rules = self.constraints
@@ -174,13 +182,13 @@ class RandomProblem:
     def use(self, block, support):
         caps = [sum(i in cap.members[block] for i in support) * (block in cap.blocks) for cap in self.constraints.caps]
         costs = [
-            sum(rule.costs[block][i] for i in support) * (block in rule.blocks) for rule in self.constraints.budgets
+            sum(rule.costs[block][i] for i in support) * (block in rule.blocks) for rule in self.constraints.limits
         ]
         return np.array([*caps, *costs], dtype=np.float64)
 
     def brute_force(self, score):
         """Best sum of ``score(block, support)`` over all feasible joint selections; -inf if there is none."""
-        rules = [*self.constraints.caps, *self.constraints.budgets]
+        rules = [*self.constraints.caps, *self.constraints.limits]
         fixed = np.array([getattr(rule, "fixed", 0.0) for rule in rules])
         limits = np.array([rule.at_most + 1e-9 * abs(rule.at_most) for rule in rules]) - fixed
         per_block = [
@@ -266,11 +274,11 @@ def test_large_joint_problem_meets_its_rules_and_beats_local_changes(per_candida
     skips = tuple(tuple(range(2, n, 7)) for n in sizes)
     constraints = Constraints(
         caps=(Cap(skips, 1, (0, 1, 2, 3), "normal skips"), Cap(skips, 1, (4, 5, 6, 7), "reduction skips")),
-        budgets=(Budget(costs, 25.0, tuple(range(8)), "cost"),),
+        limits=(CostLimit(costs, 25.0, tuple(range(8)), "cost"),),
     )
     problem = RecoveryProblem(dictionary, sizes, 2, constraints)
     recovery = ExactSolver().solve(problem, b)
-    explained = torch.einsum("bmkp,bm->bkp", problem.basis, b).square().sum(1)
+    explained = torch.einsum("bmkp,bm->bkp", torch.from_numpy(problem.host.basis), b).square().sum(1)
     explained = (explained / b.square().sum(1, keepdim=True)).numpy()
     use = [_uses(problem, constraints, block) for block in range(8)]
     chosen = [problem.supports[block].tolist().index(list(kept)) for block, kept in enumerate(recovery.indices)]
@@ -288,4 +296,4 @@ def test_large_joint_problem_meets_its_rules_and_beats_local_changes(per_candida
 def _uses(problem, constraints, block):
     supports = problem.supports[block, : problem.counts[block]].numpy()
     caps = [np.isin(supports, cap.members[block]).sum(1) * (block in cap.blocks) for cap in constraints.caps]
-    return np.stack([*caps, np.array(constraints.budgets[0].costs[block])[supports].sum(1)], axis=1)
+    return np.stack([*caps, np.array(constraints.limits[0].costs[block])[supports].sum(1)], axis=1)

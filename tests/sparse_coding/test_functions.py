@@ -9,10 +9,9 @@ from sparsenas.sparse_coding import (
     LarsSolver,
     RecoveryProblem,
     architecture_weights,
-    gaussian_dictionary,
+    make_dictionary,
     refit,
     support_churn,
-    uniform_dictionary,
 )
 
 SIZES = (14, 21, 28, 35)
@@ -21,7 +20,7 @@ SIZES = (14, 21, 28, 35)
 def random_codes(seed, s=2, m=7):
     """Uniform dictionaries, random supports, codes on them, and unrelated b."""
     generator = torch.Generator().manual_seed(seed)
-    dictionary = uniform_dictionary(SIZES, m, generator)
+    dictionary = make_dictionary("uniform", SIZES, m, generator)
     support = torch.stack([torch.randperm(n, generator=generator)[:s].sort().values for n in SIZES])
     kept = torch.randn(len(SIZES), s, generator=generator, dtype=torch.float64)
     code = torch.zeros(len(SIZES), max(SIZES), dtype=torch.float64).scatter_(1, support, kept)
@@ -128,7 +127,11 @@ def test_refit_on_equal_columns_shares_between_them():
 
 def test_refit_checks_shapes():
     with pytest.raises(RecoveryError, match=r"block 1: b has shape \(1, 4\)"):
-        refit(gaussian_dictionary([3, 3], 4, torch.Generator()), torch.ones(1, 4), torch.zeros(2, 1, dtype=torch.int64))
+        refit(
+            make_dictionary("gaussian", [3, 3], 4, torch.Generator()),
+            torch.ones(1, 4),
+            torch.zeros(2, 1, dtype=torch.int64),
+        )
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import torch
 
 from sparsenas.errors import RecoveryError
 from sparsenas.sparse_coding import (
-    Budget,
     Cap,
     Constraints,
+    CostLimit,
     ExactSolver,
     LarsSolver,
     RecoveryProblem,
-    gaussian_dictionary,
+    make_dictionary,
 )
 from sparsenas.sparse_coding.selection import non_dominated
 
@@ -22,7 +22,7 @@ GROUPS = ((0, 0, 1, 1), (0, 0, 1, 1, 2, 2))
 
 
 def build(s=2, m=4, sizes=SIZES, **rules):
-    dictionary = gaussian_dictionary(sizes, m, torch.Generator().manual_seed(0))
+    dictionary = make_dictionary("gaussian", sizes, m, torch.Generator().manual_seed(0))
     return RecoveryProblem(dictionary, sizes, s, Constraints(**rules))
 
 
@@ -64,9 +64,11 @@ def test_bases_are_orthonormal_and_pseudo_inverses_invert():
     for block in range(2):
         for index, support in enumerate(rows(problem, block)):
             columns = problem.dictionary[block][:, list(support)]
-            basis = problem.basis[block, :, :, index]
+            basis = torch.from_numpy(problem.host.basis[block, :, :, index])
             torch.testing.assert_close(basis.T @ basis, torch.eye(2, dtype=torch.float64))
-            torch.testing.assert_close(problem.pseudo_inverse[block, :, :, index].T, torch.linalg.pinv(columns))
+            torch.testing.assert_close(
+                torch.from_numpy(problem.host.pseudo_inverse[block, :, :, index].T), torch.linalg.pinv(columns)
+            )
             torch.testing.assert_close(basis @ (basis.T @ columns), columns)
 
 
@@ -86,10 +88,10 @@ def test_nothing_is_enumerated_for_a_free_lasso():
 
 def test_a_budget_that_is_met_to_the_last_digit_counts_as_met():
     """0.1 + 0.2 exceeds 0.3 in floating point."""
-    budget = Budget(((0.1,) * 4, (0.2, 0.2, 1.0, 1.0, 1.0, 1.0)), 0.3, (0, 1), "cost")
+    budget = CostLimit(((0.1,) * 4, (0.2, 0.2, 1.0, 1.0, 1.0, 1.0)), 0.3, (0, 1), "cost")
     assert 0.1 + 0.2 > 0.3
-    assert rows(build(s=1, budgets=(budget,)), 0)
-    assert ExactSolver().solve(build(s=1, budgets=(budget,)), torch.ones(2, 4)).indices[1][0] < 2
+    assert rows(build(s=1, limits=(budget,)), 0)
+    assert ExactSolver().solve(build(s=1, limits=(budget,)), torch.ones(2, 4)).indices[1][0] < 2
 
 
 def test_blocks_outside_a_joint_rule_are_free():
@@ -150,7 +152,7 @@ def cap(at_most, blocks=(0, 1), members=(tuple(range(4)), tuple(range(6)))):
 
 
 def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES, fixed=0.0):
-    return Budget(tuple((cost,) * size for size in sizes), at_most, blocks, "params", fixed)
+    return CostLimit(tuple((cost,) * size for size in sizes), at_most, blocks, "params", fixed)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +180,16 @@ def budget(at_most, cost=2.0, blocks=(0, 1), sizes=SIZES, fixed=0.0):
         ({"caps": (cap(1, blocks=()),)}, r"cap 'skips': blocks is \[\]; list at least one block, each once"),
         ({"caps": (cap(1, members=((4,), ())),)}, r"cap 'skips': members of block 0: there is no candidate 4"),
         ({"caps": (cap(3),)}, r"^skips is 3, but the smallest value that can be reached is 4$"),
-        ({"budgets": (budget(7.5),)}, r"^params is 7.5, but the smallest value that can be reached is 8$"),
-        ({"budgets": (budget(3.5, blocks=(1,)),)}, r"^params is 3.5, but the smallest value that can be reached is 4$"),
-        ({"budgets": (budget(math.inf),)}, r"budget 'params': at_most is inf; it must be a finite number"),
-        ({"budgets": (budget(9, cost=math.nan),)}, r"budget 'params': costs must be finite numbers"),
-        ({"budgets": (budget(9, fixed=math.inf),)}, r"budget 'params': fixed is inf; it must be a finite number"),
+        ({"limits": (budget(7.5),)}, r"^params is 7.5, but the smallest value that can be reached is 8$"),
+        ({"limits": (budget(3.5, blocks=(1,)),)}, r"^params is 3.5, but the smallest value that can be reached is 4$"),
+        ({"limits": (budget(math.inf),)}, r"budget 'params': at_most is inf; it must be a finite number"),
+        ({"limits": (budget(9, cost=math.nan),)}, r"budget 'params': costs must be finite numbers"),
+        ({"limits": (budget(9, fixed=math.inf),)}, r"budget 'params': fixed is inf; it must be a finite number"),
         (
-            {"budgets": (budget(3_400_001, fixed=3_400_000),)},
+            {"limits": (budget(3_400_001, fixed=3_400_000),)},
             r"^params is 3400001, but the smallest value that can be reached is 3400008$",
         ),
-        ({"budgets": (budget(9, sizes=(4, 5)),)}, r"costs of block 1 has 5 numbers; expected one per candidate, 6"),
+        ({"limits": (budget(9, sizes=(4, 5)),)}, r"costs of block 1 has 5 numbers; expected one per candidate, 6"),
     ],
 )
 def test_malformed_and_unreachable_rules(rules, message):
@@ -196,5 +198,5 @@ def test_malformed_and_unreachable_rules(rules, message):
 
 
 def test_limits_at_the_smallest_reachable_value_are_met():
-    assert build(budgets=(budget(8.0),), caps=(cap(4),)).counts == (6, 15)
-    assert build(budgets=(budget(1_008.0, fixed=1_000.0),)).counts == (6, 15)
+    assert build(limits=(budget(8.0),), caps=(cap(4),)).counts == (6, 15)
+    assert build(limits=(budget(1_008.0, fixed=1_000.0),)).counts == (6, 15)

@@ -14,7 +14,7 @@ from sparsenas.sparse_coding import (
     LarsSolver,
     RecoveryProblem,
     architecture_weights,
-    gaussian_dictionary,
+    make_dictionary,
 )
 
 SOLVERS = [
@@ -128,7 +128,7 @@ def test_refit_makes_the_weights_the_code(solver, problem, b):
 @pytest.mark.parametrize(("size", "s"), [(1, 1), (2, 2), (3, 1), (6, 3)])
 def test_smallest_and_full_supports(solver, size, s):
     generator = torch.Generator().manual_seed(0)
-    problem = RecoveryProblem(gaussian_dictionary((size, size), 6, generator), (size, size), s)
+    problem = RecoveryProblem(make_dictionary("gaussian", (size, size), 6, generator), (size, size), s)
     b = torch.randn(2, 6, generator=generator, dtype=torch.float64)
     check(problem, solver.solve(problem, b), b)
 
@@ -138,7 +138,7 @@ def test_exactly_one_per_edge(solver):
     groups = (tuple(index // 5 for index in range(30)),)
     generator = torch.Generator().manual_seed(0)
     constraints = Constraints(groups=groups, max_per_group=1)
-    problem = RecoveryProblem(gaussian_dictionary((30,), 12, generator), (30,), 6, constraints)
+    problem = RecoveryProblem(make_dictionary("gaussian", (30,), 12, generator), (30,), 6, constraints)
     assert problem.counts == (5**6,)
     recovery = solver.solve(problem, torch.randn(1, 12, generator=generator))
     assert [index // 5 for index in recovery.indices[0]] == [0, 1, 2, 3, 4, 5]

@@ -94,7 +94,7 @@ def test_an_error_in_validation_leaves_nothing_behind(make_training, fit):
 
 def test_cells_that_differ_in_weights_share_a_graph(make_training):
     """First, second and later cells of a stage differ, and reductions, whose inputs have other widths: nine in all."""
-    network = make_training(cells=15, channels=2).network
+    network = make_training(network={"cells": 15, "channels": 2}).network
     compile_cells(network, "counting")
     network(torch.randn(4, 1, 8, 8))
     assert len(GRAPHS) == 9
@@ -130,6 +130,7 @@ def test_a_backend_that_does_not_work(make_training, fit):
 
 def test_a_super_net_is_not_compiled(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    command = "fit --config search_two_stage_digits --model.cells 3 --model.channels 4 --trainer.accelerator cpu"
-    assert main([*command.split(), "--trainer.callbacks+", "CellCompiler", "--trainer.callbacks.backend", "eager"]) == 2
+    command = "fit --config search_two_stage_digits --model.network.cells 3 --model.network.channels 4"
+    options = "--trainer.accelerator cpu --trainer.callbacks+ CellCompiler --trainer.callbacks.backend eager"
+    assert main([*command.split(), *options.split()]) == 2
     assert "CellCompiler compiles derived nets, but TwoStageSearch trains a super-net" in capsys.readouterr().err

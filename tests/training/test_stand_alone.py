@@ -1,5 +1,6 @@
 """Stand-alone training: its recipe, what its checkpoint holds, resuming, errors."""
 
+import math
 import shlex
 
 import pytest
@@ -11,9 +12,10 @@ from torch.nn import functional
 from sparsenas.cli import main
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError, GenotypeError
-from sparsenas.networks import NormOptions
+from sparsenas.networks import NetworkConfig, NormOptions
+from sparsenas.schedules import Schedule
 from sparsenas.spaces import PUBLISHED, NasBench201Space, NasBenchMacroSpace, read_genotype
-from sparsenas.training import StandAloneTraining, WarmupDecay
+from sparsenas.training import StandAloneTraining, WeightTraining
 
 #: Callbacks of a run that keeps the checkpoint of every epoch, and averages weights.
 KEEP_ALL = """
@@ -53,6 +55,36 @@ class TestRecipe:
 
         fit(make_training(drop_path=0.4), Watch(), batches=1, epochs=4)
         assert seen == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+    def test_rate_follows_the_schedule_over_the_run(self, make_training, fit):
+        rates = []
+
+        class Rates(Callback):
+            def on_train_epoch_start(self, trainer, training):
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+        fit(make_training(schedule=Schedule("linear", warmup_epochs=2)), Rates(), batches=1, epochs=4)
+        assert rates == pytest.approx([0.0125, 0.025, 0.025, 0.0125])
+        rates.clear()
+        fit(make_training(), Rates(), batches=1, epochs=4)
+        assert rates == pytest.approx([0.025 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
+
+    @pytest.mark.parametrize(
+        ("own", "of_trainer", "largest"), [(0.01, None, 0.01), (0.0, None, None), (0.01, 0.03, 0.03), (0.0, 0.03, 0.03)]
+    )
+    def test_gradient_is_clipped_and_the_trainer_wins(self, make_training, fit, own, of_trainer, largest):
+        norms = []
+
+        class Norms(Callback):
+            def on_train_batch_end(self, trainer, training, outputs, batch, batch_idx):
+                gradients = [p.grad.flatten() for p in training.parameters() if p.grad is not None]
+                norms.append(float(torch.linalg.vector_norm(torch.cat(gradients))))
+
+        fit(make_training(gradient_clip=own), Norms(), epochs=1, gradient_clip_val=of_trainer)
+        if largest is None:
+            assert min(norms) > 0.1
+        else:
+            assert norms == pytest.approx([largest] * 3, rel=1e-3)
 
     @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
     @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -96,7 +128,8 @@ class TestCheckpoint:
         training = make_training(genotype=str(file))
         trainer = fit(training, epochs=1)
         file.unlink()
-        loaded = StandAloneTraining.load_from_checkpoint(trainer.checkpoint_callback.last_model_path)
+        path = trainer.checkpoint_callback.last_model_path
+        loaded = StandAloneTraining.load_from_checkpoint(path, network=training.config)
         assert loaded.genotype == genotype
         for name, tensor in training.state_dict().items():
             assert torch.equal(tensor, loaded.state_dict()[name])
@@ -107,8 +140,8 @@ class TestCheckpoint:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "found.json").write_text(genotype.to_json())
         command = shlex.split(
-            "fit --config train_digits --model.genotype found.json --model.channels 4 --model.cells 3 "
-            "--model.norms.append pools_and_skips --trainer.max_epochs 1 --trainer.limit_train_batches 2 "
+            "fit --config train_digits --model.genotype found.json --model.network.channels 4 --model.network.cells 3 "
+            "--model.network.norms.append pools_and_skips --trainer.max_epochs 1 --trainer.limit_train_batches 2 "
             "--trainer.accelerator cpu --trainer.limit_val_batches 1 --trainer.log_every_n_steps 1"
         )
         assert main(command) == 0
@@ -131,7 +164,8 @@ class TestCheckpoint:
         assert "current_model_state" in kept
         averaged = kept["state_dict"]["network.classifier.weight"]
         assert not torch.equal(averaged, kept["current_model_state"]["network.classifier.weight"])
-        loaded = StandAloneTraining.load_from_checkpoint(trainer.checkpoint_callback.last_model_path)
+        path = trainer.checkpoint_callback.last_model_path
+        loaded = StandAloneTraining.load_from_checkpoint(path, network=training.config)
         assert torch.equal(loaded.network.classifier.weight, averaged)
 
 
@@ -142,7 +176,7 @@ class TestResume:
             drop_path=0.5,
             auxiliary_weight=0.4,
             label_smoothing=0.1,
-            scheduler=lambda o: WarmupDecay(o, epochs=4, warmup_epochs=1),
+            schedule=Schedule(warmup_epochs=1),
         )
 
     def test_resumed_training_is_the_uninterrupted_one(self, make_training, fit):
@@ -168,9 +202,9 @@ class TestResume:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "found.json").write_text(genotype.to_json())
         common = shlex.split(
-            "fit --config train_digits --model.genotype found.json --model.channels 4 --model.cells 3 "
-            "--model.drop_path 0.3 --model.auxiliary_weight 0.4 --data.cutout 2 --trainer.limit_train_batches 2 "
-            "--model.scheduler.epochs 4 --trainer.accelerator cpu --trainer.limit_val_batches 1 "
+            "fit --config train_digits --model.genotype found.json --model.network.channels 4 --model.network.cells 3 "
+            "--model.training.drop_path 0.3 --model.training.auxiliary_weight 0.4 --data.augmentation.cutout 2 "
+            "--trainer.limit_train_batches 2 --trainer.accelerator cpu --trainer.limit_val_batches 1 "
             "--trainer.log_every_n_steps 1 --trainer.max_epochs 4 --config keep.yaml"
         )
         (tmp_path / "keep.yaml").write_text(KEEP_ALL)
@@ -223,44 +257,55 @@ class TestGenotype:
 
 class TestErrors:
     def test_two_streams_of_images(self, make_training, fit):
-        with pytest.raises(ConfigError, match=r"one stream of training images: set data\.arch_fraction to 0"):
+        with pytest.raises(
+            ConfigError, match=r"one network trains on all training images: set data\.arch_fraction to 0"
+        ):
             fit(make_training(), data=Digits(batch_size=32, arch_fraction=0.4))
 
     @pytest.mark.parametrize(
-        "option", [{"auxiliary_weight": -0.1}, {"seed": -1}, {"drop_path": 1.0}, {"label_smoothing": -0.5}]
+        ("option", "message"),
+        [
+            ({"auxiliary_weight": -0.1}, r"training: .*auxiliary_weight=-0\.1; neither is below 0"),
+            ({"gradient_clip": -1.0}, r"training: gradient_clip=-1\.0.*; neither is below 0"),
+            ({"seed": -1}, "seed is -1; use a number not below 0"),
+            ({"drop_path": 1.0}, r"training: .*drop_path=1\.0; both lie in \[0, 1\)"),
+            ({"label_smoothing": -0.5}, r"training: label_smoothing=-0\.5.*; both lie in \[0, 1\)"),
+        ],
     )
-    def test_numbers_out_of_range(self, make_training, option):
-        ((name, value),) = option.items()
-        with pytest.raises(ConfigError, match=f"{name}={value}.*the first two are at least 0, the others lie in"):
+    def test_numbers_out_of_range(self, make_training, option, message):
+        with pytest.raises(ConfigError, match=message):
             make_training(**option)
 
     def test_images_too_small(self, make_training):
         with pytest.raises(ConfigError, match=r"images are 8x8.* at least 64x64"):
-            make_training(stem="imagenet", cells=6)
+            make_training(network={"stem": "imagenet", "cells": 6})
 
-    def test_drop_path_needs_an_end(self, make_training, fit):
-        with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set"):
-            fit(make_training(drop_path=0.2), epochs=-1, max_steps=2)
-        fit(make_training(drop_path=0.0), epochs=-1, max_steps=1)
+    @pytest.mark.parametrize("drop_path", [0.2, 0.0])
+    def test_schedule_and_drop_path_need_an_end(self, make_training, fit, drop_path):
+        with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set; schedule and drop-path go over"):
+            fit(make_training(drop_path=drop_path), epochs=-1, max_steps=2)
 
     def test_norms_are_built_as_asked(self, make_training):
-        training = make_training(norms=NormOptions(affine=False))
+        training = make_training(network={"norms": NormOptions(affine=False)})
         norms = [m for m in training.network.cells.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert all(m.weight is None for m in norms)
-        assert "norms" not in training.hparams
+        assert not {"network", "training"} & set(training.hparams)  # objects; the command line stores their options
 
 
 def test_the_only_way_through_a_network_is_not_dropped():
-    sizes = {"genotype": NasBenchMacroSpace().from_string("22212202").to_json(), "channels": 6, "cells": 8}
-    with pytest.raises(ConfigError, match=r"drop_path is 0\.2, but every layer of this network is the only way"):
-        StandAloneTraining((1, 16, 16), 10, auxiliary_weight=0.0, **sizes)
-    training = StandAloneTraining((1, 16, 16), 10, auxiliary_weight=0.0, drop_path=0.0, **sizes)
+    genotype, network = NasBenchMacroSpace().from_string("22212202").to_json(), NetworkConfig(channels=6, cells=8)
+    with pytest.raises(
+        ConfigError, match=r"training\.drop_path is 0\.2, but every layer of this network is the only way"
+    ):
+        StandAloneTraining((1, 16, 16), 10, genotype, network, WeightTraining(drop_path=0.2))
+    training = StandAloneTraining((1, 16, 16), 10, genotype, network, WeightTraining())
     assert training(torch.randn(2, 1, 16, 16)).shape == (2, 10)
 
 
 def test_a_cell_of_nasbench201_by_its_string():
     text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
-    training = StandAloneTraining((1, 8, 8), 10, text, channels=4, cells=3, auxiliary_weight=0.0)
+    network = NetworkConfig(channels=4, cells=3)
+    training = StandAloneTraining((1, 8, 8), 10, text, network, WeightTraining())
     assert read_genotype(training.hparams["genotype"]) == NasBench201Space().from_string(text)
     with pytest.raises(ConfigError, match="no auxiliary classifier: set auxiliary_weight 0"):
-        StandAloneTraining((1, 8, 8), 10, text, channels=4, cells=3)
+        StandAloneTraining((1, 8, 8), 10, text, network)

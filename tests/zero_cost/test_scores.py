@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau
 from torch import nn
 
 from sparsenas import zero_cost
-from sparsenas.errors import ConfigError, RankingError
+from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NormOptions
 from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace
-from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability, Zen, ZeroCostScore, rank_sum
+from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability, Zen, ZeroCostScore
 from sparsenas.zero_cost.jacobian import correlation_score
 from sparsenas.zero_cost.trainability import block_gain
 
@@ -36,7 +36,7 @@ CUT_OFF = (
 )
 
 
-def network_of(text=CONNECTED, cells=3, channels=4, norms=NormOptions(track=False), seed=0):  # noqa: B008 - frozen
+def network_of(text=CONNECTED, cells=3, channels=4, norms=NormOptions(track=False), seed=0):
     torch.manual_seed(seed)
     return DerivedNet(SPACE.from_string(text), (3, 8, 8), 10, channels, cells, norms=norms)
 
@@ -305,22 +305,3 @@ class TestZen:
     def test_impossible_numbers(self, wrong):
         with pytest.raises(ConfigError, match="the first is positive, the second at least 1, the third not below 0"):
             Zen(**wrong)
-
-
-class TestRankSum:
-    def test_of_one_score_it_is_its_ranks(self):
-        scores = [3.0, -math.inf, 1e9, 3.0]
-        assert rank_sum([scores]).tolist() == rankdata(scores).tolist() == [2.5, 1.0, 4.0, 2.5]
-
-    def test_only_orders_count(self):
-        rng = np.random.default_rng(0)
-        first, second = rng.normal(size=(2, 20))
-        assert np.array_equal(rank_sum([first, second]), rank_sum([np.exp(3 * first), second**3]))
-
-    def test_what_cannot_be_ranked(self):
-        with pytest.raises(RankingError, match="give at least one"):
-            rank_sum([])
-        with pytest.raises(RankingError, match=r"shapes \[\(2,\), \(3,\)\]"):
-            rank_sum([[1, 2], [1, 2, 3]])
-        with pytest.raises(RankingError, match="a score is NaN; use -inf"):
-            rank_sum([[1.0, math.nan]])

@@ -1,0 +1,256 @@
+"""Search and train from Python: the functions behind ``sparsenas.search`` and ``sparsenas.train``."""
+
+import logging
+import re
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
+
+from sparsenas.api.settings import Assembly, assemble
+from sparsenas.api.shipped import find_config
+from sparsenas.api.sizing import epochs_within, fitting_channels
+from sparsenas.api.terminal import calm_terminal
+from sparsenas.api.trained import TrainedNetwork
+from sparsenas.data import ImageData
+from sparsenas.errors import ConfigError, DataError
+from sparsenas.search import Budget, MeasuredSearch
+from sparsenas.spaces import Genotype
+from sparsenas.training import TrainingModule
+
+#: Images in any form that is understood.
+Images = str | PathLike[str] | ImageData | tuple[Any, Any]
+#: Side of the square images that are made of a folder's files.
+SIDE = 32
+#: Images of a training batch, and batches that an epoch has at least.
+BATCH, LEAST_BATCHES = 64, 8
+#: Share of the minutes after which measuring ends, whatever is left of it.
+MEASURING = 0.3
+
+
+def search(
+    data: Images,
+    *,
+    max_params: float | None = None,
+    max_macs: float | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    folder: str | PathLike[str] = "lightning_logs",
+    config: str = "search_measured_digits",
+) -> TrainedNetwork:
+    """Find a network for images, and train it.
+
+    Args:
+        data: A folder with a folder of images per class, an ``.npz`` archive, ``"digits"``, a data module of
+            :mod:`sparsenas.data`, or ``(images, labels)``: uint8 arrays ``(N, H, W)`` or ``(N, H, W, C)``, and labels
+            ``(N,)`` from 0 on.
+        max_params: Most parameters.
+        max_macs: Most multiply-accumulates of one image.
+        minutes: Time for everything, about; ``None`` takes the epochs of the config.
+        seed: Seeds the search, the network, and the order of the images.
+        folder: Folder in which the run gets a folder of its own.
+        config: Config file, or name of a shipped one, that says everything else; its model is a ``MeasuredSearch``.
+
+    Returns:
+        The trained network: ``print`` it, ``predict``, ``export``.
+
+    Raises:
+        SparseNASError: If an option or the images are wrong; the message says what would be right.
+    """
+    start = perf_counter()
+    run = _Run(data, config, seed, folder, minutes)
+    if run.model["class_path"].rpartition(".")[2] != MeasuredSearch.__name__:
+        raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of MeasuredSearch")
+    model = run.model["init_args"]
+    limits = {"max_params": max_params, "max_macs": max_macs}
+    if any(limit is not None for limit in limits.values()):
+        # limits of the config are of another size; its rules for primitives stay
+        model["budget"] = {**model.get("budget", {}), **limits, "max_latency_ms": None, "latency_table": None}
+        budget, network = Budget(max_params=max_params, max_macs=max_macs), model.setdefault("network", {})
+        unlimited = run.assemble({"budget": {}})
+        space = unlimited.model.space
+        network["channels"] = fitting_channels(space, unlimited.datamodule, network, budget)
+    if minutes is not None:
+        model.setdefault("measuring", {})["seconds"] = 60 * MEASURING * minutes
+    return run.fit(run.assemble(), start)
+
+
+def train(
+    genotype: Genotype | str | PathLike[str],
+    data: Images,
+    *,
+    minutes: float | None = None,
+    seed: int = 0,
+    folder: str | PathLike[str] = "lightning_logs",
+    config: str = "train_digits",
+) -> TrainedNetwork:
+    """Train the network of a genotype.
+
+    Args:
+        genotype: A genotype, a file written by a search, or a published name such as ``"darts_v2"``.
+        data: See :func:`search`.
+        minutes: Time for everything, about; ``None`` takes the epochs of the config.
+        seed: Seeds the network and the order of the images.
+        folder: Folder in which the run gets a folder of its own.
+        config: Config file, or name of a shipped one, that says everything else.
+
+    Returns:
+        The trained network: ``print`` it, ``predict``, ``export``.
+
+    Raises:
+        SparseNASError: If an option or the images are wrong; the message says what would be right.
+    """
+    start = perf_counter()
+    run = _Run(data, config, seed, folder, minutes)
+    text = genotype.to_json() if isinstance(genotype, Genotype) else str(genotype)
+    run.model["init_args"]["genotype"] = text
+    return run.fit(run.assemble(), start)
+
+
+class _Run:
+    """Settings of a run in a folder of its own.
+
+    Args:
+        data: Images in any form.
+        config: Config of all other settings.
+        seed: Replaces all seeds.
+        folder: Parent of the run's folder.
+        minutes: Time for everything.
+
+    Attributes:
+        model: Settings of the model, to be changed.
+    """
+
+    def __init__(
+        self, data: Images, config: str, seed: int, folder: str | PathLike[str], minutes: float | None
+    ) -> None:
+        if minutes is not None and not minutes > 0:
+            raise ConfigError(f"minutes is {minutes}; use a positive number, or None for the epochs of the config")
+        self.minutes = minutes
+        parent = Path(folder)
+        self.folder = parent / f"version_{_next_version(parent)}"
+        self._settings: dict[str, Any] = yaml.safe_load(Path(find_config(config)).read_text(encoding="utf-8"))
+        self._settings["seed_everything"] = seed
+        self.model = self._settings["model"]
+        self.model["init_args"]["seed"] = seed
+        self._given = data if isinstance(data, ImageData) else None
+        if not isinstance(data, ImageData):
+            self._settings["data"] = _data_settings(data, self.folder, seed)
+            self._settings["data"]["init_args"]["batch_size"] = self._batch_size()
+        logger = {"save_dir": str(parent.parent), "name": parent.name, "default_hp_metric": False}
+        self._settings["trainer"]["log_every_n_steps"] = 1
+        self._settings["trainer"]["logger"] = {
+            "class_path": "TensorBoardLogger",
+            "init_args": {**logger, "version": self.folder.name},
+        }
+
+    def assemble(self, instead: Mapping[str, Any] | None = None) -> Assembly:
+        """Build model, data and trainer.
+
+        Args:
+            instead: Options of the model that replace those of the settings.
+        """
+        options = {**self.model["init_args"], **(instead or {})}
+        settings = {**self._settings, "model": {**self.model, "init_args": options}}
+        seeding = logging.getLogger("lightning_fabric.utilities.seed")
+        before = seeding.level
+        seeding.setLevel(logging.WARNING)  # it would say the seed for every assembly
+        try:
+            with calm_terminal():
+                return assemble(settings, self._given)
+        finally:
+            seeding.setLevel(before)
+
+    def _batch_size(self) -> int:
+        """Images of a batch: fewer where there are few, so that an epoch has some batches."""
+        images = len(self.assemble().datamodule.parts.split.weights)
+        return min(BATCH, max(2, images // LEAST_BATCHES))
+
+    def fit(self, assembly: Assembly, start: float) -> TrainedNetwork:
+        """Search where there is something to find, then train and test.
+
+        Args:
+            assembly: Model, data and trainer.
+            start: Time at which the minutes began.
+        """
+        model, data = assembly.model, assembly.datamodule
+        with calm_terminal():
+            trainer = assembly.trainer
+            if self.minutes is not None and isinstance(model, TrainingModule):
+                if isinstance(model, MeasuredSearch):
+                    # measuring comes first; the number of epochs behind it is only known when it is over
+                    assembly.instantiate_trainer(max_epochs=0).fit(model, datamodule=data)
+                left = 60 * self.minutes - (perf_counter() - start)
+                trainer = assembly.instantiate_trainer(max_epochs=epochs_within(model, data, left))
+            trainer.fit(model, datamodule=data)
+            metrics = dict(trainer.callback_metrics)
+            if data.has("test"):
+                trainer.test(model, data, verbose=False)
+                metrics |= trainer.callback_metrics
+        return _trained(model, data, trainer, self.folder, metrics)
+
+
+def _trained(
+    model: LightningModule, data: ImageData, trainer: Trainer, folder: Path, metrics: Mapping[str, Tensor]
+) -> TrainedNetwork:
+    assert isinstance(model, TrainingModule)
+    checkpoints = sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    accuracy = {part: float(metrics[f"{part}/acc"]) for part in ("val", "test") if f"{part}/acc" in metrics}
+    model.eval().cpu()
+    return TrainedNetwork(model, model.deployable(), data, folder, checkpoints[-1] if checkpoints else None, accuracy)
+
+
+def _data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:
+    """Settings of the data module for a folder, an archive, the digits, or arrays.
+
+    Raises:
+        DataError: If it is none of these.
+    """
+    if isinstance(data, tuple):
+        if len(data) != 2:
+            raise DataError(f"data is a tuple of {len(data)}; give (images, labels)")
+        data = save_arrays(*data, folder / "data.npz")
+    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0}
+    if path.is_dir():
+        return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
+    if path.suffix == ".npz":
+        return {"class_path": "NpzImages", "init_args": {**options, "path": str(path)}}
+    if str(data) == "digits":
+        return {"class_path": "Digits", "init_args": options}
+    raise DataError(
+        f'{data}: no such folder; give a folder with a folder of images per class, an .npz archive, "digits", a data '
+        "module, or (images, labels)"
+    )
+
+
+def save_arrays(images: Any, labels: Any, path: Path) -> Path:
+    """Write arrays to an archive, so that the run can be repeated and exported later.
+
+    Raises:
+        DataError: If their shapes or types are wrong.
+    """
+    images, labels = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (images, labels))
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
+        images = images.transpose(0, 2, 3, 1)  # as torch has them
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"images are {images.dtype} of shape {images.shape}, labels of shape {labels.shape}; give uint8 images "
+            "(N, H, W) or (N, H, W, C), and labels (N,)"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"labels are {labels.dtype}; give whole numbers from 0 on")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, x_train=images, y_train=labels.astype(np.int64))
+    return path
+
+
+def _next_version(parent: Path) -> int:
+    """Number of the next run in a folder, as Lightning's loggers count."""
+    found = [re.fullmatch(r"version_(\d+)", path.name) for path in parent.glob("version_*")]
+    return max((int(match[1]) + 1 for match in found if match), default=0)

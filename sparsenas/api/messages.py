@@ -1,0 +1,87 @@
+"""One message out of a wall of text."""
+
+import argparse
+import re
+from collections.abc import Iterator
+
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]  # re-export
+
+from sparsenas.api.renamed import renamed
+from sparsenas.errors import CheckpointError, ConfigError, SparseNASError
+
+#: Lines of a jsonargparse message that say how it looked, not what it found.
+_NOISE = re.compile(
+    r"Parser key|Does not validate against|Subtypes:|Errors:|Given value|Problem with given class_path"
+    r"|Expected a <class 'NoneType'>|Expected a path but|Not a valid subclass of|Subclass types expect"
+    r"|a (?:class path|dict) "
+)
+
+_NAMES = "give a class of sparsenas by its name, or one of your own as package.module.Class"
+#: What to do after a message that says only what was wrong.
+_HINTS = {
+    "arguments are required": "; name a config by --config",
+    "unrecognized arguments": "; see --help of the command",
+    "does not accept option": "; see --help of the command",
+}
+
+
+def user_error(error: BaseException) -> SparseNASError | None:
+    """The error of the user behind an exception; None if it is a defect of the program.
+
+    jsonargparse wraps what a constructor raises, so the causes are searched too.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, SparseNASError):
+            return cause
+        if isinstance(cause, MisconfigurationException):
+            return ConfigError(str(cause))
+        if str(cause).startswith("Error(s) in loading state_dict"):  # torch's own, a plain RuntimeError
+            return CheckpointError(f"the checkpoint does not fit the model: {_first_mismatch(str(cause))}")
+    return ConfigError(shorten(str(error))) if isinstance(error, argparse.ArgumentError) else None
+
+
+def _first_mismatch(message: str) -> str:
+    """The first thing that torch found wrong."""
+    found = [line.strip() for line in message.splitlines()[1:] if line.strip()]
+    first = found[0] if found else message
+    return f"{first[:200]}; use the config and the version of sparsenas it was written with"
+
+
+def shorten(message: str) -> str:
+    """Extract what was wrong, and where, from a message of jsonargparse.
+
+    Example: ``model.recovery: option 'solvr' is not accepted by sparsenas.search.SparseRecovery``.
+    """
+    keys = ".".join(dict.fromkeys(re.findall(r'Parser key "([^"]+)":', message)))
+    told = renamed(message, keys)
+    if told is not None:
+        return told
+    if not keys:
+        return message + next((hint for start, hint in _HINTS.items() if start in message), "")
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    lines += re.findall(r'Parser key "[^"]+": (.+)', message)
+    found = list(dict.fromkeys(_plain_words(line) for line in lines if line and not _NOISE.match(line)))
+    classes = re.findall(r"given class_path '([^']+)'", message)
+    if classes and found and found[-1].endswith("is not accepted"):
+        return f"{keys}: {found[-1]} by {classes[-1]}; see --{keys}.help {classes[-1].rpartition('.')[2]}"
+    given = re.search(r"Given value: (?!NestedArg)(.{1,80})$", message, re.MULTILINE)
+    said = any("; got " in text or "unknown class" in text for text in found)
+    got = f"; got {given[1]!r}" if given and not said else ""
+    return f"{keys}: {', or '.join(found)}{got}"
+
+
+def _plain_words(line: str) -> str:
+    """One finding of jsonargparse without Python's words."""
+    line = re.sub(r"<class '([^']+)'>", r"\1", line)
+    line = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", line)
+    line = re.sub(r"^Expected an? ", "expected ", line)
+    line = re.sub(r"\. Got value: (.*)$", r"; got '\1'", line)
+    line = re.sub(r"^expected dot import path string: (.*)$", rf"unknown class '\1'; {_NAMES}", line)
+    return line[:1].lower() + line[1:]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -1,0 +1,93 @@
+"""From plain settings to data, model and trainer, by the machinery of the command line."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+# Imported so that settings can name their classes without the path
+import sparsenas.callbacks
+import sparsenas.data
+import sparsenas.search
+import sparsenas.spaces
+import sparsenas.sparse_coding
+import sparsenas.training  # noqa: F401 - see above
+from sparsenas.api.messages import user_error
+from sparsenas.data import ImageData
+
+#: Model settings that come from the data.
+FROM_DATA = ("image_shape", "num_classes")
+
+
+class Assembly(LightningCLI):
+    """Lightning's command line, with the shape of the images handed from the data to the model.
+
+    Args:
+        args: Command and options, or settings as in a config.
+        data: True if the settings say what the data are.
+        trainer_defaults: Options of the trainer under those given.
+        run: True if the first argument is a command to run; if not, everything is built, and nothing runs.
+
+    Attributes:
+        model: The model.
+        datamodule: The data.
+        trainer: The trainer.
+    """
+
+    def __init__(
+        self, args: ArgsType, data: bool = True, trainer_defaults: Mapping[str, Any] | None = None, run: bool = True
+    ) -> None:
+        self._has_data = data
+        super().__init__(
+            LightningModule,
+            LightningDataModule if data else None,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            # the modules own their optimizers: a searcher has two
+            auto_configure_optimizers=False,
+            # two runs may write into one folder when the user names its version
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            trainer_defaults=dict(trainer_defaults or {}),
+            # abbreviated options would hide typing errors; errors are reported by the caller
+            parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},
+            args=args,
+            run=run,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data knows to what the model needs."""
+        for name in FROM_DATA if self._has_data else ():
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; without Lightning's warning of arguments of the process, which are those of a notebook or script."""
+        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
+
+
+def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Assembly:
+    """Build model, data and trainer of settings as in a config; nothing runs.
+
+    Args:
+        settings: ``model``, ``data``, ``trainer`` and ``seed_everything``.
+        data: The data, in place of those of the settings.
+
+    Raises:
+        SparseNASError: If a setting is wrong; the message names it.
+    """
+    options = deepcopy(dict(settings))  # the parser puts objects of its own into nested lists
+    if data is not None:
+        options.pop("data", None)
+        options["model"]["init_args"] |= {"image_shape": list(data.image_shape), "num_classes": data.num_classes}
+    try:
+        assembly = Assembly(options, data is None, run=False)
+    except Exception as error:
+        mistake = user_error(error)
+        if mistake is None:
+            raise
+        raise mistake from error
+    if data is not None:
+        assembly.datamodule = data
+    return assembly

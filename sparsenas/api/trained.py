@@ -1,0 +1,229 @@
+"""A trained network in Python: what it is, how good, and what to do with it."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+from sparsenas.api.terminal import calm_terminal
+from sparsenas.complexity import describe
+from sparsenas.data import ImageData
+from sparsenas.data.sources import PartName
+from sparsenas.drawing import draw_genotype, figure_bytes
+from sparsenas.export import Accuracy, Description, Manifest, Preparation, export_network
+from sparsenas.networks import DerivedNet
+from sparsenas.search import MeasuredResult, Searcher, SearchResult
+from sparsenas.spaces import Genotype
+
+#: Images on which every exported file is compared with the trained network.
+COMPARED_IMAGES = 256
+#: Images that go through the network together.
+BATCH_SIZE = 64
+#: Images, one by one, of which the median time counts; the first ones warm up.
+TIMED, WARM = 25, 5
+
+
+#: An image in any form that is understood.
+Picture = str | PathLike[str] | Image.Image
+
+
+class Prediction(NamedTuple):
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+def classify(
+    network: Callable[[Tensor], Tensor],
+    preparation: Preparation,
+    class_names: Sequence[str],
+    images: Sequence[Picture],
+    top: int = 1,
+    adapt: bool = False,
+) -> list[list[Prediction]]:
+    """Classify image files.
+
+    Args:
+        network: In evaluation mode.
+        preparation: Preparation of its images.
+        class_names: One name per logit.
+        images: Files, or images of Pillow.
+        top: Number of classes for each.
+        adapt: Resize, cut and convert images that do not fit.
+
+    Returns:
+        For each image its most probable classes, the most probable first.
+
+    Raises:
+        DataError: If a file is no image that the network takes.
+    """
+    found = []
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = torch.stack([preparation(image, adapt=adapt) for image in images[start : start + BATCH_SIZE]])
+        with torch.inference_mode():
+            values, labels = network(batch).softmax(1).topk(top)
+        for row_values, row_labels in zip(values.tolist(), labels.tolist(), strict=True):
+            found.append([Prediction(class_names[i], p) for i, p in zip(row_labels, row_values, strict=True)])
+    return found
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedNetwork:
+    """A network that was found, or given, and trained. ``print`` shows it; a notebook shows its cells too.
+
+    Attributes:
+        model: The module that trained it, in evaluation mode.
+        network: The network for use, on the CPU: normalised images ``(B, C, H, W)`` to logits ``(B, classes)``.
+        data: The images it was trained on.
+        folder: Folder of the run; ``None`` if unknown.
+        checkpoint: Checkpoint of the run; ``None`` if it wrote none.
+        accuracy: Accuracy by part, ``"val"`` and ``"test"``, as far as it was measured.
+    """
+
+    model: LightningModule
+    network: DerivedNet
+    data: ImageData
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def genotype(self) -> Genotype:
+        """Architecture of the network."""
+        return self.network.genotype
+
+    @property
+    def result(self) -> SearchResult | None:
+        """The search result; ``None`` for a network that was given, or read from a checkpoint."""
+        return self.model.result if isinstance(self.model, Searcher) else None
+
+    @property
+    def preparation(self) -> Preparation:
+        """Preparation of images for the network."""
+        data = self.data
+        return Preparation(data.image_shape, data.mean, data.std, data.eval_resize)
+
+    def predict(self, *images: Picture) -> list[Prediction]:
+        """Classify image files; images of another size or other channels are converted.
+
+        Args:
+            images: Files, or images of Pillow.
+
+        Returns:
+            The most probable class of each.
+
+        Raises:
+            DataError: If a file is no image.
+        """
+        found = classify(self.network, self.preparation, self.data.class_names, images, adapt=True)
+        return [best for best, *_ in found]
+
+    def export(
+        self,
+        folder: str | PathLike[str],
+        formats: tuple[str, ...] = ("safetensors", "pt2"),
+        fuse: bool = False,
+        overwrite: bool = False,
+    ) -> Manifest:
+        """Write the network to files for use elsewhere, each read back and compared.
+
+        Args:
+            folder: New or empty folder.
+            formats: Any of ``safetensors``, ``pt2``, ``onnx``; the first is always written.
+            fuse: Fold batch-norms into convolutions, for faster inference.
+            overwrite: Replace an earlier export.
+
+        Raises:
+            ConfigError: If the folder cannot be written, or a format is unknown.
+            ExportError: If a file does not compute what the trained network does.
+        """
+        with calm_terminal():
+            return self._export(Path(folder), formats, fuse, overwrite)
+
+    def _export(self, folder: Path, formats: tuple[str, ...], fuse: bool, overwrite: bool) -> Manifest:
+        return export_network(
+            self.network,
+            self.model,
+            _first_images(self.data),
+            # accuracies are only reported: the network is what it is
+            Description(
+                self.preparation,
+                self.data.class_names,
+                {part: _accuracy(self.model, self.data, part) for part in PARTS},
+            ),
+            folder,
+            formats=formats,
+            fuse=fuse,
+            overwrite=overwrite,
+        )
+
+    def milliseconds(self) -> float:
+        """Measure the time of one image on this CPU, median, in milliseconds."""
+        image = torch.zeros(1, *self.data.image_shape)
+        times = []
+        with torch.inference_mode():
+            for _ in range(TIMED):
+                start = perf_counter()
+                self.network(image)
+                times.append(perf_counter() - start)
+        return 1e3 * median(times[WARM:])
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of everything that ``print`` shows."""
+        rows = [
+            ("network", f"{describe(self.network, self.data.image_shape)}, {self.milliseconds():.1f} ms an image"),
+            ("accuracy", ", ".join(f"{value:.4f} {part}" for part, value in self.accuracy.items()) or "not measured"),
+        ]
+        if isinstance(self.result, MeasuredResult):
+            rows.append(("measured", f"{self.result.measured} networks; scores in deviations from a random one"))
+            best = "found" if self.result.support != self.result.largest else "found (the largest)"
+            rows += [(f"  {best}", f"{self.result.score:+.1f}"), ("  random", "+0.0")]
+            rows.append(("  largest", f"{self.result.largest_score:+.1f}"))
+        elif self.result is not None:
+            rows.append(("found", self.result.summary))
+        rows += [("folder", str(self.folder))] if self.folder is not None else []
+        return rows
+
+    def __repr__(self) -> str:
+        """Format :meth:`rows` in two columns."""
+        return "\n".join(f"{name:<22}{value}" for name, value in self.rows())
+
+    def _repr_html_(self) -> str:
+        """Show :meth:`rows` and the cells in a notebook."""
+        table = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self.rows())
+        picture = base64.b64encode(figure_bytes(draw_genotype(self.genotype))).decode()
+        return f'<table>{table}</table><img alt="cells" src="data:image/png;base64,{picture}">'
+
+
+#: Parts whose accuracies a manifest reports.
+PARTS: tuple[PartName, ...] = ("val", "test")
+
+
+@torch.no_grad()
+def _accuracy(model: Callable[[Tensor], Tensor], data: ImageData, part: PartName) -> Accuracy | None:
+    if not data.has(part):
+        return None
+    right = images = 0
+    for batch, labels in data.evaluation_batches(part):
+        right += int((model(batch).argmax(1) == labels).sum())
+        images += len(labels)
+    return Accuracy(right / images, images)
+
+
+def _first_images(data: ImageData) -> Tensor:
+    """Some validation images; of data without any, training images."""
+    batches: Iterator[Tensor] = (images for images, _ in data.evaluation_batches("val" if data.has("val") else "train"))
+    enough = -(-COMPARED_IMAGES // data.eval_batch_size)
+    return torch.cat(list(islice(batches, enough)))[:COMPARED_IMAGES]

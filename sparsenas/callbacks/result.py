@@ -1,0 +1,158 @@
+"""The search result as files and in TensorBoard."""
+
+import json
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
+from sparsenas.drawing import draw_choice_shares, figure_bytes
+from sparsenas.errors import SparseNASError
+from sparsenas.files import write_atomically
+from sparsenas.search import (
+    MeasuredResult,
+    OneStageSearch,
+    Searcher,
+    SearchModule,
+    SearchResult,
+    compare_with_baselines,
+)
+from sparsenas.search.measured import ProxyReliability
+from sparsenas.search.searcher import NO_BETTER, ImageBatch
+from sparsenas.trainer import is_dry_run, run_folder
+
+#: Most validation images on which shared weights compare architectures.
+IMAGES = 1000
+
+
+class ResultReport(pl.Callback):
+    """Write the search result: what was found, beside the references and random, and how sure that is.
+
+    At the end of the fit, a searcher with a ``result``, such as :class:`~sparsenas.search.MeasuredSearch`, gets
+
+    * ``<run>/result.json``: the :class:`~sparsenas.search.MeasuredResult`; numbers that are not finite are ``null``;
+    * ``<run>/result.png`` and ``result/chosen`` in TensorBoard: the share of bootstraps that kept each candidate;
+    * ``result/summary`` in TensorBoard: the summary, and a table of the reliability of each proxy.
+
+    At the end of the search, a searcher with shared weights gets a line of output, ``result.json`` and
+    ``result/summary``: a :class:`~sparsenas.search.SharedResult` compares the found architecture with the largest one
+    and random ones on at most :data:`IMAGES` validation images. Without such images, a line says so.
+
+    Every file appears whole or not at all. Other models, random search and a ``fast_dev_run`` write nothing.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[ImageBatch] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the images of another run."""
+        self._kept = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the images of the last validation."""
+        self._kept = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: ImageBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first images, as they went into the network."""
+        if isinstance(pl_module, SearchModule) and pl_module.shares_weights and not trainer.sanity_checking:
+            left = IMAGES - sum(len(labels) for _, labels in self._kept)
+            if left > 0:
+                images, labels = batch
+                self._kept.append((images[:left].cpu(), labels[:left].cpu()))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare before the training phase of one-stage search, which ends shared weights."""
+        if isinstance(pl_module, OneStageSearch) and not pl_module.searching:
+            self._compare(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare while the progress bar still takes lines."""
+        self._compare(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the result of a searcher that has one."""
+        result = pl_module.result if isinstance(pl_module, Searcher) else None
+        folder = _folder(trainer)
+        if folder is None or not isinstance(result, MeasuredResult):
+            return
+        assert isinstance(pl_module, Searcher)
+        _write(folder, pl_module, result)
+        compared = f"{result.considered} compared" if result.considered else NO_BETTER
+        title = f"{result.measured} architectures measured, {compared}"
+        figure = draw_choice_shares(pl_module.space.blocks, result.chosen, result.support, title)
+        write_atomically(folder / "result.png", figure_bytes(figure))
+        batches = trained_batches(trainer)
+        for writer in summary_writers(trainer):
+            writer.add_figure("result/chosen", figure, global_step=batches, close=False)
+            writer.add_text("result/summary", _markdown(result), global_step=batches)
+
+    def _compare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare with baselines and write the result, if weights are shared and nothing else decided."""
+        if not isinstance(pl_module, SearchModule) or not pl_module.shares_weights:
+            return
+        folder = _folder(trainer)
+        if folder is None or pl_module.result is not None:
+            return
+        if not self._kept:
+            pl_module.print("not compared with the largest cell: no validation images were seen")
+            return
+        device = pl_module.device
+        try:
+            result = compare_with_baselines(pl_module, [(x.to(device), labels.to(device)) for x, labels in self._kept])
+        except (SparseNASError, RuntimeError) as error:  # such as a lost latency table, or too little memory
+            pl_module.print(f"not compared with the largest cell: {error}")
+            return
+        pl_module.print(f"found: {result.summary}")
+        _write(folder, pl_module, result)
+        for writer in summary_writers(trainer):
+            writer.add_text("result/summary", result.summary, global_step=trained_batches(trainer))
+
+
+def _folder(trainer: pl.Trainer) -> Path | None:
+    """Return the run's folder if this process and this run may write to it."""
+    folder = run_folder(trainer)
+    return folder if trainer.is_global_zero and not is_dry_run(trainer) else None
+
+
+def _write(folder: Path, search: Searcher, result: SearchResult) -> None:
+    with suppress(OSError):  # the message of the file says more
+        folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_finite(result.to_plain(search.space)), indent=1, allow_nan=False)
+    write_atomically(folder / "result.json", f"{text}\n".encode())
+
+
+def _finite(value: Any) -> Any:
+    """Replace every number that is not finite by None."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _markdown(result: MeasuredResult) -> str:
+    """Format the summary and the reliability as TensorBoard shows text."""
+    head = ("proxy", "stability", "agreement with the others", "agreement with trainings", "used")
+    rows = [head, ("---",) * len(head), *map(_row, result.reliability)]
+    return f"{result.summary}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(item: ProxyReliability) -> tuple[str, ...]:
+    training = _number(item.training) + ("" if item.training is None else f" ({item.trained} trained)")
+    used = "yes" if item.trusted else f"no: {item.why}"
+    return item.proxy, _number(item.stability), _number(item.consensus), training, used
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,26 @@
+"""Searchers with which ours are compared: DARTS, PC-DARTS, GDAS, single-path one-shot, random search."""
+
+from sparsenas.search.baselines.darts import RelaxedSearch
+from sparsenas.search.baselines.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
+from sparsenas.search.baselines.random_search import RandomSearch
+from sparsenas.search.baselines.relaxation import (
+    EdgeNormalizedRelaxation,
+    GumbelRelaxation,
+    Relaxation,
+    SoftmaxRelaxation,
+)
+from sparsenas.search.baselines.single_path import SinglePathSearch
+
+__all__ = [
+    "EdgeNormalizedRelaxation",
+    "FairPaths",
+    "GumbelRelaxation",
+    "PathSampling",
+    "RandomSearch",
+    "Relaxation",
+    "RelaxedSearch",
+    "SinglePathSearch",
+    "SoftmaxRelaxation",
+    "UniformPaths",
+    "UniquePaths",
+]

@@ -1,0 +1,124 @@
+"""Paths of a super-net that a batch trains: the sampling heuristics of weight-sharing search."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from sparsenas.errors import ConfigError
+from sparsenas.spaces import NasBench201Space, SearchSpace, Support
+
+
+@dataclass(frozen=True)
+class PathSampling(ABC):
+    """Draws the paths of one batch.
+
+    Attributes:
+        untrained: Primitives that no path may hold, e.g. ``none``; they can be found all the same.
+    """
+
+    untrained: tuple[str, ...] = ()
+
+    @abstractmethod
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """Paths whose gradients on the batch add up to one step.
+
+        Args:
+            space: Search space.
+            rng: Source of all draws.
+        """
+
+
+@dataclass(frozen=True)
+class UniformPaths(PathSampling):
+    """One path per batch, drawn uniformly from the encodings.
+
+    Networks that have many encodings are drawn more often: the ``Random-NAS`` of Yu et al., How to Train Your
+    Super-Net (2020).
+    """
+
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """See :class:`PathSampling`."""
+        support = []
+        for edges in _drawn_edges(space, self.untrained, rng):
+            support.append(tuple(int(rng.choice(candidates)) for candidates in edges))
+        return (tuple(support),)
+
+
+@dataclass(frozen=True)
+class UniquePaths(PathSampling):
+    """One path per batch, drawn uniformly from the distinct networks: ``Random-A`` of the same study.
+
+    Of every class of equivalent encodings the first one is trained. Only spaces that know which encodings are
+    equivalent have this sampling.
+    """
+
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """See :class:`PathSampling`.
+
+        Raises:
+            ConfigError: If the space does not know which encodings are equivalent.
+        """
+        if not isinstance(space, NasBench201Space):
+            raise ConfigError(
+                f"UniquePaths needs a space that knows equivalent cells, like nasbench201, not {space.name}"
+            )
+        members = _representatives(space, self.untrained)
+        return (members[int(rng.integers(len(members)))],)
+
+
+@dataclass(frozen=True)
+class FairPaths(PathSampling):
+    """As many paths per batch as there are primitives, so that each primitive of an edge runs in exactly one of them.
+
+    The edges are drawn once per batch. Costs as many passes as there are primitives: compare at equal passes, not
+    batches.
+
+    Source: Chu et al., FairNAS (ICCV 2021), "strict fairness".
+    """
+
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """See :class:`PathSampling`."""
+        shuffled = [
+            [rng.permutation(candidates) for candidates in edges] for edges in _drawn_edges(space, self.untrained, rng)
+        ]
+        count = len(shuffled[0][0])
+        return tuple(
+            tuple(tuple(int(candidates[path]) for candidates in edges) for edges in shuffled) for path in range(count)
+        )
+
+
+def union(paths: tuple[Support, ...]) -> Support:
+    """All candidates that any of the paths holds, per block."""
+    return tuple(tuple(sorted(set().union(*blocks))) for blocks in zip(*paths, strict=True))
+
+
+def _drawn_edges(space: SearchSpace, untrained: tuple[str, ...], rng: np.random.Generator) -> list[list[list[int]]]:
+    """Draw as many edges of every block as it keeps, and list their trained candidates; edges ascend."""
+    if not space.distinct_edges:
+        raise ConfigError("paths are drawn edge by edge: set space.distinct_edges to true")
+    drawn = []
+    for block in space.blocks:
+        chosen = sorted(rng.choice(len(block.edges), size=space.inputs_per_node, replace=False))
+        edges = [
+            [i for i, c in enumerate(block.candidates) if c.edge == block.edges[edge] and c.primitive not in untrained]
+            for edge in chosen
+        ]
+        if not all(edges):
+            raise ConfigError(
+                f"paths.untrained is {', '.join(untrained)}; that leaves nothing to train on an edge of {block}"
+            )
+        drawn.append(edges)
+    return drawn
+
+
+@lru_cache(maxsize=2)
+def _representatives(space: NasBench201Space, untrained: tuple[str, ...]) -> tuple[Support, ...]:
+    """The first encoding of every class that holds trained primitives only."""
+    (edges,) = _drawn_edges(space, untrained, np.random.default_rng(0))  # all edges: the cell keeps every one
+    first: dict[str, Support] = {}
+    for kept in product(*edges):
+        first.setdefault(space.isomorphism(space.genotype((kept,))), (kept,))
+    return tuple(first.values())

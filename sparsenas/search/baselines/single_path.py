@@ -1,0 +1,214 @@
+"""Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from sparsenas.errors import ConfigError
+from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path, seed_drop_path
+from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
+from sparsenas.search.budget import Budget
+from sparsenas.search.held_out import Criterion, HeldOut
+from sparsenas.search.optimizers import step_schedules
+from sparsenas.search.searcher import ImageBatch, SearchResult
+from sparsenas.search.selection import BestOf, Selected, Selection, TrainedSuperNet
+from sparsenas.spaces import DartsSpace, SearchSpace, Support
+from sparsenas.sparse_coding import Constraints
+from sparsenas.training import WeightTraining, keep_plain_hyperparameters
+
+#: As in two-stage search: weights serve many architectures.
+NORMS = NormOptions(affine=False, track=False, append="pools_and_skips")
+
+
+class SinglePathSearch(SearchModule):
+    """Train one drawn path per batch; when all epochs are over, measure architectures and keep the best.
+
+    The architecture stream of the data trains nothing: images of its last batches are what architectures are measured
+    on, all on the same. Until then the architecture is a random one.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space.
+        network: Size and norms of the super-net.
+        training: Training of its weights. ``drop_path`` is the probability with which training drops what an
+            operation gives to a node, all but bare identities, in the last cell at the last batch; less before that and
+            above, see :func:`~sparsenas.networks.ramped_drop_path`.
+        budget: Limits of what may be found; they hold for what is kept, not for what a selection measures.
+        mapping: Weights that a candidate runs with.
+        paths: Paths that a batch trains.
+        selection: Architectures that are measured, and the choice among them. With
+            :class:`~sparsenas.search.MeasuredSelection`, a sparse code over measurements decides.
+        criterion: By what they are compared.
+        measure_batches: Architecture batches they are measured on.
+        seed: Seeds all draws.
+
+    Raises:
+        ConfigError: If options contradict each other or the images are too small.
+
+    Source: Guo et al., Single Path One-Shot (ECCV 2020); Li and Talwalkar, Random Search and Reproducibility for NAS
+        (UAI 2019); the heuristics of Yu et al., How to Train Your Super-Net (2020).
+
+    Differs: code of Yu et al. for NAS-Bench-201 drops outputs of cells, with a probability that does not grow in time;
+        their paper and NAO drop paths. With several processes each has images of its own, and the first one decides.
+    """
+
+    knows = frozenset({"drop_path"})
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = DartsSpace(),
+        network: NetworkConfig = NetworkConfig(),
+        training: WeightTraining = WeightTraining(),
+        budget: Budget = Budget(),
+        mapping: WeightMapping = WeightMapping(),
+        paths: PathSampling = UniformPaths(),
+        selection: Selection = BestOf(),
+        criterion: Criterion = "loss",
+        measure_batches: int = 16,
+        seed: int = 0,
+    ) -> None:
+        if measure_batches < 1:
+            raise ConfigError(f"measure_batches is {measure_batches}; use at least 1")
+        supernet = SuperNet(space, image_shape, num_classes, mapping=mapping, **network.arguments(NORMS))
+        if training.drop_path > 0 and supernet.skeleton.single_path:
+            raise ConfigError(
+                f"training.drop_path is {training.drop_path}, but every layer of this space is the only way through: "
+                "set it to 0"
+            )
+        super().__init__(space, supernet, num_classes, training, budget, seed)
+        self.save_hyperparameters()
+        keep_plain_hyperparameters(self)
+        self.paths, self.selection, self.criterion = paths, selection, criterion
+        self._constraints = budget.of_network(supernet)
+        self._held_out = HeldOut(measure_batches)
+        self._start = space.sample_support(self._rng)
+        self._found: Support | None = None
+        self._selected: dict[Constraints, Selected] = {}
+        self._trained = TrainedSuperNet(supernet, self.score, (), seed)
+        paths.paths(space, self._rng)  # raises if they do not fit the space
+
+    @property
+    def support(self) -> Support:
+        """The architecture that was selected; a random one before."""
+        return self._start if self._found is None else self._found
+
+    @property
+    def result(self) -> SearchResult | None:
+        """Search result; ``None`` before the end, and from selections that make none."""
+        selected = self._selected.get(self._constraints)
+        return None if selected is None else selected.result
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`Searcher.decide`.
+
+        Raises:
+            ConfigError: If nothing was measured, or nothing that the constraints allow.
+        """
+        if constraints is None and self._found is not None:
+            return self._found
+        return self._select(constraints).support
+
+    def scores(self, constraints: Constraints | None = None) -> Mapping[Support, float]:
+        """See :meth:`Searcher.scores`."""
+        selected = self._selected.get(constraints or self._constraints)
+        return super().scores(constraints) if selected is None or selected.result is None else selected.scores
+
+    def summary(self, constraints: Constraints | None = None) -> str:
+        """See :meth:`Searcher.summary`."""
+        selected = self._selected.get(constraints or self._constraints)
+        return "" if selected is None or selected.result is None else selected.result.summary
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of the architecture found so far."""
+        logits: Tensor = self.network(images, self.support)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer of the weights, and its schedule."""
+        optimizer = self.weight_training.optimizer(self.network.parameters())
+        return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what is dropped by (seed, epoch) only, like all other draws."""
+        super().on_train_epoch_start()
+        if self.weight_training.drop_path > 0 or self.network.dropout > 0:
+            seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """A step on the drawn paths; after the last one, the measurements."""
+        weights_batch, arch_batch = bilevel(batch)
+        self.batches += 1
+        self.selection.check_batch(len(arch_batch[1]))  # now, as it is too late when everything is trained
+        paths = self.paths.paths(self.space, self._rng)
+        self.step_weights(self._losses(weights_batch, paths, self._drop_rates(batch_idx)), union(paths))
+        last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
+        if last_epoch and self.trainer.num_training_batches - batch_idx <= self._held_out.batches:
+            self._held_out.keep(arch_batch)
+        if last_epoch and self.trainer.is_last_batch:
+            self._measure()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch and step the schedule."""
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        step_schedules(self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the architecture found beside what every search keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["search"]["found"] = self._found
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back the architecture found."""
+        super().on_load_checkpoint(checkpoint)
+        self._found, self._selected = checkpoint["search"]["found"], {}
+
+    def score(self, support: Support) -> float:
+        """Score an architecture with the shared weights on the held-out images; more is better."""
+        return self._held_out.score(lambda images: self.network(images, support), self.criterion)
+
+    def _drop_rates(self, batch_idx: int) -> float | Sequence[float]:
+        """Drop-path probability, by cell where there is one."""
+        if not self.weight_training.drop_path:
+            return 0.0
+        progress = self.search_progress(0, batch_idx + 1)
+        return ramped_drop_path(self.weight_training.drop_path, len(self.network.cells), progress)
+
+    def _losses(
+        self, batch: ImageBatch, paths: tuple[Support, ...], drop_rates: float | Sequence[float] = 0.0
+    ) -> Iterator[Tensor]:
+        images, labels = batch
+        for path in paths:
+            logits, _ = self.network.run(images, self.network.wirings(path), drop_rates)
+            loss = self.weight_training.loss(logits, labels)
+            self.train_loss.update(loss.detach(), len(labels))
+            self.train_accuracy.update(logits.detach(), labels)
+            yield loss
+
+    def _select(self, constraints: Constraints | None) -> Selected:
+        """Decide under rules, once for each; with several processes, the first one decides for all."""
+        rules = self._constraints if constraints is None else constraints
+        if rules not in self._selected:
+            training = self.network.training
+            self.network.eval()
+            try:
+                selected = self.selection.select(self._trained, rules, self.measured, self._rng)
+            finally:
+                self.network.train(training)
+            self._selected[rules] = self.trainer.strategy.broadcast(selected) if self._trainer else selected
+            self.visited |= selected.scores.keys()
+        return self._selected[rules]
+
+    def _measure(self) -> None:
+        """Decide, and report it."""
+        self._trained = TrainedSuperNet(self.network, self.score, self._held_out.images, self.seed)
+        self._selected.clear()
+        old, selected = self.support, self._select(None)
+        self.measured, self._found = dict(selected.scores), selected.support
+        if selected.result is not None:
+            self.print(f"found: {selected.result.summary}")
+        self.note_recovery(old)

@@ -1,0 +1,15 @@
+"""Facts about a trainer that several rooms need."""
+
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+
+
+def is_dry_run(trainer: Trainer) -> bool:
+    """Return True in a ``fast_dev_run``, which leaves no files."""
+    return bool(getattr(trainer, "fast_dev_run", False))  # set on the trainer, but not declared there
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run; call it on every rank, because Lightning broadcasts the logger's folder."""
+    return Path(trainer.log_dir or trainer.default_root_dir)

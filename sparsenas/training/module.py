@@ -1,0 +1,209 @@
+"""Training of one network: steps, schedule, evaluation, export."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.metrics import MeanLoss, accuracy
+from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
+from sparsenas.spaces import Genotype
+from sparsenas.training.weights import WeightTraining
+
+Stage = Literal["train", "val", "test"]
+
+
+def one_stream(batch: Any) -> tuple[Tensor, Tensor]:
+    """Take the only stream of training images.
+
+    Raises:
+        ConfigError: If the data module splits the training images in two.
+    """
+    if not isinstance(batch, (tuple, list)):
+        raise ConfigError("one network trains on all training images: set data.arch_fraction to 0")
+    images, labels = batch
+    return images, labels
+
+
+def keep_plain_hyperparameters(module: pl.LightningModule) -> None:
+    """Drop objects from the stored hyper-parameters; the command line stores their plain configuration instead.
+
+    A checkpoint with objects in it could not be read back safely (``weights_only=True``).
+    """
+    for name in [name for name, value in module.hparams.items() if not _is_plain(value)]:
+        del module.hparams[name]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+class TrainingModule(pl.LightningModule):
+    """Base of the modules that train the network of one genotype.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes.
+        network: Size and norms of the network.
+        training: Training of the network.
+        seed: Seeds drop-path, anew at every epoch, so that a resumed run repeats an uninterrupted one.
+
+    Attributes:
+        network: The network; ``None`` until :meth:`build`.
+
+    Raises:
+        ConfigError: If the seed is negative.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        network: NetworkConfig,
+        training: WeightTraining,
+        seed: int,
+    ) -> None:
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}; use a number not below 0")
+        super().__init__()
+        self.image_shape, self.num_classes = image_shape, num_classes
+        self.config, self.weight_training, self.seed = network, training, seed
+        self.network: DerivedNet | None = None
+        self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in ("train", "val", "test")})
+        self.accuracies = torch.nn.ModuleDict(
+            {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
+        )
+
+    def build(self, genotype: Genotype) -> None:
+        """Build the network of a genotype, with new weights.
+
+        Raises:
+            ConfigError: If the images are too small, or the training does not fit the network.
+        """
+        drop_path = self.weight_training.drop_path
+        network = DerivedNet(
+            genotype,
+            self.image_shape,
+            self.num_classes,
+            auxiliary=self.weight_training.auxiliary_weight > 0,
+            **self.config.arguments(NormOptions()),
+        )
+        if drop_path > 0 and network.skeleton.single_path:
+            raise ConfigError(
+                f"training.drop_path is {drop_path}, but every layer of this network is the only way through: set it "
+                "to 0"
+            )
+        # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
+        self.network = network.to(memory_format=torch.channels_last)
+
+    @property
+    def built(self) -> DerivedNet:
+        """The network.
+
+        Raises:
+            CheckpointError: If there is none yet.
+        """
+        if self.network is None:
+            raise CheckpointError("no network has been found yet; let the run go on")
+        return self.network
+
+    @property
+    def finished(self) -> bool:
+        """True after the last epoch."""
+        return self.network is not None and 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, classes)``."""
+        logits: Tensor = self.built(images)
+        return logits
+
+    def deployable(self) -> DerivedNet:
+        """Copy the trained network for use: evaluation mode, no auxiliary classifier.
+
+        In evaluation mode its logits are those of :meth:`forward`.
+
+        Raises:
+            CheckpointError: If there is no network yet.
+        """
+        network = copy.deepcopy(self.built)
+        network.auxiliary = None
+        return network.eval()
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer, and its schedule by epoch."""
+        optimizer = self.weight_training.optimizer(self.built.parameters())
+        return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by ``training.gradient_clip``; an option of the trainer wins."""
+        if gradient_clip_val is None and self.weight_training.gradient_clip > 0:
+            gradient_clip_val = self.weight_training.gradient_clip
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_fit_start(self) -> None:
+        """Check that the end of schedules and of the drop-path ramp is known.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if self.trainer.max_epochs is None or self.trainer.max_epochs < 0:
+            raise ConfigError("trainer.max_epochs is not set; schedule and drop-path go over its epochs: set it")
+        if remark := self.weight_training.schedule.remark(self.trainer.max_epochs):
+            self.print(remark)
+
+    def on_train_epoch_start(self) -> None:
+        """Set this epoch's drop-path probability and seed its draws, different on every rank."""
+        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
+        self.built.drop_path = self.weight_training.drop_path * share
+        seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Cross-entropy, plus the auxiliary classifier's."""
+        images, labels = one_stream(batch)
+        logits, auxiliary = self.built.forward_auxiliary(images)
+        loss = self.weight_training.loss(logits, labels)
+        self._log(logits, labels, loss.detach(), "train")
+        if auxiliary is not None:
+            loss = loss + self.weight_training.auxiliary_weight * self.weight_training.loss(auxiliary, labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Class probabilities, shape ``(B, classes)``."""
+        logits: Tensor = self(batch[0])
+        return logits.softmax(1)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
+        images, labels = batch
+        logits = self(images)
+        self._log(logits, labels, functional.cross_entropy(logits, labels), stage)
+
+    def _log(self, logits: Tensor, labels: Tensor, loss: Tensor, stage: Stage) -> None:
+        metrics: dict[str, Any] = {  # a ModuleDict does not know that it holds metrics
+            f"{stage}/loss": self.losses[f"{stage}_loss"],
+            f"{stage}/acc": self.accuracies[f"{stage}_acc"],
+        }
+        metrics[f"{stage}/loss"].update(loss, len(labels))
+        metrics[f"{stage}/acc"].update(logits.detach(), labels)
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage != "train")

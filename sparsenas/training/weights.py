@@ -1,0 +1,58 @@
+"""Options of the training of network weights, shared by searchers and by training."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.errors import ConfigError
+from sparsenas.schedules import Schedule
+
+
+def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """SGD as in DARTS: learning rate 0.025, momentum 0.9, weight decay 3e-4."""
+    return torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4)
+
+
+@dataclass(frozen=True)
+class WeightTraining:
+    """Options of the training of network weights.
+
+    Attributes:
+        optimizer: Makes the optimizer; its learning rate is the peak of the schedule.
+        schedule: Learning rate over the run, stepped once per epoch.
+        gradient_clip: Largest norm of the gradient; 0 for no clipping.
+        label_smoothing: Label smoothing of the training loss.
+        drop_path: Drop-path probability that the run grows towards.
+        auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    optimizer: OptimizerCallable = default_optimizer
+    schedule: Schedule = Schedule()
+    gradient_clip: float = 5.0
+    label_smoothing: float = 0.0
+    drop_path: float = 0.0
+    auxiliary_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if min(self.gradient_clip, self.auxiliary_weight) < 0:
+            raise ConfigError(
+                f"training: gradient_clip={self.gradient_clip}, auxiliary_weight={self.auxiliary_weight}; "
+                "neither is below 0"
+            )
+        if not 0.0 <= self.label_smoothing < 1.0 or not 0.0 <= self.drop_path < 1.0:
+            raise ConfigError(
+                f"training: label_smoothing={self.label_smoothing}, drop_path={self.drop_path}; both lie in [0, 1)"
+            )
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing, 0-d."""
+        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
