@@ -44,7 +44,7 @@ DOCS = ROOT / "docs"
 CONFIGS = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
 PAGES = sorted(page for page in DOCS.glob("*.md"))
 #: Pages beside the site whose links and names are checked, too.
-BESIDE = [ROOT / "CONTRIBUTING.md", ROOT / "configs" / "README.md"]
+BESIDE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "configs" / "README.md"]
 ROOMS = (
     callbacks,
     data,
@@ -261,10 +261,13 @@ def test_the_front_door_finds_predicts_and_exports(user_folder, capsys):
     for name in CLASSES:
         for number in range(100, 160):  # enough for the batches of the config
             (user_folder / "photos" / name / f"{number}.png").write_bytes(photo)
-    code, _ = code_blocks("python.md")
-    found = run_snippet(code.replace("minutes=5", "minutes=0.1"), "python.md")["found"]
+    readme, (page, _) = code_blocks("../README.md"), code_blocks("python.md")
+    calls = [re.findall(r"sparsenas\.search\(.*?\)|found\.\w+\(.*?\)", code) for code in (*readme, page)]
+    assert calls[0] == calls[1]
+    found = run_snippet(readme[0].replace("minutes=5", "minutes=0.1"), "README.md")["found"]
     assert sum(p.numel() for p in found.network.parameters()) <= 50_000
-    assert any(name in capsys.readouterr().out for name in CLASSES)
+    assert found.predict("new.jpg")[0].label in CLASSES
+    assert "accuracy" in capsys.readouterr().out
     assert (user_folder / "my_network" / "manifest.json").is_file()
 
 
