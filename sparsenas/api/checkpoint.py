@@ -108,7 +108,7 @@ def _model(path: Path, checkpoint: Mapping[str, Any]) -> LightningModule:
         model = _instantiate(LightningModule, settings)
         model.on_load_checkpoint(dict(checkpoint))
         model.load_state_dict(checkpoint["state_dict"])
-    except Exception as error:
+    except Exception as error:  # defects are raised again by _mistake
         mistake = _mistake(error)
         raise CheckpointError(f"{path}: its model cannot be rebuilt: {mistake}") from error
     return model.eval()
@@ -147,7 +147,7 @@ def _data(path: Path, checkpoint: Mapping[str, Any], data_path: str | None) -> I
         data.prepare_data()
         if kind.__qualname__ in checkpoint:  # where Lightning keeps the state of data modules
             data.load_state_dict(checkpoint[kind.__qualname__])
-    except Exception as error:
+    except Exception as error:  # defects are raised again by _mistake
         raise DataError(
             f"{path}: its images cannot be read: {_mistake(error)}; if they have moved, give --data-path"
         ) from error

@@ -83,7 +83,7 @@ def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Asse
         options["model"]["init_args"] |= {"image_shape": list(data.image_shape), "num_classes": data.num_classes}
     try:
         assembly = Assembly(options, data is None, run=False)
-    except Exception as error:
+    except Exception as error:  # jsonargparse wraps what constructors raise; defects are raised again
         mistake = user_error(error)
         if mistake is None:
             raise
