@@ -1,4 +1,4 @@
-"""From an image file to pixels of the size a network takes."""
+"""From an image file to pixels of the size a network takes: one way for training, test and prediction."""
 
 import struct
 from pathlib import Path
@@ -11,10 +11,17 @@ from sparsenas.errors import DataError
 
 #: Pillow's errors for files that are damaged, of an unknown format, or bombs; not all are documented.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+#: Pillow's modes with at most 8 bits per channel, and the mode that represents them without loss.
+_EXACT = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
+_EXACT |= {"RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "CMYK": "CMYK"}
+#: The same where one of the colours is transparent.
+_TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
+#: Mode of the images of a network, by its number of channels.
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def decode(file: Path) -> Image.Image:
-    """Decode an image file, without following an orientation noted beside the pixels.
+    """Decode an image file: the first frame, without following an orientation noted beside the pixels.
 
     Raises:
         DataError: Naming the file that cannot be read.
@@ -30,10 +37,38 @@ def decode(file: Path) -> Image.Image:
         raise DataError(f"{file}: not a readable image ({reason}); replace or remove the file") from error
 
 
-def with_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Convert an image to colour (3 channels) or grey (1 channel); drop transparency."""
-    colour = image.convert("RGB")
-    return colour if channels == 3 else colour.convert("L")
+def exact_mode(image: Image.Image, name: str) -> str:
+    """Name the mode of 8 bits per channel that represents an image without loss.
+
+    Raises:
+        DataError: If there is none, naming the image: deeper pixels would be cut off.
+    """
+    if image.mode not in _EXACT:
+        raise DataError(
+            f"{name}: its pixels are of mode {image.mode}, not grey or colour of 8 bits per channel; convert the file "
+            "(deeper pixels: scale them to 0 to 255 first)"
+        )
+    if image.mode in _TRANSPARENT and image.has_transparency_data:
+        return _TRANSPARENT[image.mode]
+    return _EXACT[image.mode]
+
+
+def with_channels(image: Image.Image, channels: int, name: str) -> Image.Image:
+    """Convert an image to grey (1 channel) or colour (3), either with transparency (2 or 4).
+
+    Without a channel for it, transparency is dropped, and what lies below it shows.
+
+    Raises:
+        DataError: If pixels are deeper than 8 bits, or a file cannot have so many channels; ``name`` is the image's.
+    """
+    exact = exact_mode(image, name)
+    if channels not in MODES:
+        raise DataError(f"{name}: the network takes {channels} channels, but an image file has 1 to 4; give arrays")
+    wanted = MODES[channels]
+    if image.mode == wanted:
+        return image
+    # from palettes and inks, Pillow reaches all modes only by this step
+    return image.convert("RGBA" if exact in ("LA", "RGBA") else "RGB").convert(wanted)
 
 
 def centre(image: Image.Image, shorter_side: int, height: int, width: int) -> Image.Image:

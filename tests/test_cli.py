@@ -305,7 +305,7 @@ def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
     assert main(["predict", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
     path = Path(capsys.readouterr().out.splitlines()[-1].split(maxsplit=1)[1])
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert [int(row["index"]) for row in rows] == list(range(len(Digits().parts.test[1])))
+    assert [int(row["index"]) for row in rows] == list(range(len(Digits().parts.test.indices)))
     assert {row["class"] for row in rows} <= set("0123456789")
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
 

@@ -16,6 +16,7 @@ ALLOWED = {
         "__main__": "cli",
         "errors": "",
         "files": "errors",
+        "texts": "",
         "trainer": "",
         "spaces": "errors",
         "sparse_coding": "errors",
@@ -25,7 +26,7 @@ ALLOWED = {
         "ranking": "errors spaces",
         "tables": "errors spaces",
         "images": "errors",
-        "data": "errors images",
+        "data": "errors images texts",
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "export": "__init__ errors images spaces networks complexity",
@@ -34,18 +35,31 @@ ALLOWED = {
         "training": "errors spaces networks schedules metrics",
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
         "zero_cost training",
-        "callbacks": "errors files trainer spaces networks search drawing complexity",
+        "callbacks": "errors files texts trainer spaces networks search drawing complexity",
         "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
-        "api": "errors files spaces sparse_coding networks data drawing complexity search training callbacks export",
-        "cli": "__init__ errors files trainer spaces sparse_coding networks data drawing complexity search training "
-        "callbacks export comparison latency api",
+        "api": "errors files texts spaces sparse_coding networks data drawing complexity search training callbacks "
+        "export",
+        "cli": "__init__ errors files texts trainer spaces sparse_coding networks data drawing complexity search "
+        "training callbacks export comparison latency api",
     }.items()
 }
 #: Rooms inside `search`: what lies beside them is for all of them, and they know nothing of one another.
 SEARCH_ROOMS = {"ista_nas", "measured", "baselines"}
 #: Rooms of pure functions and plain data, which know no trainer.
 WITHOUT_LIGHTNING = {
-    *("errors", "files", "spaces", "sparse_coding", "complexity", "drawing", "export", "images", "ranking", "tables"),
+    *(
+        "errors",
+        "files",
+        "texts",
+        "spaces",
+        "sparse_coding",
+        "complexity",
+        "drawing",
+        "export",
+        "images",
+        "ranking",
+        "tables",
+    ),
     "latency",
     "zero_cost",
 }

@@ -78,7 +78,7 @@ def epochs_within(model: TrainingModule, data: ImageData, seconds: float) -> int
         times.append(perf_counter() - start)
     steps = len(data.parts.split.weights) // data.batch_size
     # evaluation goes forward only, which takes about a third of a step
-    evaluation = len(data.parts.val[1]) / data.batch_size / 3
+    evaluation = len(data.parts.val.indices) / data.batch_size / 3
     epoch = float(np.median(times[1:])) * (steps + evaluation)
     torch.manual_seed(model.seed)
     return min(max(int(PLANNED * seconds / epoch), 1), MOST_EPOCHS)

@@ -5,6 +5,7 @@ from sparsenas.callbacks.figures import CellFigures
 from sparsenas.callbacks.genotype_file import GenotypeFile
 from sparsenas.callbacks.hparams import HParamsSummary
 from sparsenas.callbacks.monitor import SupportMonitor
+from sparsenas.callbacks.parts_file import PartsFile
 from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.progress import SearchProgressBar
 from sparsenas.callbacks.result import ResultReport
@@ -15,6 +16,7 @@ __all__ = [
     "CellFigures",
     "GenotypeFile",
     "HParamsSummary",
+    "PartsFile",
     "PredictionWriter",
     "ResultReport",
     "SearchProgressBar",

@@ -2,23 +2,25 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from sparsenas.files import write_atomically
+from sparsenas.texts import readable
 from sparsenas.trainer import is_dry_run, run_folder
 
 
 class PredictionWriter(pl.Callback):
-    """Write the most probable class of every image to a CSV file: ``index,class,probability``.
+    """Write the most probable class of every image to a CSV file: ``index,class,probability``, and ``file`` if known.
 
-    The index counts images from 0. ``predict_step`` returns class probabilities ``(B, classes)``; class names come from
-    the data module. Each process writes its images to ``predictions.csv``, ``predictions.1.csv`` and so on; some images
-    may be in two files.
+    The index counts images from 0, in the order of their source. ``predict_step`` returns class probabilities
+    ``(B, classes)``; names of classes and files come from the data module. Of several processes, the first one writes.
 
     Args:
         filename: Name of the file in the folder of the run.
@@ -30,8 +32,11 @@ class PredictionWriter(pl.Callback):
         self._best: list[tuple[int, float]] = []
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier prediction."""
+        """Forget an earlier prediction, also its file: a run that fails leaves none."""
         self._best = []
+        path = self.path(trainer)
+        if trainer.is_global_zero and not is_dry_run(trainer):
+            path.unlink(missing_ok=True)
 
     def on_predict_batch_end(
         self,
@@ -49,24 +54,39 @@ class PredictionWriter(pl.Callback):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, unless this is a ``fast_dev_run``."""
-        if is_dry_run(trainer):
+        rows = self._gathered(trainer)
+        path = self.path(trainer)
+        if is_dry_run(trainer) or not trainer.is_global_zero:
             return
         datamodule = getattr(trainer, "datamodule", None)  # set on the trainer, but not declared there
         names: Sequence[str] | None = getattr(datamodule, "class_names", None)
+        parts = getattr(datamodule, "parts", None)
+        files: Sequence[str] | None = None if parts is None else parts.test_files
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("index", "class", "probability"))
-        for row, (label, probability) in enumerate(self._best):
-            # every process reads each world_size-th image
-            index = trainer.global_rank + row * trainer.world_size
-            writer.writerow((index, names[label] if names else label, f"{probability:.6f}"))
-        path = self.path(trainer)
+        writer.writerow(("index", "class", "probability", *(() if files is None else ("file",))))
+        for index, label, probability in rows:
+            file = () if files is None else (readable(files[index]),)
+            writer.writerow((index, names[label] if names else label, f"{probability:.6f}", *file))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """Return the file of this process."""
-        name = Path(self.filename)
-        if trainer.global_rank:
-            name = name.with_suffix(f".{trainer.global_rank}{name.suffix}")
-        return run_folder(trainer) / name
+        """Return the file; call it on every rank."""
+        return run_folder(trainer) / self.filename
+
+    def _gathered(self, trainer: pl.Trainer) -> list[tuple[int, int, float]]:
+        """Index, label and probability of the images of all processes, in order."""
+        sampler = getattr(trainer.predict_dataloaders, "sampler", None)
+        indices = getattr(sampler, "evaluated", None)
+        if indices is None:  # not of this package: every process reads each world_size-th image
+            indices = range(
+                trainer.global_rank, trainer.global_rank + trainer.world_size * len(self._best), trainer.world_size
+            )
+        # limit_predict_batches leaves some out
+        rows = [(int(index), *best) for index, best in zip(indices, self._best, strict=False)]
+        if trainer.world_size == 1:
+            return sorted(rows)
+        gathered: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(gathered, rows)
+        return sorted(itertools.chain(*gathered))

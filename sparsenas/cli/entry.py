@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sparsenas import __version__
 from sparsenas.cli.parser import Parser
 from sparsenas.errors import SparseNASError
+from sparsenas.texts import escape_unprintable
 
 #: Commands that need a model, images and a trainer, with one line for ``--help``.
 TRAINER_COMMANDS = {
@@ -44,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit code: 0, 2 after an error of the user, 130 after Ctrl-C, 143 after SIGTERM, 141 if the output
         was closed.
     """
+    escape_unprintable()
     try:
         code = _dispatch(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()

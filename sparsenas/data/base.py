@@ -11,10 +11,13 @@ from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
-from sparsenas.data.parts import Part, Parts, Shares
+from sparsenas.data.part_record import PartRecord
+from sparsenas.data.parts import Part, Parts
 from sparsenas.data.sources import ImageSource, PartName, check_at_least
+from sparsenas.data.split import Seeds, Shares
 from sparsenas.data.statistics import check_statistics
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.texts import note, readable
 
 #: Streams of training batches; the numbers keep their randomness apart.
 STREAMS = {"weights": 0, "arch": 1}
@@ -29,8 +32,12 @@ class ImageData(pl.LightningDataModule):
 
     All randomness follows from ``seed`` and the epoch. Only ``test`` and ``predict`` read test images.
 
-    A checkpoint keeps mean, deviation and class names, so a restored network sees images normalised as in its training.
-    It also keeps the options, if the command line gave them.
+    Evaluation mixes classes, in an order that follows from the images' names: where a network uses statistics of a
+    batch, batches of one class would mislead it.
+
+    A checkpoint keeps mean, deviation, class names and the part of every image: a restored network sees images
+    normalised as in its training, and is never tested on images it was trained on. It also keeps the options, if the
+    command line gave them.
 
     Args:
         source: Source of the images.
@@ -82,7 +89,7 @@ class ImageData(pl.LightningDataModule):
         check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
         check_at_least(0, seed=seed, test_seed=test_seed, num_workers=num_workers)
         check_statistics(mean, std, self.image_shape[0])
-        self.parts = Parts(source, Shares(arch_fraction, val_fraction, test_fraction), seed, test_seed)
+        self.parts = Parts(source, Shares(arch_fraction, val_fraction, test_fraction), Seeds(seed, test_seed))
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
@@ -92,6 +99,7 @@ class ImageData(pl.LightningDataModule):
         self._given = None if mean is None or std is None else (tuple(mean), tuple(std))
         self._augmenter = Augmenter(self.augmentation, seed)
         self._normalisation = torch.zeros(2, self.image_shape[0])  # mean and deviation; set by setup()
+        self._reported = False
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -120,8 +128,10 @@ class ImageData(pl.LightningDataModule):
             DataError: If images or labels are damaged, or a class has too few images for the split.
         """
         if stage == "fit":
+            self._report()
             self._check_batch_size()
-        elif stage == "validate" and not len(self.parts.val[1]):
+            self.parts.check_varied()
+        elif stage == "validate" and not len(self.parts.val.indices):
             raise ConfigError("data.val_fraction is 0, so there is nothing to validate on; set it above 0")
         elif stage in ("test", "predict"):
             _ = self.parts.test  # read now: a damaged part ends the run before it begins
@@ -137,21 +147,25 @@ class ImageData(pl.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Return batches of the validation part; an empty list if there is none."""
-        return self._loader(self.parts.val) if len(self.parts.val[1]) else []
+        return self._loader(self.parts.val) if len(self.parts.val.indices) else []
 
     def test_dataloader(self) -> BatchLoader:
-        """Return batches of the test part, in order."""
+        """Return batches of the test part, classes mixed."""
+        if self._rank == 0 and (trained := self.parts.trained_for_test()):
+            note(f"{self.source.name}: {len(trained)} test images were trained on ({trained[0]}, ...): no honest test")
         return self._loader(self.parts.test)
 
     def predict_dataloader(self) -> BatchLoader:
-        """Return batches of the test part, in order."""
-        return self._loader(self.parts.test)
+        """Return batches of the test part, in the order of the source; mixed for a network that needs it."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        mixed = module is not None and _uses_batch_statistics(module)
+        return self._loader(self.parts.test, mixed=mixed)
 
     def has(self, part: PartName) -> bool:
         """Return True if there are images of a part."""
         if part == "test":
             return self.parts.has_test
-        return part == "train" or len(self.parts.val[1]) > 0
+        return part == "train" or len(self.parts.val.indices) > 0
 
     def evaluation_batches(self, part: PartName) -> Iterator[Batch]:
         """Yield batches of a part as in evaluation, on the CPU, without a trainer or :meth:`setup`.
@@ -185,31 +199,46 @@ class ImageData(pl.LightningDataModule):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return mean, deviation and class names for the checkpoint."""
+        """Return mean, deviation, class names and the part of every image for the checkpoint."""
         return {
             "mean": tuple(map(float, self.mean)),
             "std": tuple(map(float, self.std)),
             "class_names": tuple(map(str, self.class_names)),
+            "parts": self.parts.record.to_plain(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned.
+        """Restore what :meth:`state_dict` returned, and tell what has changed since.
 
         Raises:
             DataError: If the classes differ.
         """
-        trained, own = tuple(state_dict["class_names"]), tuple(map(str, self.class_names))
+        trained, own = tuple(map(readable, state_dict["class_names"])), tuple(map(str, self.class_names))
         if trained != own:
             difference = _first_difference(trained, own)
             raise DataError(f"{self.source.name}: {difference}; give images of the same classes in the same order")
         self._given = tuple(state_dict["mean"]), tuple(state_dict["std"])
         self._normalisation = torch.tensor(self._given)
+        if "parts" in state_dict:  # checkpoints of earlier versions lack them
+            self._restore_parts(PartRecord.from_plain(state_dict["parts"]))
+
+    def _restore_parts(self, record: PartRecord) -> None:
+        self.parts.restore(record)
+        if self._rank == 0 and (changes := record.changes(self.parts.names, self.source.name)):
+            note(changes)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment (in training only) and normalise on the device of the model."""
         if isinstance(batch, dict):
             return {name: self._finish(pair, STREAMS[name]) for name, pair in batch.items()}
         return self._finish(batch, STREAMS["weights"])
+
+    def _report(self) -> None:
+        """Say once what was taken for images."""
+        if self._rank == 0 and not self._reported:
+            for line in self.source.report():
+                print(f"images        {line}")
+        self._reported = True
 
     def _keep_configuration(self) -> None:
         """Store the options from the command line: plain values, environment variables unexpanded.
@@ -225,14 +254,19 @@ class ImageData(pl.LightningDataModule):
         self._normalisation = self._normalisation.to(images.device)  # copies once, with the first batch
         mean, std = self._normalisation
         if self.trainer is not None and self.trainer.training:
-            return self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch), labels
-        return normalise(images, mean, std), labels
+            ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch)
+        else:
+            ready = normalise(images, mean, std)
+        # Lightning has converted the batch before it was augmented, so a true precision comes last
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return ready if module is None else ready.to(module.dtype), labels
 
-    def _loader(self, part: Part, stream: str | None = None) -> BatchLoader:
+    def _loader(self, part: Part, stream: str | None = None, mixed: bool = True) -> BatchLoader:
         """Make the loader of a training stream, or of an evaluation part if ``stream`` is None."""
-        dataset, indices = part
+        if stream is None and len(part.indices) < self._world_size:
+            raise ConfigError(f"{self._world_size} processes cannot share {len(part.indices)} images; use fewer")
         sampler = BatchSampler(
-            indices,
+            part.mixed if mixed and stream is None else part.indices,
             self.batch_size if stream else self.eval_batch_size,
             train=stream is not None,
             seed=self.seed,
@@ -241,7 +275,7 @@ class ImageData(pl.LightningDataModule):
             rank=self._rank,
             world_size=self._world_size,
         )
-        return BatchLoader(dataset, sampler, self.num_workers)
+        return BatchLoader(part.dataset, sampler, self.num_workers)
 
     def _check_batch_size(self) -> None:
         split, processes = self.parts.split, self._world_size
@@ -259,6 +293,12 @@ class ImageData(pl.LightningDataModule):
     @property
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
+
+
+def _uses_batch_statistics(module: torch.nn.Module) -> bool:
+    """Say if a network's batch-norms keep no statistics of their own."""
+    norms = (norm for norm in module.modules() if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm))
+    return any(norm.running_mean is None for norm in norms)
 
 
 def _first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:

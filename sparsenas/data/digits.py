@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
+from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName
-from sparsenas.data.split import Indices
 
 
 class DigitsSource(ImageSource):

@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
+from sparsenas.data.folder_tree import SHOWN, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
+from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path
-from sparsenas.data.split import Indices
 from sparsenas.errors import ConfigError, DataError
 
 
 class FolderSource(ImageSource):
     """Image files as ``root/class/file``, or ``root/train/class/file`` with ``val`` and ``test`` beside ``train``.
 
-    The arguments are those of :class:`ImageFolder`.
+    The arguments are those of :class:`ImageFolder`. An image is known by its path below the folder of its part.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -28,6 +28,7 @@ class FolderSource(ImageSource):
 
     #: Enough for an error of the mean of about 0.01; decoding all of a large folder would take hours.
     statistics_sample = 512
+    grows = True
 
     def __init__(self, path: str, size: int, grey: bool, eval_resize: int | None, crop_scale: float) -> None:
         self.eval_resize = size if eval_resize is None else eval_resize
@@ -35,25 +36,25 @@ class FolderSource(ImageSource):
         check_at_least(size, eval_resize=self.eval_resize)
         if not 0 < crop_scale <= 1:
             raise ConfigError(f"data.crop_scale is {crop_scale}; it is a share of the area, above 0 and at most 1")
-        self._root = expand_path(path, "data.path")
-        self.name = str(self._root)
-        if not self._root.is_dir():
+        root = expand_path(path, "data.path")
+        self.name = str(root)
+        if not root.is_dir():
             raise DataError(f"{self.name}: no such folder; data.path must name one with a folder of images per class")
-        self._nested = (self._root / "train").is_dir()
-        self.class_names = self._classes(self._folder("train"))
+        self._tree = read_tree(root)
+        self.class_names = tuple(self._tree.parts["train"])
         if len(self.class_names) < 2:
             raise DataError(
-                f"{self._folder('train')}: class folders: {', '.join(self.class_names) or 'none'}; "
+                f"{self._tree.folders['train']}: class folders: {', '.join(self.class_names) or 'none'}; "
                 "it needs at least two, each with the images of one class"
             )
         self.image_shape = (1 if grey else 3, size, size)
         self._crop_scale = crop_scale
-        self._parts: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
+        self._listed: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
         self.labels("train")
 
     def has(self, part: PartName) -> bool:
         """Return True if the part has a folder of its own."""
-        return part == "train" or (self._nested and self._folder(part).is_dir())
+        return part in self._tree.parts
 
     def labels(self, part: PartName) -> NDArray[np.int64]:
         """Return the labels of a part, shape ``(N,)``."""
@@ -71,38 +72,45 @@ class FolderSource(ImageSource):
             crop_scale=self._crop_scale,
         )
 
-    def _folder(self, part: PartName) -> Path:
-        return self._root / part if self._nested else self._root
+    def files(self, part: PartName) -> list[str]:
+        """Return the path of each file below the folder of its part."""
+        folder = self._tree.folders[part]
+        return [file.relative_to(folder).as_posix() for file in self._list(part)[0]]
 
-    def _classes(self, folder: Path) -> tuple[str, ...]:
-        """Return the names of the class folders, sorted, without hidden ones."""
-        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    def report(self) -> list[str]:
+        """Say what was taken as parts and classes, and what was left out; a line each."""
+        lines = []
+        for part, folder in self._tree.folders.items():
+            if part == "test":  # not even counted before the end
+                lines.append(f"test images are those of {folder}")
+                continue
+            labels = self.labels(part)
+            counts = np.bincount(labels, minlength=len(self.class_names))
+            classes = [f"{name} {count}" for name, count in zip(self.class_names, counts, strict=True)]
+            shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
+            lines.append(f"{part}: {len(labels)} images of {len(classes)} classes in {folder} ({shown})")
+        missing = [part for part in ("val", "test") if part not in self._tree.parts]
+        if missing:
+            shares = " and ".join(f"data.{part}_fraction" for part in missing)
+            lines.append(f"{' and '.join(missing)}: no folder; {shares} of the training images")
+        return [*lines, *([f"left out: {self._tree.left_out}"] if self._tree.left_out.counts else [])]
 
     def _list(self, part: PartName) -> tuple[list[Path], NDArray[np.int64]]:
         """Return files and labels of a part, in order of class and name."""
-        if part not in self._parts:
-            folder = self._folder(part)
-            for name in self._classes(folder):
+        if part not in self._listed:
+            classes = self._tree.parts[part]
+            for name, folder in classes.items():
                 if name not in self.class_names:
-                    known = self._folder("train")
-                    raise DataError(f"{folder / name}: {known} has no class of this name; both need the same classes")
-            found = [(file, label) for label, name in enumerate(self.class_names) for file in _images(folder / name)]
-            self._parts[part] = [file for file, _ in found], np.array([label for _, label in found], dtype=np.int64)
-        return self._parts[part]
-
-
-def _images(folder: Path) -> list[Path]:
-    """List the image files in a folder and below it, sorted.
-
-    Raises:
-        DataError: If the folder exists but holds none.
-    """
-    if not folder.is_dir():
-        return []
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMG_EXTENSIONS and not p.name.startswith("."))
-    if not files:
-        raise DataError(f"{folder}: no images; a class folder holds at least one of {', '.join(IMG_EXTENSIONS)}")
-    return files
+                    known = self._tree.folders["train"]
+                    raise DataError(f"{folder}: {known} has no class of this name; both need the same classes")
+            found = [
+                (file, label)
+                for label, name in enumerate(self.class_names)
+                if name in classes
+                for file in images_below(classes[name], self._tree.left_out)
+            ]
+            self._listed[part] = [file for file, _ in found], np.array([label for _, label in found], dtype=np.int64)
+        return self._listed[part]
 
 
 class ImageFolder(ImageData):

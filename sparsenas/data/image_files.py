@@ -50,10 +50,10 @@ class ImageFiles(Dataset[Batch]):
             return torch.stack([self._window(self._files[index]) for index in draw.indices]), labels
 
     def _centre(self, file: Path) -> Tensor:
-        image = with_channels(decode(file), self._channels)
+        image = with_channels(decode(file), self._channels, str(file))
         return pixels(centre(image, self._eval_resize, self._size, self._size))
 
     def _window(self, file: Path) -> Tensor:
-        image = with_channels(decode(file), self._channels)
+        image = with_channels(decode(file), self._channels, str(file))
         window = RandomResizedCrop.get_params(image, [self._crop_scale, 1.0], [3 / 4, 4 / 3])
         return pixels(functional.resized_crop(image, *window, [self._size, self._size]))

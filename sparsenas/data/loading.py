@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sparsenas.data.split import Indices
+from sparsenas.data.names import Indices
 from sparsenas.errors import DataError
 
 #: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64.
@@ -45,9 +45,10 @@ class InMemory(BatchDataset):
 class BatchSampler(Sampler[Draw]):
     """Yields batches of indices in an order that depends only on the arguments and the epoch.
 
-    Each rank takes every ``world_size``-th index, and as many as every other rank. Training drops the remainder;
-    evaluation fills it up from the beginning. A second pass within one epoch (of the shorter stream) has an order
-    of its own. So a run resumed at the next epoch loses nothing.
+    Each rank takes every ``world_size``-th index. Training shuffles, drops the remainder, and gives every rank as many.
+    Evaluation keeps the order and reads every image once, in batches of nearly equal size: a small last one would have
+    statistics of its own. A second pass within one epoch (of the shorter stream) has an order of its own. So a run
+    resumed at the next epoch loses nothing.
 
     Args:
         indices: Positions in the dataset to draw from.
@@ -92,7 +93,12 @@ class BatchSampler(Sampler[Draw]):
         """Return the number of batches on each rank."""
         if self.train:
             return len(self.indices) // self.world_size // self.batch_size
-        return math.ceil(math.ceil(len(self.indices) / self.world_size) / self.batch_size)
+        return math.ceil(len(self.evaluated) / self.batch_size)
+
+    @property
+    def evaluated(self) -> Indices:
+        """Positions that this rank evaluates, in order."""
+        return self.indices[self.rank :: self.world_size]
 
     def __iter__(self) -> Iterator[Draw]:
         """Yield the batches of one pass.
@@ -101,13 +107,14 @@ class BatchSampler(Sampler[Draw]):
         """
         entropy = (self.seed, self.stream, self._epoch, self._passes)
         self._passes += 1
-        order = np.random.default_rng(entropy).permutation(self.indices) if self.shuffle else self.indices
         if not self.train:
-            order = np.resize(order, self.world_size * math.ceil(len(order) / self.world_size))
+            yield from map(Draw, np.array_split(self.evaluated, len(self)) if len(self) else ())
+            return
+        order = np.random.default_rng(entropy).permutation(self.indices) if self.shuffle else self.indices
         mine = order[self.rank :: self.world_size]
         for number in range(len(self)):
             batch = mine[number * self.batch_size : (number + 1) * self.batch_size]
-            yield Draw(batch, (*entropy, self.rank, number) if self.train else None)
+            yield Draw(batch, (*entropy, self.rank, number))
 
 
 class BatchLoader:

@@ -2,6 +2,8 @@
 
 import zipfile
 import zlib
+from collections import Counter
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
+from sparsenas.data.names import Indices, Places, hashes
 from sparsenas.data.sources import ImageSource, PartName, check_classes, expand_path
-from sparsenas.data.split import Indices
 from sparsenas.errors import DataError
+from sparsenas.texts import readable
 
 #: Shape and type of an array.
 Header = tuple[tuple[int, ...], np.dtype[Any]]
@@ -33,11 +36,15 @@ def _read_header(stream: IO[bytes]) -> Header:
 class NpzSource(ImageSource):
     """An archive with ``x_train`` and ``y_train``, optionally the same for ``val`` and ``test``, and ``classes``.
 
-    The constructor reads headers, training labels and class names only. Pickled objects are never loaded.
+    The constructor reads headers, training labels and class names only. Pickled objects are never loaded. An image is
+    known by its pixels. What decides its part is its number among the training images of its class: images appended
+    later move none.
 
     Raises:
         DataError: If the archive is missing, damaged, or an array is absent or of the wrong kind.
     """
+
+    grows = True
 
     def __init__(self, path: str) -> None:
         self._path = expand_path(path, "data.path")
@@ -68,6 +75,25 @@ class NpzSource(ImageSource):
         images = self._read(f"x_{part}")[indices]
         images = images[..., None] if images.ndim == 3 else images
         return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+
+    def names(self, part: PartName) -> list[str]:
+        """Return a hash of each image's pixels, with a number if it is there several times."""
+        seen: Counter[str] = Counter()
+        names = []
+        for image in self._read(f"x_{part}"):
+            name = blake2b(image.tobytes(), digest_size=8).hexdigest()
+            names.append(f"{name}#{seen[name]}")
+            seen[name] += 1
+        return names
+
+    def places(self) -> Places:
+        """Return the number of each training image in its class."""
+        labels = self._labels["train"]
+        numbers = np.zeros(len(labels), dtype=np.int64)
+        for label in range(len(self.class_names)):
+            members = np.flatnonzero(labels == label)
+            numbers[members] = np.arange(len(members))
+        return Places(hashes(map(str, labels)), numbers)
 
     def _read_headers(self) -> dict[str, Header]:
         """Read shape and type of every array."""
@@ -109,7 +135,7 @@ class NpzSource(ImageSource):
             raise DataError(
                 f"{self.name}: classes is {dtype} of shape {shape}; it must be a list of names as text, one per label"
             )
-        return tuple(self._read("classes").astype(str).tolist())
+        return tuple(map(readable, self._read("classes").tolist()))
 
     def _check(self, part: PartName) -> None:
         """Check the headers of a part."""

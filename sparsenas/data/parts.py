@@ -1,92 +1,141 @@
 """The images of each part of a source; a part is read when it is first needed."""
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsenas.data.loading import BatchDataset
+from sparsenas.data.names import Indices, mixed_order
+from sparsenas.data.part_record import PartRecord
 from sparsenas.data.sources import ImageSource, PartName, check_classes, check_labels
-from sparsenas.data.split import Indices, Split, check_fraction, split_training, stratified_split
-from sparsenas.data.statistics import PerChannel, channel_statistics
+from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fraction, divide
+from sparsenas.data.statistics import PerChannel, channel_statistics, check_varied
 from sparsenas.errors import ConfigError
 
-#: A dataset and the positions in it that belong to a part.
-Part = tuple[BatchDataset, Indices]
 
+class Part(NamedTuple):
+    """Images of a part.
 
-class Shares(NamedTuple):
-    """Shares of the images for parts that the source does not have, as in :class:`sparsenas.data.ImageData`."""
+    Attributes:
+        dataset: Reads them, and perhaps others.
+        indices: Their positions in the dataset, ascending.
+        names: Their names.
+    """
 
-    arch: float
-    val: float
-    test: float
+    dataset: BatchDataset
+    indices: Indices
+    names: list[str]
+
+    @property
+    def mixed(self) -> Indices:
+        """The positions in an order that mixes classes, and follows from the names alone."""
+        return self.indices[mixed_order(self.names)]
 
 
 class Parts:
     """Divides a source into weights, architecture, validation and test images.
 
-    ``seed`` decides the split, ``test_seed`` the test images. A run that never asks for :attr:`test` reads none.
+    A run that never asks for :attr:`test` reads none of these.
+
+    Args:
+        source: Labelled images.
+        shares: Shares of the parts that the source does not have.
+        seeds: Seeds of the division.
 
     Raises:
         ConfigError: If a share is out of range.
     """
 
-    def __init__(self, source: ImageSource, shares: Shares, seed: int, test_seed: int) -> None:
+    def __init__(self, source: ImageSource, shares: Shares, seeds: Seeds) -> None:
         for part, share in shares._asdict().items():
             check_fraction(f"{part}_fraction", share)
         self._source = source
         self._shares = shares
-        self._seed = seed
-        self._test_seed = test_seed
+        self._seeds = seeds
+        self._record: PartRecord | None = None
+
+    def restore(self, record: PartRecord) -> None:
+        """Give the images of a training the parts that they had there; forget what has been read if that differs."""
+        before = self.codes
+        self._record = record
+        del self.codes
+        if not np.array_equal(self.codes, before):
+            for name in ("_development", "split", "_images", "weights", "arch", "val", "test", "statistics"):
+                self.__dict__.pop(name, None)
+
+    def trained_for_test(self) -> list[str]:
+        """Name the test images, of a part of their own, that the recorded training did not leave for the test."""
+        if self._record is None or not self._source.has("test"):
+            return []
+        names = self.test.names
+        known, codes = self._record.known(names)
+        present = set(self.names)  # equal names in both parts say nothing
+        return [names[i] for i in np.flatnonzero(known & (codes != PartCode.TEST)) if names[i] not in present]
 
     @cached_property
-    def _development(self) -> tuple[NDArray[np.int64], Indices, Indices]:
-        """Labels of the training part; positions in it for development; positions for testing."""
+    def codes(self) -> Codes:
+        """Part of each image of the source's training part, shape ``(N,)``."""
         source = self._source
         labels = source.labels("train")
         check_classes(labels, source.class_names, source.name)
-        if source.has("test"):
-            return labels, np.arange(len(labels)), np.arange(0)
-        rng = np.random.default_rng([self._test_seed, 0x7E57])  # the second word sets it apart from other draws
-        return labels, *stratified_split(labels, self._shares.test, rng, "test_fraction", source.class_names)
+        shares = self._shares._replace(
+            val=0.0 if source.has("val") else self._shares.val, test=0.0 if source.has("test") else self._shares.test
+        )
+        places = source.places() if source.grows else None
+        codes = divide(labels, source.class_names, shares, self._seeds, places)
+        if self._record is None:
+            return codes
+        known, kept = self._record.known(self.names)
+        return np.where(known, kept, codes).astype(np.uint8)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Name of each image of the source's training part."""
+        return self._source.names("train")
+
+    @property
+    def record(self) -> PartRecord:
+        """Parts of all images, for a checkpoint."""
+        return PartRecord.of(self.names, self.codes)
+
+    @cached_property
+    def _development(self) -> Indices:
+        """Positions in the training part of images that are not for testing."""
+        return np.flatnonzero(self.codes != PartCode.TEST)
 
     @cached_property
     def split(self) -> Split:
         """Positions of the parts among the development images."""
-        labels, development, _ = self._development
-        return split_training(
-            labels[development],
-            self._source.class_names,
-            val_fraction=0.0 if self._source.has("val") else self._shares.val,
-            arch_fraction=self._shares.arch,
-            seed=self._seed,
-        )
+        return Split.of(self.codes[self._development])
 
     @cached_property
     def _images(self) -> BatchDataset:
-        return self._source.load("train", self._development[1])
+        return self._source.load("train", self._development)
 
-    @property
+    def _part(self, positions: Indices) -> Part:
+        return Part(self._images, positions, [self.names[index] for index in self._development[positions]])
+
+    @cached_property
     def weights(self) -> Part:
         """Images that train network weights."""
-        return self._images, self.split.weights
+        return self._part(self.split.weights)
 
-    @property
+    @cached_property
     def arch(self) -> Part:
         """Images that train the architecture; empty if the share is 0."""
-        return self._images, self.split.arch
+        return self._part(self.split.arch)
 
     @cached_property
     def val(self) -> Part:
         """Images that train nothing; empty if the share is 0 and the source has no such part."""
-        return self._whole("val") if self._source.has("val") else (self._images, self.split.val)
+        return self._whole("val") if self._source.has("val") else self._part(self.split.val)
 
     @property
     def has_test(self) -> bool:
         """True if there are test images; reads none of them."""
-        return self._source.has("test") or len(self._development[2]) > 0
+        return self._source.has("test") or bool((self.codes == PartCode.TEST).any())
 
     @cached_property
     def test(self) -> Part:
@@ -97,20 +146,45 @@ class Parts:
         """
         if self._source.has("test"):
             return self._whole("test")
-        indices = self._development[2]
-        if not len(indices):
+        positions = np.flatnonzero(self.codes == PartCode.TEST)
+        if not len(positions):
             raise ConfigError(
                 f"{self._source.name} has no test part and data.test_fraction is 0; set it above 0 to test or predict"
             )
-        return self._source.load("train", indices), np.arange(len(indices))
+        names = [self.names[index] for index in positions]
+        return Part(self._source.load("train", positions), np.arange(len(positions)), names)
+
+    @property
+    def test_files(self) -> list[str] | None:
+        """File of each test image; ``None`` if they are no files."""
+        if self._source.has("test"):
+            return self._source.files("test")
+        return None if self._source.files("train") is None else self.test.names
 
     @cached_property
     def statistics(self) -> tuple[PerChannel, PerChannel]:
         """Mean and deviation per channel over the images that train something."""
         return channel_statistics(self._images, self.split.train, self._source.statistics_sample)
 
+    def check_varied(self) -> None:
+        """Check that the images that train something are not all alike.
+
+        Raises:
+            DataError: If they are.
+        """
+        check_varied(self._images, self.split.train, self._source.name)
+
+    def table(self) -> Iterator[tuple[str, str, str]]:
+        """Yield part, class and name of every image, but those of a test part of its own."""
+        source = self._source
+        for code, label, name in zip(self.codes, source.labels("train"), self.names, strict=True):
+            yield PartCode(code).name.lower(), source.class_names[label], name
+        if source.has("val"):
+            for label, name in zip(source.labels("val"), source.names("val"), strict=True):
+                yield "val", source.class_names[label], name
+
     def _whole(self, part: PartName) -> Part:
         labels = self._source.labels(part)
         check_labels(labels, len(self._source.class_names), f"{self._source.name}, {part} part")
         indices = np.arange(len(labels))
-        return self._source.load(part, indices), indices
+        return Part(self._source.load(part, indices), indices, self._source.names(part))

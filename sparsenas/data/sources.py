@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsenas.data.loading import BatchDataset
-from sparsenas.data.split import Indices
+from sparsenas.data.names import Indices, Places
 from sparsenas.errors import ConfigError, DataError
 
 #: Parts that a source may have; ``"train"`` always exists.
@@ -25,12 +25,14 @@ class ImageSource(Protocol):
         image_shape: ``(C, H, W)`` of every image.
         class_names: One name per label.
         statistics_sample: Most images read for mean and deviation; None for all.
+        grows: True if images may be added later; then each image's place alone decides its part.
     """
 
     name: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     statistics_sample: int | None = None
+    grows: bool = False
 
     def prepare(self) -> None:
         """Fetch what is missing, if asked to; called by one process only."""
@@ -47,6 +49,22 @@ class ImageSource(Protocol):
     def load(self, part: PartName, indices: Indices) -> BatchDataset:
         """Return a dataset of the images at ``indices`` of a part, in that order."""
         ...
+
+    def names(self, part: PartName) -> list[str]:
+        """Return a name of each image, by which a later run knows it again; no two are equal."""
+        return self.files(part) or list(map(str, range(len(self.labels(part)))))
+
+    def files(self, part: PartName) -> list[str] | None:
+        """Return the file of each image; ``None`` if they are no files."""
+        return None
+
+    def places(self) -> Places:
+        """Return the places of the training images, which decide their parts if the source grows."""
+        return Places.of(self.names("train"))
+
+    def report(self) -> list[str]:
+        """Say what was taken as parts and classes, and what was left out; a line each."""
+        return []
 
 
 def expand_path(path: str, option: str) -> Path:

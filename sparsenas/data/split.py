@@ -1,14 +1,43 @@
-"""Stratified, seeded division of labelled images into parts."""
+"""Division of labelled images into parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsenas.data.names import Hashes, Indices, Places, mixed
 from sparsenas.errors import ConfigError, DataError
 
-Indices = NDArray[np.int64]
+
+class PartCode(IntEnum):
+    """Part of an image."""
+
+    WEIGHTS = 0
+    ARCH = 1
+    VAL = 2
+    TEST = 3
+
+
+#: Part of each image, shape ``(N,)``.
+Codes = NDArray[np.uint8]
+
+
+class Shares(NamedTuple):
+    """Shares of the images for parts that the source does not have, as in :class:`sparsenas.data.ImageData`."""
+
+    arch: float
+    val: float
+    test: float
+
+
+class Seeds(NamedTuple):
+    """Seed of validation and architecture images, and that of the test images."""
+
+    split: int
+    test: int
 
 
 @dataclass(frozen=True)
@@ -24,6 +53,12 @@ class Split:
     weights: Indices
     arch: Indices
     val: Indices
+
+    @classmethod
+    def of(cls, codes: Codes) -> "Split":
+        """Sort the positions of a training set by their part."""
+        weights, arch, val = (np.flatnonzero(codes == code) for code in (PartCode.WEIGHTS, PartCode.ARCH, PartCode.VAL))
+        return cls(weights, arch, val)
 
     @property
     def train(self) -> Indices:
@@ -45,52 +80,93 @@ def check_fraction(option: str, value: float) -> None:
         raise ConfigError(f"data.{option} is {value}; a share of the images is at least 0 and below 1")
 
 
-def stratified_split(
-    labels: NDArray[np.integer], fraction: float, rng: np.random.Generator, option: str, class_names: Sequence[str]
-) -> tuple[Indices, Indices]:
-    """Take the same share out of every class: ``round(fraction * n)`` of its ``n`` images.
+def divide(
+    labels: NDArray[np.integer],
+    class_names: Sequence[str],
+    shares: Shares,
+    seeds: Seeds,
+    places: Places | None = None,
+) -> Codes:
+    """Divide images: first test images, then validation images out of the rest, then architecture images.
+
+    The draws are independent: a search and the training of its result hold out the same images, at the same seeds.
 
     Args:
         labels: Class of each image, shape ``(N,)``.
-        fraction: Share to take, in [0, 1).
-        rng: Source of randomness.
-        option: Option that holds ``fraction``, for messages.
         class_names: Names of all classes, for messages.
+        shares: Shares of the parts; each is a share of what is left.
+        seeds: Seeds of the draws.
+        places: Places of the images if others may arrive: then each image's place alone decides its part. ``None``
+            draws ``round(share * n)`` of the ``n`` images of each class.
 
     Returns:
-        ``(rest, taken)``: positions in ``labels``, ascending.
-
-    Raises:
-        DataError: If ``fraction > 0`` and a class would have no image on one side.
-    """
-    check_fraction(option, fraction)
-    taken = np.zeros(len(labels), dtype=bool)
-    for label in range(len(class_names)) if fraction > 0 else ():
-        members = np.flatnonzero(labels == label)
-        count = round(fraction * len(members))
-        if not 0 < count < len(members):
-            raise DataError(
-                f"data.{option} {fraction} takes {count} of the {len(members)} images of class "
-                f"{class_names[label]!r} and leaves {len(members) - count}; both sides need at least one image of "
-                "every class: give the class more images or change the share (0 for no such part)"
-            )
-        taken[rng.choice(members, count, replace=False)] = True
-    return np.flatnonzero(~taken), np.flatnonzero(taken)
-
-
-def split_training(
-    labels: NDArray[np.integer], class_names: Sequence[str], *, val_fraction: float, arch_fraction: float, seed: int
-) -> Split:
-    """Divide a training set: first validation images, then architecture images out of the rest.
-
-    The two draws are independent: a search and the training of its result hold out the same images, at the same seed.
+        Part of each image, shape ``(N,)``.
 
     Raises:
         ConfigError: If a share is out of range.
-        DataError: If a class has too few images.
+        DataError: If a class would have no image on one side.
     """
-    # The second word tells the draws apart from each other and from the shuffling streams of the same seed.
-    val_rng, arch_rng = (np.random.default_rng([seed, 0x5917, draw]) for draw in range(2))
-    rest, val = stratified_split(labels, val_fraction, val_rng, "val_fraction", class_names)
-    weights, arch = stratified_split(labels[rest], arch_fraction, arch_rng, "arch_fraction", class_names)
-    return Split(weights=rest[weights], arch=rest[arch], val=val)
+    # the second words tell the draws apart from each other and from the shuffling streams of the same seed
+    draws = (
+        (PartCode.TEST, "test_fraction", shares.test, (seeds.test, 0x7E57)),
+        (PartCode.VAL, "val_fraction", shares.val, (seeds.split, 0x5917, 0)),
+        (PartCode.ARCH, "arch_fraction", shares.arch, (seeds.split, 0x5917, 1)),
+    )
+    codes = np.full(len(labels), PartCode.WEIGHTS, dtype=np.uint8)
+    for code, option, share, words in draws:
+        check_fraction(option, share)
+        if share == 0:
+            continue
+        rest = codes == PartCode.WEIGHTS
+        if places is None:
+            taken = _drawn(labels[rest], share, np.random.default_rng(words), option, class_names)
+        else:
+            taken, left = places[rest].take(share, str(words))
+            _balance(taken, labels[rest], mixed(places.sequences[rest], str(words)), share, option, class_names)
+            numbers = places.numbers.copy()
+            numbers[rest] = left.numbers
+            places = Places(places.sequences, numbers)
+        codes[np.flatnonzero(rest)[taken]] = code
+    return codes
+
+
+def _drawn(
+    labels: NDArray[np.integer], share: float, rng: np.random.Generator, option: str, class_names: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Draw the same share of every class, shape ``(N,)``."""
+    taken = np.zeros(len(labels), dtype=bool)
+    for label in range(len(class_names)):
+        members = np.flatnonzero(labels == label)
+        count = round(share * len(members))
+        _check_count(count, len(members), share, option, class_names[label])
+        taken[rng.choice(members, count, replace=False)] = True
+    return taken
+
+
+def _balance(
+    taken: NDArray[np.bool_],
+    labels: NDArray[np.integer],
+    order: Hashes,
+    share: float,
+    option: str,
+    class_names: Sequence[str],
+) -> None:
+    """Give every class at least one image on both sides, in place; only small classes lack one."""
+    for label in range(len(class_names)):
+        members = np.flatnonzero(labels == label)
+        count = int(taken[members].sum())
+        if len(members) < 2:
+            _check_count(count, len(members), share, option, class_names[label])
+        if count == 0:
+            taken[members[order[members].argmin()]] = True
+        elif count == len(members):
+            taken[members[order[members].argmax()]] = False
+
+
+def _check_count(count: int, images: int, share: float, option: str, class_name: str) -> None:
+    if not 0 < count < images:
+        raise DataError(
+            f"data.{option} {share} takes {count} of the {images} images of class {class_name!r} and leaves "
+            f"{images - count}; both sides need at least one image of every class: give the class more images or "
+            "change the share (0 for no such part)"
+        )

@@ -3,8 +3,8 @@
 import torch
 
 from sparsenas.data.loading import BatchDataset, Draw
-from sparsenas.data.split import Indices
-from sparsenas.errors import ConfigError
+from sparsenas.data.names import Indices
+from sparsenas.errors import ConfigError, DataError
 
 #: One value per channel.
 PerChannel = tuple[float, ...]
@@ -30,6 +30,21 @@ def channel_statistics(
     deviation = (share @ values.square() - mean.square()).clamp(min=0).sqrt()
     # A constant channel has deviation 0; one grey level keeps the division finite.
     return tuple(mean.tolist()), tuple(deviation.clamp(min=1 / 255).tolist())
+
+
+def check_varied(dataset: BatchDataset, indices: Indices, where: str, sample: int = 16) -> None:
+    """Check that not all images are alike: a fault of reading or of the files, with which nothing can be learned.
+
+    Raises:
+        DataError: If ``sample`` of them, evenly spaced, have the same pixels.
+    """
+    chosen = indices[:: -(-len(indices) // sample)]
+    images, _ = dataset[Draw(chosen)]
+    if len(images) > 1 and bool((images == images[0]).all()):
+        raise DataError(
+            f"{where}: {len(images)} training images that were looked at have the same pixels (values "
+            f"{int(images.min())} to {int(images.max())}); look at the files"
+        )
 
 
 def check_statistics(mean: PerChannel | None, std: PerChannel | None, channels: int) -> None:

@@ -11,8 +11,8 @@ from torchvision import datasets
 
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
+from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, expand_path
-from sparsenas.data.split import Indices
 from sparsenas.errors import DataError
 
 #: Data sets with ``train`` and ``download`` arguments and ``data``, ``targets``, ``classes`` attributes.

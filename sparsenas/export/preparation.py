@@ -9,13 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparsenas.errors import DataError
-from sparsenas.images import centre, decode, pixels, with_channels
-
-#: Channels of Pillow's modes of at most 8 bits; a palette has colours. Others (16 bits, floats) lose too much.
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "YCbCr": 3, "HSV": 3, "LAB": 3}
-_CHANNELS |= {"LA": 2, "PA": 4, "RGBA": 4, "RGBX": 4, "CMYK": 4, "La": 2, "RGBa": 4}
-#: Modes without a channel for transparency; one of their colours may be transparent.
-_OPAQUE = {"1", "L", "P", "RGB"}
+from sparsenas.images import MODES, centre, decode, exact_mode, pixels, with_channels
 
 
 @dataclass(frozen=True)
@@ -59,22 +53,20 @@ class Preparation:
     def _fit(self, image: Image.Image, name: str, adapt: bool) -> Tensor:
         """Return pixels of the right shape, uint8."""
         channels, height, width = self.image_shape
-        if image.mode not in _CHANNELS:
-            raise DataError(f"{name}: its pixels are of mode {image.mode}, not 8 bits per channel; convert the file")
-        if adapt or self.shorter_side is not None:
-            image = with_channels(image, channels)
-            if self.shorter_side is None:
-                return pixels(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
-            return pixels(centre(image, self.shorter_side, height, width))
-        found = _CHANNELS[image.mode] + (image.mode in _OPAQUE and image.has_transparency_data)
-        if (image.height, image.width) != (height, width) or found != channels:
-            raise DataError(
-                f"{name}: is {_shape(image.height, image.width, found)}, but the network takes "
-                f"{_shape(height, width, channels)}; give such an image, or let it be converted and resized (--adapt)"
-            )
-        return pixels(with_channels(image, channels))
+        if channels in MODES and not adapt and self.shorter_side is None:
+            found, wanted = exact_mode(image, name), MODES[channels]
+            if (image.height, image.width, found) != (height, width, wanted):
+                raise DataError(
+                    f"{name}: is {_shape(image.height, image.width, found)}, but the network takes "
+                    f"{_shape(height, width, wanted)}; give such an image, or let it be converted and resized (--adapt)"
+                )
+            return pixels(with_channels(image, channels, name))
+        image = with_channels(image, channels, name)
+        if self.shorter_side is None:
+            return pixels(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
+        return pixels(centre(image, self.shorter_side, height, width))
 
 
-def _shape(height: int, width: int, channels: int) -> str:
-    kinds = {1: "grey", 2: "grey with transparency", 3: "colour", 4: "colour with transparency or four inks"}
-    return f"{height}x{width} {kinds.get(channels, f'of {channels} channels')}"
+def _shape(height: int, width: int, mode: str) -> str:
+    kinds = {"L": "grey", "LA": "grey with transparency", "RGB": "colour", "RGBA": "colour with transparency"}
+    return f"{height}x{width} {kinds.get(mode, 'in four inks')}"

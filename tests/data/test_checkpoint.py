@@ -11,6 +11,7 @@ from pytorch_lightning.cli import instantiate_module
 
 from sparsenas.cli import main
 from sparsenas.data import Digits, ImageData, NpzImages
+from sparsenas.data.part_record import PartRecord
 from sparsenas.errors import DataError
 
 TINY = "--model.network.channels 4 --model.network.cells 3 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
@@ -57,11 +58,11 @@ def test_options_stay_as_the_user_wrote_them(tmp_path, monkeypatch, archive, arr
     assert settings["path"] == "${HERE}/images.npz"
     again = rebuilt(checkpoint)
     assert (again.augmentation.cutout, again.batch_size) == (2, 4)
-    assert checkpoint["NpzImages"] == {
-        "mean": again.mean,
-        "std": again.std,
-        "class_names": ("ant", "bee", "cat", "dog"),
-    }
+    state = checkpoint["NpzImages"]
+    assert (state["mean"], state["std"], state["class_names"]) == (again.mean, again.std, ("ant", "bee", "cat", "dog"))
+    known, codes = PartRecord.from_plain(state["parts"]).known(again.parts.names)
+    assert known.all()
+    assert (codes == again.parts.codes).all()
 
 
 class Brighter(ImageData):
@@ -104,7 +105,8 @@ def test_normalisation_is_that_of_the_training(archive, arrays, recorder, traine
     assert (second.mean, second.std) == (first.mean, first.std)
     trainer().test(model, second, verbose=False)
     mean, std = (torch.tensor(values)[:, None, None] for values in (first.mean, first.std))
-    expected = (torch.from_numpy(darker["x_test"]).permute(0, 3, 1, 2) / 255 - mean) / std
+    seen = torch.from_numpy(darker["x_test"][second.parts.test.mixed])
+    expected = (seen.permute(0, 3, 1, 2) / 255 - mean) / std
     torch.testing.assert_close(torch.cat([batch[0] for batch in model.eval_batches]), expected)
 
 

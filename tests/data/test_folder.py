@@ -28,7 +28,7 @@ def test_batches_in_all_stages(pictures, recorder, trainer, num_workers):
     for images, labels in batches:
         assert images.shape == (len(labels), 3, 8, 8)
         assert images.dtype == torch.float32
-    assert len(data.parts.split.train) + len(data.parts.split.val) + len(data.parts.test[1]) == 35
+    assert len(data.parts.split.train) + len(data.parts.split.val) + len(data.parts.test.indices) == 35
 
 
 def test_workers_change_nothing(pictures, recorder, trainer):
@@ -44,7 +44,7 @@ def test_workers_change_nothing(pictures, recorder, trainer):
 def test_grey(pictures):
     data = ImageFolder(str(pictures), grey=True, **OPTIONS)
     assert data.image_shape == (1, 8, 8)
-    images, _ = data.parts.weights[0][Draw(np.arange(3))]
+    images, _ = data.parts.weights.dataset[Draw(np.arange(3))]
     assert images.shape == (3, 1, 8, 8)
 
 
@@ -56,26 +56,26 @@ def test_parts_in_folders_of_their_own(folder, tmp_path):
     assert len(data.parts.split.train) == 20
     assert data.source.labels("val").tolist() == [1, 1, 1]
     assert data.source.labels("test").tolist() == [0, 0, 1, 1, 1, 1]
-    assert len(data.parts.val[1]) == 3
-    assert len(data.parts.test[1]) == 6
+    assert len(data.parts.val.indices) == 3
+    assert len(data.parts.test.indices) == 6
 
 
 def test_evaluation_sees_the_resized_centre(pictures):
-    exact = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights[0]
+    exact = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights.dataset
     file = exact._files[0]  # 12 x 10: the shorter side is right, two rows are cut off
     images, _ = exact[Draw(np.array([0]))]
     assert torch.equal(images[0], pil_to_tensor(pil_loader(str(file)))[:, 1:11])
 
 
 def test_training_windows_depend_on_the_draw_only(pictures):
-    dataset = ImageFolder(str(pictures), **OPTIONS).parts.weights[0]
+    dataset = ImageFolder(str(pictures), **OPTIONS).parts.weights.dataset
     indices = np.arange(6)
     state = torch.get_rng_state()
     first, again, other = (dataset[Draw(indices, entropy)][0] for entropy in ((0, 1), (0, 1), (0, 2)))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    plain = ImageFolder(str(pictures), crop_scale=1.0, **OPTIONS).parts.weights[0]
+    plain = ImageFolder(str(pictures), crop_scale=1.0, **OPTIONS).parts.weights.dataset
     assert torch.equal(plain[Draw(indices, (0, 1))][0], plain[Draw(indices)][0])
 
 

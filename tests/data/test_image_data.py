@@ -67,7 +67,8 @@ def test_evaluation_images_are_normalised_and_otherwise_untouched(images, record
     trainer().test(model, data, verbose=False)
     seen = torch.cat([batch[0] for batch in model.eval_batches])
     restored = seen * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
-    assert torch.equal((restored * 255).round().to(torch.uint8), torch.from_numpy(arrays["x_test"]).permute(0, 3, 1, 2))
+    expected = torch.from_numpy(arrays["x_test"][data.parts.test.mixed]).permute(0, 3, 1, 2)
+    assert torch.equal((restored * 255).round().to(torch.uint8), expected)
 
 
 def test_mean_and_deviation_are_of_images_that_train_something(images, arrays):
@@ -75,13 +76,13 @@ def test_mean_and_deviation_are_of_images_that_train_something(images, arrays):
     trained = arrays["x_train"][data.parts.split.train] / 255
     np.testing.assert_allclose(data.mean, trained.mean((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(data.std, trained.std((0, 1, 2)), rtol=1e-9)
-    sample = channel_statistics(data.parts.weights[0], np.arange(48), sample=16, batch_size=5)
+    sample = channel_statistics(data.parts.weights.dataset, np.arange(48), sample=16, batch_size=5)
     np.testing.assert_allclose(sample[0], arrays["x_train"][:48][data_positions(data)][::3].mean((0, 1, 2)) / 255)
 
 
 def data_positions(data):
     """Development images of an archive with a test part are all its training images, in order."""
-    assert len(data.parts.weights[0]) == 60
+    assert len(data.parts.weights.dataset) == 60
     return np.arange(48)
 
 
@@ -113,7 +114,7 @@ def test_images_set_aside_for_testing_are_not_loaded_for_fit(archive, arrays, re
     del arrays["x_test"], arrays["y_test"]
     data, model = NpzImages(archive(arrays), batch_size=5, test_fraction=0.2, val_fraction=0.2), recorder()
     trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
-    fit, test = data.parts.weights[0].images, data.parts.test[0].images
+    fit, test = data.parts.weights.dataset.images, data.parts.test.dataset.images
     assert len(fit) == 48
     assert len(test) == 12
     everything = {image.tobytes() for image in arrays["x_train"]}
@@ -135,7 +136,8 @@ def test_same_seed_same_batches(images, recorder, trainer):
     assert not equal(first, run(1))
 
 
-def test_both_streams_are_augmented_differently(archive, arrays, recorder, trainer):
+def test_both_streams_are_augmented_differently(archive, arrays, recorder, trainer, monkeypatch):
+    monkeypatch.setattr("sparsenas.data.parts.check_varied", lambda *_: None)
     arrays["x_train"] = np.tile(np.arange(48, dtype=np.uint8).reshape(6, 8, 1), (60, 1, 1, 3))  # all alike
     data, model = (
         NpzImages(archive(arrays), batch_size=8, val_fraction=0.2, mean=(0.0,) * 3, std=(1.0,) * 3),
@@ -144,6 +146,12 @@ def test_both_streams_are_augmented_differently(archive, arrays, recorder, train
     trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
     batch = model.train_batches[0]
     assert not torch.equal(batch["weights"][0], batch["arch"][0])
+
+
+def test_images_that_are_all_alike_are_refused(archive, arrays):
+    arrays["x_train"][:] = 255
+    with pytest.raises(DataError, match=r"\d+ training images .* have the same pixels \(values 255 to 255\); look at"):
+        NpzImages(archive(arrays), batch_size=5).setup("fit")
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")  # the resumed run saves nothing
@@ -231,12 +239,12 @@ class TestDigits:
 
     def test_test_part_does_not_depend_on_the_seed(self):
         first, second, other = Digits(seed=0), Digits(seed=1), Digits(test_seed=1)
-        assert torch.equal(first.parts.test[0].images, second.parts.test[0].images)
+        assert torch.equal(first.parts.test.dataset.images, second.parts.test.dataset.images)
         assert not (first.parts.split.val == second.parts.split.val).all()
-        assert not torch.equal(first.parts.test[0].images, other.parts.test[0].images)
+        assert not torch.equal(first.parts.test.dataset.images, other.parts.test.dataset.images)
 
     def test_grey_levels_use_the_whole_range(self):
-        levels = Digits().parts.weights[0].images.unique()
+        levels = Digits().parts.weights.dataset.images.unique()
         assert len(levels) == 17
         assert levels[0] == 0
         assert levels[-1] == 255

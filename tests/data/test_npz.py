@@ -15,8 +15,8 @@ def test_grey_images_without_names_or_test_part(archive):
     data = NpzImages(archive(arrays), test_fraction=0.25, batch_size=4)
     assert data.image_shape == (1, 8, 9)
     assert data.class_names == ("0", "1")
-    assert len(data.parts.test[1]) == 10
-    dataset, _ = data.parts.weights
+    assert len(data.parts.test.indices) == 10
+    dataset = data.parts.weights.dataset
     assert dataset.images.shape == (30, 1, 8, 9)
 
 
@@ -24,7 +24,7 @@ def test_own_validation_part_is_used_whole(archive, arrays):
     data = NpzImages(archive(arrays | {"x_val": arrays["x_test"], "y_val": arrays["y_test"]}), batch_size=4)
     assert len(data.parts.split.val) == 0
     assert len(data.parts.split.train) == 60
-    dataset, indices = data.parts.val
+    dataset, indices, _ = data.parts.val
     assert torch.equal(dataset.images, torch.from_numpy(arrays["x_test"]).permute(0, 3, 1, 2))
     assert indices.tolist() == list(range(20))
 
@@ -155,7 +155,7 @@ def test_real_images(name):
     split = data.parts.split
     assert data.num_classes == 10
     assert len(split.weights) == len(split.arch) == 9 * len(split.val) / 2
-    counts = np.bincount(data.parts.weights[0].labels[torch.from_numpy(split.weights)])
+    counts = np.bincount(data.parts.weights.dataset.labels[torch.from_numpy(split.weights)])
     assert (counts == counts[0]).all()  # the sets are class-balanced
     published = (0.4914, 0.4822, 0.4465) if data.image_shape[0] == 3 else (0.2860,)
     np.testing.assert_allclose(data.mean, published, atol=0.01)

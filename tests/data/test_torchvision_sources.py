@@ -62,11 +62,11 @@ def test_parts(small, tmp_path):
     data.setup("fit")
     assert small.calls == [(True, False)]  # nothing fetched, test images not read
     assert len(data.parts.split.val) == 10
-    images = data.parts.weights[0].images
+    images = data.parts.weights.dataset.images
     assert images.shape == (40, 3, 32, 32)
     assert torch.equal(images[7], torch.from_numpy(Small("").data[7]).permute(2, 0, 1))
     data.setup("test")
-    assert len(data.parts.test[1]) == 10
+    assert len(data.parts.test.indices) == 10
 
 
 def test_grey_images_get_a_channel(tmp_path):

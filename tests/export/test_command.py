@@ -356,6 +356,6 @@ def test_onnx_has_the_accuracy_of_the_manifest(checkpoint, tmp_path):
     assert sorted(tree["files"]) == ["genotype.json", "model.onnx", "model.pt2", "model.safetensors"]
     session = onnxruntime.InferenceSession(tmp_path / "all" / "model.onnx", providers=["CPUExecutionProvider"])
     mean, std = (np.array(tree["input"][name], np.float32)[:, None, None] for name in ("mean", "std"))
-    pixels, labels = Digits().parts.test[0].images.numpy(), Digits().parts.test[0].labels.numpy()
+    pixels, labels = Digits().parts.test.dataset.images.numpy(), Digits().parts.test.dataset.labels.numpy()
     (logits,) = session.run(["logits"], {"images": (pixels.astype(np.float32) / 255 - mean) / std})
     assert tree["accuracy"]["test"] == {"accuracy": (logits.argmax(1) == labels).mean(), "images": len(labels)}

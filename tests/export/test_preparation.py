@@ -42,8 +42,8 @@ def test_black_and_white_and_palettes_are_grey_and_colour():
         (picture("RGB")[0], "6x8 colour"),
         (picture("L", 8, 6)[0], "8x6 grey"),
         (picture("LA")[0], "6x8 grey with transparency"),
-        (picture("RGBA")[0], "6x8 colour with transparency or four inks"),
-        (picture("CMYK")[0], "6x8 colour with transparency or four inks"),
+        (picture("RGBA")[0], "6x8 colour with transparency"),
+        (picture("CMYK")[0], "6x8 in four inks"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.mode,
 )
@@ -63,9 +63,9 @@ def test_a_transparent_colour_counts_as_transparency(tmp_path):
         GREY(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+@pytest.mark.parametrize("mode", ["I;16", "I", "F", "LAB"])
 def test_more_than_eight_bits(mode):
-    with pytest.raises(DataError, match=f"its pixels are of mode {mode}, not 8 bits per channel; convert the file"):
+    with pytest.raises(DataError, match=f"its pixels are of mode {mode}, not grey or colour of 8 bits per channel; "):
         GREY(Image.new(mode, (8, 6)), adapt=True)
 
 
