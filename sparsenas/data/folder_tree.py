@@ -107,15 +107,15 @@ def images_below(folder: Path, left_out: LeftOut) -> list[Path]:
     Raises:
         DataError: If a folder cannot be read, or there are none.
     """
-    files = list(_walk(folder, left_out, frozenset()))
+    above = frozenset(map(_identity, (folder.parent, folder.parent.parent)))
+    files = list(_walk(folder, left_out, above))
     if not files:
         raise DataError(f"{folder}: no images; a class folder holds at least one of {', '.join(IMG_EXTENSIONS)}")
     return files
 
 
 def _walk(folder: Path, left_out: LeftOut, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
-    here = above | {(status.st_dev, status.st_ino)}
+    here = above | {_identity(folder)}
     for entry in _entries(folder):
         path = Path(entry.path)
         if entry.is_dir():
@@ -123,8 +123,7 @@ def _walk(folder: Path, left_out: LeftOut, above: frozenset[tuple[int, int]]) ->
             if reason is not None:
                 left_out.counts[reason] += 1
                 continue
-            status = entry.stat()
-            if (status.st_dev, status.st_ino) in here:
+            if _identity(path) in here:
                 left_out.counts["links to a folder above"] += 1
                 continue
             yield from _walk(path, left_out, here)
@@ -136,6 +135,12 @@ def _walk(folder: Path, left_out: LeftOut, above: frozenset[tuple[int, int]]) ->
             left_out.counts["links to nothing"] += 1
         else:
             yield path
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Tell a folder from others, however it is reached."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:

@@ -4,7 +4,7 @@
 
 Every super-net is trained by the config ``supernet_nasbench201_baseline`` and the options of its level; with
 ``--benchmark nasbench_macro`` it is one of chains. One fixed set of cells, drawn without a look at truth, is then run
-with the shared weights on all validation images, in full batches. Truth, the published test accuracy on CIFAR-10, is
+with the shared weights on all validation images. Truth, the published test accuracy on CIFAR-10, is
 read when all is trained. A stopped study goes on where it was when it is started again with the same ``--out``. To
 choose a level, use another set of cells (``--cells-seed``) than to report it.
 """
@@ -141,17 +141,17 @@ def run(job: Fields, folder: Path) -> Fields:
 
 
 def evaluate(search: Any, data: Any, cells: Sequence[Support]) -> Fields:
-    """Shared accuracy and loss of every cell on the full validation batches.
+    """Shared accuracy and loss of every cell on all validation images.
 
     Raises:
-        ConfigError: If no batch is full, or batches are too small for batch statistics.
+        ConfigError: If batches are too small for batch statistics.
     """
-    size = data.eval_batch_size
-    batches = [batch for batch in data.evaluation_batches("val") if len(batch[1]) == size]
-    if not batches or size < SMALLEST_BATCH:
+    batches = list(data.evaluation_batches("val"))
+    smallest = min(len(labels) for _, labels in batches)
+    if smallest < SMALLEST_BATCH:
         raise ConfigError(
-            f"data.eval_batch_size is {size} and gives {len(batches)} full batches of validation images; use at least "
-            f"{SMALLEST_BATCH}, and at most as many as there are"
+            f"data.eval_batch_size is {data.eval_batch_size} and gives a batch of {smallest} validation images; use "
+            f"at least {SMALLEST_BATCH}, and at most as many as there are"
         )
     labels, accuracies, losses = torch.cat([labels for _, labels in batches]), [], []
     search.network.eval()

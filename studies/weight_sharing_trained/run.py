@@ -192,11 +192,11 @@ def validation_batches(data: NpzImages, images: int) -> Batches:
     Raises:
         ConfigError: If there are fewer, or they do not fill batches.
     """
-    wanted = images // EVAL_BATCH
-    batches = [batch for batch in islice(data.evaluation_batches("val"), wanted) if len(batch[1]) == EVAL_BATCH]
-    if images != EVAL_BATCH * max(len(batches), 1):
-        raise ConfigError(f"--images is {images}; give a multiple of {EVAL_BATCH}, at most as many as there are")
-    return batches
+    present = len(data.parts.val.indices)
+    if images % EVAL_BATCH or not 0 < images <= present:
+        raise ConfigError(f"--images is {images}; give a multiple of {EVAL_BATCH}, at most {present}")
+    pixels, labels = (torch.cat(parts)[:images] for parts in zip(*data.evaluation_batches("val"), strict=True))
+    return list(zip(pixels.split(EVAL_BATCH), labels.split(EVAL_BATCH), strict=True))
 
 
 def visits(level: Level, steps: int, seed: int) -> NDArray[np.int64]:
