@@ -19,9 +19,14 @@ def find_config(name: str) -> str:
     """Path of a config given by path or by name.
 
     Raises:
-        ConfigError: If there is no such file and no shipped config of that name.
+        ConfigError: If there is no such file and no shipped config of that name, or the file is no text.
     """
     if Path(name).is_file():
+        try:
+            Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"{error.reason}, at byte {error.start}"
+            raise ConfigError(f"--config {name}: cannot be read as UTF-8 ({reason}); save it so") from error
         return name
     shipped, stem = shipped_configs(), name.removesuffix(".yaml")
     if stem in CONFIGS:

@@ -21,6 +21,7 @@ from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
 from sparsenas.cli.resume import check_model, differences, read_settings
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
+from sparsenas.texts import readable
 from sparsenas.trainer import is_dry_run
 
 #: What `fit` runs when it is told neither a config nor a model.
@@ -42,6 +43,9 @@ def run(command: str, args: Sequence[str]) -> int:
     Raises:
         SparseNASError: If the user is to change something.
     """
+    for arg in args:
+        if not arg.isascii() and arg.encode("utf-8", "replace") != arg.encode("utf-8", "surrogateescape"):
+            raise ConfigError(f"{readable(arg)}: holds bytes that are no UTF-8, which no config can keep; rename it")
     options = [arg.partition("=")[0] for arg in args]
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]

@@ -7,6 +7,7 @@ from sparsenas.api.trained import classify
 from sparsenas.cli.parser import Parser
 from sparsenas.errors import ConfigError
 from sparsenas.export import load, read_manifest
+from sparsenas.texts import readable
 
 
 def predict(args: Sequence[str]) -> int:
@@ -44,6 +45,7 @@ def predict(args: Sequence[str]) -> int:
 
 def _lines(files: Sequence[str], found: Sequence[Sequence[tuple[str, float]]]) -> Iterator[str]:
     """One line per file, in columns."""
+    files = list(map(readable, files))
     file_width = max(map(len, files))
     class_width = max(len(name) for row in found for name, _ in row)
     for file, row in zip(files, found, strict=True):
