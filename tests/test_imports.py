@@ -17,6 +17,7 @@ ALLOWED = {
         "errors": "",
         "files": "errors",
         "trainer": "",
+        "parser": "",
         "spaces": "errors",
         "sparse_coding": "errors",
         "networks": "errors spaces",
@@ -35,8 +36,10 @@ ALLOWED = {
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
         "zero_cost training",
         "callbacks": "errors files trainer spaces networks search drawing complexity",
-        "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
-        "api": "errors files spaces sparse_coding networks data drawing complexity search training callbacks export",
+        "comparison": "errors parser spaces sparse_coding networks data drawing complexity search callbacks ranking "
+        "tables",
+        "api": "errors files parser spaces sparse_coding networks data drawing complexity search training callbacks "
+        "export",
         "cli": "__init__ errors files trainer spaces sparse_coding networks data drawing complexity search training "
         "callbacks export comparison latency api",
     }.items()

@@ -16,6 +16,7 @@ import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_error
 from sparsenas.data import ImageData
+from sparsenas.parser import SettingsParser
 
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
@@ -50,6 +51,7 @@ class Assembly(LightningCLI):
             # two runs may write into one folder when the user names its version
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            parser_class=SettingsParser,
             trainer_defaults=dict(trainer_defaults or {}),
             # abbreviated options would hide typing errors; errors are reported by the caller
             parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},
