@@ -21,7 +21,7 @@ ALLOWED = {
         "spaces": "errors",
         "sparse_coding": "errors",
         "networks": "errors spaces",
-        "schedules": "errors",
+        "schedules": "errors trainer",
         "metrics": "",
         "ranking": "errors spaces",
         "tables": "errors spaces",
