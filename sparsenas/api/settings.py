@@ -15,6 +15,7 @@ import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_error
+from sparsenas.callbacks import WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.parser import SettingsParser
 
@@ -41,6 +42,8 @@ class Assembly(LightningCLI):
         self, args: ArgsType, data: bool = True, trainer_defaults: Mapping[str, Any] | None = None, run: bool = True
     ) -> None:
         self._has_data = data
+        defaults = dict(trainer_defaults or {})
+        defaults["callbacks"] = [*defaults.get("callbacks", []), WholeRunCheckpoints()]
         super().__init__(
             LightningModule,
             LightningDataModule if data else None,
@@ -52,7 +55,7 @@ class Assembly(LightningCLI):
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             parser_class=SettingsParser,
-            trainer_defaults=dict(trainer_defaults or {}),
+            trainer_defaults=defaults,
             # abbreviated options would hide typing errors; errors are reported by the caller
             parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},
             args=args,

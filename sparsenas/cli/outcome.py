@@ -124,12 +124,12 @@ def _training_configs() -> dict[str, str]:
 
 
 def checkpoints(trainer: pl.Trainer) -> list[Path]:
-    """Checkpoints that this run has written, the newest last; a resumed run also knows those of the run before."""
+    """Checkpoints in the folders of this run, the newest last; a resumed run may know others of the run before."""
     files = set()
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
-            files |= {path for path in paths if path.is_file() and path.parent == Path(callback.dirpath)}
+            files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 
