@@ -203,10 +203,11 @@ def _trained(
     assert isinstance(model, TrainingModule)
     accuracy = {part: float(metrics[f"{part}/acc"]) for part in ("val", "test") if f"{part}/acc" in metrics}
     model.eval().cpu()
-    return TrainedNetwork(model, model.deployable(), data, folder, _checkpoint(folder, trainer.global_step), accuracy)
+    checkpoint = written_after(folder, trainer.global_step)
+    return TrainedNetwork(model, model.deployable(), data, folder, checkpoint, accuracy)
 
 
-def _checkpoint(folder: Path, step: int) -> Path | None:
+def written_after(folder: Path, step: int) -> Path | None:
     """Find the checkpoint of a run that was written after so many steps, in which its last weights are."""
     for path in sorted((folder / "checkpoints").rglob("*.ckpt")):
         if torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"] == step:
