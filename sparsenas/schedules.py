@@ -1,13 +1,16 @@
 """Learning-rate schedules by epoch."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from pytorch_lightning import Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from sparsenas.errors import ConfigError
+from sparsenas.trainer import is_dry_run
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,10 @@ class Schedule:
         decay = (1.0 + math.cos(math.pi * done)) / 2.0 if self.shape == "cosine" else 1.0 - done
         return self.final_ratio + (1.0 - self.final_ratio) * decay
 
-    def remark(self, run: int) -> str:
-        """Say that a run of so many epochs never reaches the peak; empty if it does."""
-        if not 0 < run <= self.warmup_epochs:
-            return ""
-        return (
-            f"training.schedule.warmup_epochs is {self.warmup_epochs}, but the run has {run} epochs: the learning rate "
-            "never reaches its peak"
-        )
+    @property
+    def decays(self) -> bool:
+        """True if the end is below the peak."""
+        return self.shape != "constant" and self.final_ratio < 1.0
 
     def scheduler(self, optimizer: Optimizer, run: int) -> LambdaLR:
         """Make a scheduler of torch, stepped once per epoch.
@@ -78,3 +77,44 @@ class Schedule:
             run: Length of the run in epochs.
         """
         return LambdaLR(optimizer, lambda epoch: self.factor(epoch, run))
+
+
+class Stretch(NamedTuple):
+    """A schedule in a run: the option that sets it, and the epochs that it goes over."""
+
+    option: str
+    schedule: Schedule
+    run: int
+
+    @property
+    def remark(self) -> str:
+        """Say that the rate misses its peak or its end, or stays at its end; empty if it does not."""
+        schedule, own = self.schedule, self.schedule.epochs
+        if 0 < self.run <= schedule.warmup_epochs:
+            return (
+                f"{self.option}.warmup_epochs is {schedule.warmup_epochs}, but the schedule goes over {self.run} "
+                "epochs: the learning rate never reaches its peak"
+            )
+        if self.run < 1 or own in (None, self.run) or not schedule.decays:
+            return ""
+        outcome = "the learning rate never reaches its end"
+        if own is not None and own < self.run:
+            outcome = f"the last {self.run - own} run at {schedule.final_ratio:g} of the peak"
+        return (
+            f"{self.option}.epochs is {own}, but the schedule goes over {self.run} epochs: {outcome}; leave "
+            f"{self.option}.epochs out to follow the run"
+        )
+
+
+def remarks(trainer: Trainer, stretches: Iterable[Stretch]) -> Iterator[str]:
+    """Say which learning rates of a run, which begins now, do not go as their schedules promise."""
+    if is_dry_run(trainer):
+        return
+    known = list(stretches)
+    yield from (stretch.remark for stretch in known if stretch.remark)
+    steps = trainer.num_training_batches / trainer.accumulate_grad_batches * (trainer.max_epochs or 0)
+    if 0 < trainer.max_steps < steps < math.inf and any(stretch.schedule.decays for stretch in known):
+        yield (
+            f"trainer.max_steps is {trainer.max_steps}, but schedules go over trainer.max_epochs {trainer.max_epochs}, "
+            f"which is {steps:.0f} steps: the learning rate never reaches its end"
+        )

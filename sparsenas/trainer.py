@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 
 def is_dry_run(trainer: Trainer) -> bool:
@@ -13,3 +14,12 @@ def is_dry_run(trainer: Trainer) -> bool:
 def run_folder(trainer: Trainer) -> Path:
     """Return the folder of a run; call it on every rank, because Lightning broadcasts the logger's folder."""
     return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def first_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run without asking other processes; right in the first one only."""
+    if not trainer.loggers:
+        return Path(trainer.default_root_dir)
+    logger = trainer.loggers[0]  # as Trainer.log_dir has it
+    folder = logger.log_dir if isinstance(logger, (TensorBoardLogger, CSVLogger)) else logger.save_dir
+    return Path(folder or trainer.default_root_dir)

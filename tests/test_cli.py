@@ -320,6 +320,16 @@ def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(trained, cap
     assert f"settings of the checkpoint {last} are used:\n  --model.training.drop_path: 0.1, not 0.4\n" in captured.err
 
 
+def test_a_finished_run_that_is_resumed_still_names_its_best(trained, capsys):
+    last = str(trained / "checkpoints" / "last.ckpt")
+    kept = torch.load(last, weights_only=True)["callbacks"].values()
+    score = next(state["best_model_score"] for state in kept if state.get("monitor") == "val/acc")
+    assert main(["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
+    best = Path("lightning_logs/version_0/checkpoints/best.ckpt")
+    assert f"best val/acc  {float(score):.4f}\ncheckpoint    {best}\n" in capsys.readouterr().out
+    assert best.read_bytes() == (trained / "checkpoints" / "best.ckpt").read_bytes()
+
+
 def test_no_note_when_nothing_differs(trained, capsys):
     last = str(trained / "checkpoints" / "last.ckpt")
     assert main(["validate", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0

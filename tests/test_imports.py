@@ -18,10 +18,11 @@ ALLOWED = {
         "files": "errors",
         "texts": "",
         "trainer": "",
+        "parser": "",
         "spaces": "errors",
         "sparse_coding": "errors",
         "networks": "errors spaces",
-        "schedules": "errors",
+        "schedules": "errors trainer",
         "metrics": "",
         "ranking": "errors spaces",
         "tables": "errors spaces",
@@ -36,9 +37,10 @@ ALLOWED = {
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
         "zero_cost training",
         "callbacks": "errors files texts trainer spaces networks search drawing complexity",
-        "comparison": "errors spaces sparse_coding networks data drawing complexity search callbacks ranking tables",
-        "api": "errors files texts spaces sparse_coding networks data drawing complexity search training callbacks "
-        "export",
+        "comparison": "errors parser spaces sparse_coding networks data drawing complexity search callbacks ranking "
+        "tables",
+        "api": "errors files texts parser spaces sparse_coding networks data drawing complexity search training "
+        "callbacks export",
         "cli": "__init__ errors files texts trainer spaces sparse_coding networks data drawing complexity search "
         "training callbacks export comparison latency api",
     }.items()

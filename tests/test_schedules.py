@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sparsenas.errors import ConfigError
-from sparsenas.schedules import Schedule
+from sparsenas.schedules import Schedule, Stretch
 
 
 def optimizer(lr=0.4):
@@ -92,3 +92,40 @@ def test_it_goes_on_from_a_safe_state(tmp_path):
 def test_numbers_that_do_not_fit(options, message):
     with pytest.raises(ConfigError, match=f"^schedule: {message}"):
         Schedule(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "remark"),
+    [
+        ({}, ""),
+        ({"epochs": 36}, ""),
+        (
+            {"epochs": 30},
+            "x.epochs is 30, but the schedule goes over 36 epochs: the last 6 run at 0 of the peak; leave x.epochs out "
+            "to follow the run",
+        ),
+        (
+            {"epochs": 35, "final_ratio": 0.1},
+            "x.epochs is 35, but the schedule goes over 36 epochs: the last 1 run at 0.1 of the peak; leave x.epochs "
+            "out to follow the run",
+        ),
+        (
+            {"shape": "linear", "epochs": 40},
+            "x.epochs is 40, but the schedule goes over 36 epochs: the learning rate never reaches its end; leave "
+            "x.epochs out to follow the run",
+        ),
+        ({"shape": "constant", "epochs": 40}, ""),
+        ({"epochs": 30, "final_ratio": 1.0}, ""),
+        (
+            {"warmup_epochs": 36},
+            "x.warmup_epochs is 36, but the schedule goes over 36 epochs: the learning rate never reaches its peak",
+        ),
+        ({"shape": "constant", "warmup_epochs": 35}, ""),
+    ],
+)
+def test_a_rate_that_misses_its_peak_or_its_end_is_told(options, remark):
+    assert Stretch("x", Schedule(**options), 36).remark == remark
+
+
+def test_a_run_of_no_epochs_has_no_rate():
+    assert Stretch("x", Schedule(epochs=30), 0).remark == ""

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
@@ -200,10 +201,18 @@ def _trained(
     model: LightningModule, data: ImageData, trainer: Trainer, folder: Path, metrics: Mapping[str, Tensor]
 ) -> TrainedNetwork:
     assert isinstance(model, TrainingModule)
-    checkpoints = sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
     accuracy = {part: float(metrics[f"{part}/acc"]) for part in ("val", "test") if f"{part}/acc" in metrics}
     model.eval().cpu()
-    return TrainedNetwork(model, model.deployable(), data, folder, checkpoints[-1] if checkpoints else None, accuracy)
+    checkpoint = written_after(folder, trainer.global_step)
+    return TrainedNetwork(model, model.deployable(), data, folder, checkpoint, accuracy)
+
+
+def written_after(folder: Path, step: int) -> Path | None:
+    """Find the checkpoint of a run that was written after so many steps, in which its last weights are."""
+    for path in sorted((folder / "checkpoints").rglob("*.ckpt")):
+        if torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"] == step:
+            return path
+    return None
 
 
 def _data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_error
-from sparsenas.callbacks import PartsFile
+from sparsenas.callbacks import PartsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
+from sparsenas.parser import SettingsParser
 
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
@@ -42,7 +43,7 @@ class Assembly(LightningCLI):
     ) -> None:
         self._has_data = data
         defaults = dict(trainer_defaults or {})
-        defaults["callbacks"] = [*defaults.get("callbacks", ()), PartsFile()]
+        defaults["callbacks"] = [*defaults.get("callbacks", ()), PartsFile(), WholeRunCheckpoints()]
         super().__init__(
             LightningModule,
             LightningDataModule if data else None,
@@ -53,6 +54,7 @@ class Assembly(LightningCLI):
             # two runs may write into one folder when the user names its version
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            parser_class=SettingsParser,
             trainer_defaults=defaults,
             # abbreviated options would hide typing errors; errors are reported by the caller
             parser_kwargs={"prog": "python -m sparsenas", "exit_on_error": False, "allow_abbrev": False},

@@ -19,7 +19,6 @@ WARNING_NOISE = (
     r"The '.*' does not have many workers",  # images are held in memory; workers would only copy them
     r"Your `IterableDataset` has `__len__` defined",  # true of the batch loader, whose length is exact
     r"You're using the WeightAveraging callback, but loading",  # the checkpoint's weights are the averaged ones
-    r"The dirpath has changed from",  # every resumed run gets a folder of its own
     r"No complete tensor found in the group",  # of torch.export, about weights that are not on a CPU
     r"Checkpoint directory .* exists and is not empty",  # created by the check that it can be written
 )

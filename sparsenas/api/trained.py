@@ -88,7 +88,7 @@ class TrainedNetwork:
         network: The network for use, on the CPU: normalised images ``(B, C, H, W)`` to logits ``(B, classes)``.
         data: The images it was trained on.
         folder: Folder of the run; ``None`` if unknown.
-        checkpoint: Checkpoint of the run; ``None`` if it wrote none.
+        checkpoint: Checkpoint of this network; ``None`` if the run wrote none of its last weights.
         accuracy: Accuracy by part, ``"val"`` and ``"test"``, as far as it was measured.
     """
 

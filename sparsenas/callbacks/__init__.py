@@ -10,6 +10,7 @@ from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.progress import SearchProgressBar
 from sparsenas.callbacks.result import ResultReport
 from sparsenas.callbacks.timing import StepTimer
+from sparsenas.callbacks.whole_run import WholeRunCheckpoints
 
 __all__ = [
     "CellCompiler",
@@ -22,4 +23,5 @@ __all__ = [
     "SearchProgressBar",
     "StepTimer",
     "SupportMonitor",
+    "WholeRunCheckpoints",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sparsenas import __version__
 from sparsenas.cli.parser import Parser
+from sparsenas.cli.processes import is_spoken_for
 from sparsenas.errors import SparseNASError
 from sparsenas.texts import escape_unprintable
 
@@ -27,6 +28,8 @@ COMMANDS = {
     "draw": "draw a genotype to a PNG, SVG or PDF file",
 }
 
+#: Exit code after a defect of the program, as Python has it after a traceback.
+DEFECT = 1
 #: Exit code after an error of the user, as of every command line built on argparse.
 USER_ERROR = 2
 #: Exit code after Ctrl-C: 128 + SIGINT.
@@ -51,7 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except SparseNASError as error:
-        print(f"sparsenas: error: {error}", file=sys.stderr)
+        if not is_spoken_for():
+            print(f"sparsenas: error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("sparsenas: interrupted; nothing was trained or written", file=sys.stderr)
@@ -60,6 +64,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if not _output_is_closed():
             raise
         return OUTPUT_CLOSED
+    except Exception:  # such as a connection that was lost because the first process has ended
+        if is_spoken_for():
+            return DEFECT
+        raise
 
 
 def _output_is_closed() -> bool:

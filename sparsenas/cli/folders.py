@@ -6,7 +6,7 @@ import tempfile
 from pytorch_lightning import Trainer
 
 from sparsenas.errors import ConfigError
-from sparsenas.trainer import is_dry_run
+from sparsenas.trainer import first_folder, is_dry_run
 
 
 def check_writable(trainer: Trainer) -> None:
@@ -15,9 +15,9 @@ def check_writable(trainer: Trainer) -> None:
     Raises:
         ConfigError: If that is not possible; the message names the option.
     """
-    folder = trainer.log_dir
-    if is_dry_run(trainer) or folder is None or not trainer.is_global_zero:
+    if is_dry_run(trainer) or not trainer.is_global_zero:
         return
+    folder = first_folder(trainer)
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -13,7 +13,7 @@ class Interruption(pl.Callback):
 
     Attributes:
         code: Exit code, 128 + the signal's number; None if the run was not stopped.
-        advice: Path of the last checkpoint, and the command that goes on from it.
+        advice: Path of the last checkpoint, and the command that goes on from it, in the first process.
     """
 
     def __init__(self) -> None:
@@ -21,12 +21,12 @@ class Interruption(pl.Callback):
         self.advice = ""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take a note; Lightning then shuts the run down."""
+        """Take a note, for the first process to print; Lightning then shuts the run down."""
         if isinstance(exception, KeyboardInterrupt):
             self.code = 130
         elif isinstance(exception, SIGTERMException):
             self.code = 143
-        self.advice = how_to_go_on(trainer)
+        self.advice = how_to_go_on(trainer) if trainer.is_global_zero else ""
 
 
 def how_to_go_on(trainer: pl.Trainer) -> str:

@@ -18,6 +18,7 @@ from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.cli.folders import check_writable
 from sparsenas.cli.interruption import Interruption
 from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
+from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
@@ -56,7 +57,8 @@ def run(command: str, args: Sequence[str]) -> int:
         except SystemExit:
             if interruption.code is None:
                 raise
-            print(interruption.advice, file=sys.stderr)
+            if interruption.advice:
+                print(interruption.advice, file=sys.stderr)
             return interruption.code
         except Exception as error:
             mistake = user_error(error)
@@ -104,7 +106,7 @@ class CommandLine(Assembly):
         if path is None:
             return
         kept = differences(self._asked, self._model_settings())
-        if kept:
+        if kept and is_first():
             lines = "\n  ".join(kept)
             print(f"sparsenas: note: settings of the checkpoint {path} are used:\n  {lines}", file=sys.stderr)
         if self._command_config.get("weights_only") is None:
@@ -135,8 +137,9 @@ class CommandLine(Assembly):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        if not is_dry_run(self.trainer):
-            print(table([("predictions", self._predictions.path(self.trainer))]))
+        path = self._predictions.path(self.trainer)  # in every process, which ask one another
+        if self.trainer.is_global_zero and not is_dry_run(self.trainer):
+            print(table([("predictions", path)]))
 
     @property
     def _command_config(self) -> Any:

@@ -15,6 +15,7 @@ from sparsenas.complexity import describe
 from sparsenas.networks import Skeleton, skeleton_of
 from sparsenas.search import MeasuredSearch, OneStageSearch, Searcher, SearchModule
 from sparsenas.search.measured.score_file import NAME as SCORES
+from sparsenas.trainer import first_folder
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
@@ -46,7 +47,7 @@ def summary(
         rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
     if isinstance(model, ONE_RUN):
         rows.append(("network", cost(model)))
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder = first_folder(trainer)
     genotype = folder / "genotype.json"
     if isinstance(model, Searcher) and genotype.is_file():
         rows.append(("genotype", genotype))
@@ -61,7 +62,7 @@ def _next(
     trainer: pl.Trainer, model: pl.LightningModule, checkpoint: Path | None, config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Commands that follow a fit."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder = first_folder(trainer)
     genotype, written = folder / "genotype.json", folder / "config.yaml"
     if isinstance(model, ONE_RUN) and checkpoint is not None:
         if model.finished:
@@ -123,18 +124,18 @@ def _training_configs() -> dict[str, str]:
 
 
 def checkpoints(trainer: pl.Trainer) -> list[Path]:
-    """Checkpoints that this run has written, the newest last; a resumed run also knows those of the run before."""
+    """Checkpoints in the folders of this run, the newest last; a resumed run may know others of the run before."""
     files = set()
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
-            files |= {path for path in paths if path.is_file() and path.parent == Path(callback.dirpath)}
+            files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 
 def measuring_again(trainer: pl.Trainer) -> str | None:
     """Command that goes on with a run which ended while it measured; ``None`` for others."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder = first_folder(trainer)
     if not (folder / SCORES).is_file():
         return None
     version = ("--trainer.logger.init_args.version", folder.name) if trainer.loggers else ()
@@ -143,7 +144,7 @@ def measuring_again(trainer: pl.Trainer) -> str | None:
 
 def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:
     """Command that goes on with a run."""
-    config = Path(trainer.log_dir or trainer.default_root_dir) / "config.yaml"
+    config = first_folder(trainer) / "config.yaml"
     # a timer that has run out is restored as such, and would end the run at once
     timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
     run_out = any(left is not None and left <= 0 for left in timers)

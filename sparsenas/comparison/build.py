@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.cli import LightningArgumentParser
 
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
+from sparsenas.parser import SettingsParser
 from sparsenas.search import Searcher
 from sparsenas.tables import BenchmarkTable
 
@@ -25,7 +25,7 @@ def build_run(settings: Mapping[str, Any]) -> tuple[SearcherModule, ImageData, T
         argparse.ArgumentError: If a class or an option is unknown or of the wrong type.
         SparseNASError: If a constructor refuses its options.
     """
-    parser = LightningArgumentParser(exit_on_error=False)
+    parser = SettingsParser(exit_on_error=False)
     parser.add_lightning_class_args(Trainer, "trainer")
     parser.add_lightning_class_args(ImageData, "data", subclass_mode=True)
     parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet
+from sparsenas.schedules import Stretch, remarks
 from sparsenas.search.active import ActiveWeights
 from sparsenas.search.budget import Budget
 from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryReport, Searcher
@@ -115,7 +116,7 @@ class SearchModule(Searcher, pl.LightningModule):
         self.network.zero_grad()
         if not (self.trainer.max_epochs or 0) > 0:
             raise ConfigError("trainer.max_epochs is not set; the schedules of a search go over its epochs: set it")
-        if remark := self.weight_training.schedule.remark(self.trainer.max_epochs or 0):
+        for remark in remarks(self.trainer, self.stretches()):
             self.print(remark)
         wrapped = self.trainer.model
         if isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
@@ -128,6 +129,10 @@ class SearchModule(Searcher, pl.LightningModule):
                 f"the checkpoint is of a run of {self._planned_epochs} epochs, this one has {self.trainer.max_epochs}: "
                 "schedules that go by the length of the run follow the new one from here on"
             )
+
+    def stretches(self) -> list[Stretch]:
+        """Every schedule of a learning rate, and the epochs that it goes over."""
+        return [Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)]
 
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""

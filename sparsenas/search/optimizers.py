@@ -10,7 +10,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch.optim.lr_scheduler import LRScheduler
 
 from sparsenas.errors import ConfigError
-from sparsenas.schedules import Schedule
+from sparsenas.schedules import Schedule, Stretch
 
 
 def descent(parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -44,6 +44,10 @@ class ArchitectureTraining:
         """Check the number."""
         if self.warmup_epochs < 0:
             raise ConfigError(f"architecture.warmup_epochs is {self.warmup_epochs}; it is not below 0")
+
+    def stretch(self, epochs: int) -> Stretch:
+        """Return the schedule in a search of so many epochs, which begins after warm-up."""
+        return Stretch("architecture.schedule", self.schedule, epochs - self.warmup_epochs)
 
 
 def step_schedules(trainer: pl.Trainer, arch_stepped: bool = True) -> None:

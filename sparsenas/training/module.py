@@ -12,6 +12,7 @@ from torch.nn import functional
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
+from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.training.weights import WeightTraining
 
@@ -162,7 +163,11 @@ class TrainingModule(pl.LightningModule):
         """
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 0:
             raise ConfigError("trainer.max_epochs is not set; schedule and drop-path go over its epochs: set it")
-        if remark := self.weight_training.schedule.remark(self.trainer.max_epochs):
+
+    def on_train_start(self) -> None:
+        """Say where the learning rate does not go as its schedule promises."""
+        stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
+        for remark in remarks(self.trainer, [stretch]):
             self.print(remark)
 
     def on_train_epoch_start(self) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import sparsenas
 from sparsenas.api import Prediction, TrainedNetwork
-from sparsenas.api.front import save_arrays
+from sparsenas.api.front import save_arrays, written_after
 from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import CHANNELS, fitting_channels
 from sparsenas.complexity import candidate_costs
@@ -118,6 +118,15 @@ def test_options_are_refused_by_text(tmp_path):
         ConfigError, match=r"config search_gdas: its model is RelaxedSearch; name one of MeasuredSearch"
     ):
         sparsenas.search("digits", config="search_gdas", folder=tmp_path)
+
+
+def test_the_checkpoint_is_that_of_the_last_weights(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name, step in (("last", 8), ("best", 4)):  # the best one is newer where callbacks stand in that order
+        torch.save({"global_step": step}, folder / f"{name}.ckpt")
+    assert written_after(tmp_path, 8) == folder / "last.ckpt"
+    assert written_after(tmp_path, 12) is None
 
 
 def test_channels_first_arrays_are_understood(tmp_path):

@@ -285,6 +285,20 @@ class TestErrors:
         with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set; schedule and drop-path go over"):
             fit(make_training(drop_path=drop_path), epochs=-1, max_steps=2)
 
+    def test_a_length_of_the_schedule_that_is_not_the_runs_is_told_at_the_start(self, make_training, fit, capsys):
+        fit(make_training(schedule=Schedule(epochs=1)))
+        told = "training.schedule.epochs is 1, but the schedule goes over 2 epochs: the last 1 run at 0 of the peak"
+        assert capsys.readouterr().out.startswith(told)
+        fit(make_training(schedule=Schedule()))
+        assert "schedule" not in capsys.readouterr().out
+
+    def test_steps_that_end_before_the_epochs_of_the_schedule_are_told(self, make_training, fit, capsys):
+        fit(make_training(), epochs=4, max_steps=3)
+        told = "trainer.max_steps is 3, but schedules go over trainer.max_epochs 4, which is 12 steps: the learning"
+        assert told in capsys.readouterr().out
+        fit(make_training(), epochs=1, max_steps=3)
+        assert "max_steps" not in capsys.readouterr().out
+
     def test_norms_are_built_as_asked(self, make_training):
         training = make_training(network={"norms": NormOptions(affine=False)})
         norms = [m for m in training.network.cells.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -9,6 +9,7 @@ from torch.nn import functional
 from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, frozen_statistics
+from sparsenas.schedules import Stretch
 from sparsenas.search.base import SearchModule, bilevel
 from sparsenas.search.baselines.relaxation import Mixture, Relaxation, RelaxedArchitecture, SoftmaxRelaxation
 from sparsenas.search.baselines.unrolling import unrolled_gradient
@@ -111,6 +112,10 @@ class RelaxedSearch(SearchModule):
             self.weight_training.schedule.scheduler(weights, epochs),
             arch.schedule.scheduler(alpha, epochs - arch.warmup_epochs),
         ]
+
+    def stretches(self) -> list[Stretch]:
+        """See :meth:`SearchModule.stretches`."""
+        return [*super().stretches(), self.arch_training.stretch(self.trainer.max_epochs or 0)]
 
     def on_train_start(self) -> None:
         """Report what the search starts from.

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
+from sparsenas.schedules import Stretch
 from sparsenas.search.base import SearchModule, bilevel
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut, best_measured
@@ -103,6 +104,10 @@ class RandomSearch(SearchModule):
         schedule = self.weight_training.schedule
         rate = LambdaLR(optimizer, lambda epoch: schedule.factor(epoch % self.epochs_each, self.epochs_each))
         return [optimizer], [rate]
+
+    def stretches(self) -> list[Stretch]:
+        """See :meth:`SearchModule.stretches`."""
+        return [Stretch("training.schedule", self.weight_training.schedule, self.epochs_each)]
 
     def on_train_start(self) -> None:
         """Check that the trainings fill the run.

@@ -20,7 +20,7 @@ from sparsenas.networks import (
     fold,
     seed_drop_path,
 )
-from sparsenas.schedules import Schedule
+from sparsenas.schedules import Schedule, Stretch, remarks
 from sparsenas.search.base import SearchModule
 from sparsenas.search.budget import Budget
 from sparsenas.search.ista_nas.architecture import CompressedArchitecture
@@ -206,6 +206,11 @@ class OneStageSearch(SearchModule):
             return self.phases.search_schedule.factor(epoch, self.phases.search_epochs)
         return self.weight_training.schedule.factor(epoch - self.search_end, self._train_length())
 
+    def stretches(self) -> list[Stretch]:
+        """See :meth:`SearchModule.stretches`."""
+        searching = self.phases.search_stretches(self.arch_training) if self.searching else []
+        return [*searching, Stretch("training.schedule", self.weight_training.schedule, self._train_length())]
+
     def on_train_start(self) -> None:
         """Check the lengths of the phases, and report what the search starts from.
 
@@ -354,11 +359,13 @@ class OneStageSearch(SearchModule):
             self.architecture.settle(~self.architecture.settled)
         if rejected := int(self.settler.rejected):
             self.print(f"epoch {epoch}: {rejected} recoveries had been discarded for their size")
-        self.search_end = epoch
+        planned, self.search_end = self._train_length(), epoch
+        if self._train_length() != planned:  # it settled early, which the beginning of the run could not know
+            for remark in remarks(self.trainer, self.stretches()):
+                self.print(remark)
         follow = self._train_length() if (self.trainer.max_epochs or 0) > epoch else 0
         self.print(f"epoch {epoch}: architecture fixed; {follow} epochs of training follow")
 
     def _train_length(self) -> int:
-        """Epochs of the training phase."""
-        assert self.search_end is not None  # asked for in that phase only
+        """Epochs of the training phase; before the search has ended, the fewest."""
         return self.phases.train_length(self.search_end, self.trainer.max_epochs or 0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sparsenas.errors import ConfigError
-from sparsenas.schedules import Schedule
+from sparsenas.schedules import Schedule, Stretch
 from sparsenas.search.optimizers import ArchitectureTraining
 from sparsenas.training import WeightTraining
 
@@ -48,14 +48,18 @@ class Phases:
                 f"architecture.warmup_epochs is {architecture.warmup_epochs}, but phases.search_epochs is "
                 f"{self.search_epochs}: no epoch is left for the search"
             )
-        stretches = [("phases.search_schedule", self.search_schedule, self.search_epochs)]
-        stretches += [("architecture.schedule", architecture.schedule, self.search_epochs - architecture.warmup_epochs)]
-        stretches += [("training.schedule", weights.schedule, self.train_epochs)] if self.train_epochs else []
+        stretches = self.search_stretches(architecture)
+        stretches += [Stretch("training.schedule", weights.schedule, self.train_epochs)] if self.train_epochs else []
         for name, schedule, epochs in stretches:
             if schedule.warmup_epochs >= epochs:
                 raise ConfigError(
                     f"{name}.warmup_epochs is {schedule.warmup_epochs}, but its phase has {epochs} epochs"
                 )
+
+    def search_stretches(self, architecture: ArchitectureTraining) -> list[Stretch]:
+        """Return the schedules of the search phase."""
+        weights = Stretch("phases.search_schedule", self.search_schedule, self.search_epochs)
+        return [weights, architecture.stretch(self.search_epochs)]
 
     def check_length(self, epochs: int) -> None:
         """Check that a run of ``epochs`` holds both phases.
@@ -81,6 +85,6 @@ class Phases:
         epochs = self.search_epochs - warmup_epochs
         return int(epochs if every_n_steps is None else epochs * batches // every_n_steps)
 
-    def train_length(self, search_end: int, epochs: int) -> int:
-        """Epochs of the training phase of a run of at most ``epochs``."""
-        return self.train_epochs or max(epochs - search_end, 1)
+    def train_length(self, search_end: int | None, epochs: int) -> int:
+        """Epochs of the training phase of a run of at most ``epochs``; the least before the search has ended."""
+        return self.train_epochs or max(epochs - (self.search_epochs if search_end is None else search_end), 1)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
+from sparsenas.schedules import Stretch
 from sparsenas.search.base import SearchModule, bilevel
 from sparsenas.search.budget import Budget
 from sparsenas.search.ista_nas.architecture import CompressedArchitecture
@@ -110,6 +111,10 @@ class TwoStageSearch(SearchModule):
             self.weight_training.schedule.scheduler(weights, epochs),
             arch.schedule.scheduler(b, epochs - arch.warmup_epochs),
         ]
+
+    def stretches(self) -> list[Stretch]:
+        """See :meth:`SearchModule.stretches`."""
+        return [*super().stretches(), self.arch_training.stretch(self.trainer.max_epochs or 0)]
 
     def on_train_start(self) -> None:
         """Report the recovery the search starts from; a resumed search has reported its own before.

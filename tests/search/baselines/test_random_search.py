@@ -8,6 +8,7 @@ from torch.nn import functional
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NetworkConfig
+from sparsenas.schedules import Schedule
 from sparsenas.search import Budget, RandomSearch
 from sparsenas.spaces import WeightSharing64Space
 from sparsenas.training import WeightTraining
@@ -120,3 +121,9 @@ def test_trainings_fill_the_run(make_random, fit_random):
         ConfigError, match=r"max_epochs is 3, epochs_each 2: the last architecture would not be trained"
     ):
         fit_random(make_random(epochs_each=2), batches=1, epochs=3)
+
+
+def test_a_schedule_goes_over_one_training(make_random, fit_random, capsys):
+    fit_random(make_random(epochs_each=2, training=WeightTraining(schedule=Schedule(epochs=4))), batches=2, epochs=4)
+    told = "training.schedule.epochs is 4, but the schedule goes over 2 epochs: the learning rate never reaches its end"
+    assert told in capsys.readouterr().out

@@ -99,6 +99,21 @@ class TestPhases:
         message = f"settling.patience is {patience}, but {recoveries} recoveries fit in search_epochs"
         assert (message in capsys.readouterr().out) == (patience > recoveries)
 
+    def test_lengths_of_schedules_that_are_not_those_of_their_phases_are_told(self, make, fit, capsys):
+        own = Schedule("linear", epochs=1)
+        search = make(settling=NEVER, phases=Phases(2, search_schedule=own), training=WeightTraining(schedule=own))
+        fit(search, epochs=3)
+        out = capsys.readouterr().out
+        assert "phases.search_schedule.epochs is 1, but the schedule goes over 2 epochs: the last 1 run at 0" in out
+        assert "training.schedule.epochs" not in out
+
+    def test_a_phase_that_became_longer_than_its_schedule_is_told_when_it_begins(self, make, fit, capsys):
+        fit(make(settling=AT_ONCE, phases=Phases(2), training=WeightTraining(schedule=Schedule(epochs=1))), epochs=3)
+        told = "training.schedule.epochs is 1, but the schedule goes over 2 epochs: the last 1 run at 0"
+        before, _, after = capsys.readouterr().out.partition(told)
+        assert "epoch 1: settled" in before
+        assert "epoch 1: architecture fixed; 2 epochs of training follow" in after
+
     def test_a_test_within_the_search_phase_says_what_it_is_worth(self, make, fit, capsys):
         search = make()
         trainer = fit(search, epochs=2)

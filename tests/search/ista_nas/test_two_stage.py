@@ -364,6 +364,13 @@ class TestErrors:
         with pytest.raises(ConfigError, match=r"trainer\.max_epochs is not set"):
             fit(make_search(), epochs=-1, max_steps=2)
 
+    def test_lengths_of_schedules_that_are_not_the_searchs_are_told(self, make_search, fit, capsys):
+        architecture = ArchitectureTraining(schedule=Schedule("linear", epochs=2), warmup_epochs=1)
+        fit(make_search(training=WeightTraining(schedule=Schedule(epochs=5)), architecture=architecture), epochs=2)
+        out = capsys.readouterr().out
+        assert "training.schedule.epochs is 5, but the schedule goes over 2 epochs: the learning rate never" in out
+        assert "architecture.schedule.epochs is 2, but the schedule goes over 1 epochs: the learning rate never" in out
+
     def test_a_checkpoint_of_something_else(self, make_search, fit, tmp_path):
         trainer = fit(make_search(), epochs=1)
         checkpoint = torch.load(trainer.checkpoint_callback.last_model_path, weights_only=True)

@@ -1,0 +1,20 @@
+"""The parser of settings: command line, configs, and dictionaries in Python."""
+
+from functools import reduce
+from operator import or_
+from typing import Any, get_args
+
+from pytorch_lightning.cli import LightningArgumentParser
+
+
+class SettingsParser(LightningArgumentParser):
+    """Lightning's parser, to which ``1`` is a whole number where ``1.0`` is a share, as in ``limit_train_batches``."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Add an option; also called for those of nested classes."""
+        action = super().add_argument(*args, **kwargs)
+        kinds = get_args(getattr(action, "_typehint", None))
+        # the first type that fits wins, and typing swaps `int | float` for an equal `float | int` that it saw before
+        if int in kinds and float in kinds and kinds.index(float) < kinds.index(int):
+            action._typehint = reduce(or_, [int, *(kind for kind in kinds if kind is not int)])
+        return action
