@@ -28,6 +28,9 @@ DEFAULT_CONFIG = "quickstart"
 #: Options that name a run of the user's own, or ask a question.
 _OWN_RUN = {"--config", "-c", "--model", "--model.class_path", "--data", "--data.class_path", "--help", "-h"}
 
+#: Options whose value is a genotype.
+_GENOTYPES = {"--model.genotype", "--model.init_args.genotype"}
+
 
 def run(command: str, args: Sequence[str]) -> int:
     """Run a command of the trainer.
@@ -48,7 +51,7 @@ def run(command: str, args: Sequence[str]) -> int:
     interruption = Interruption()
     with calm_terminal():
         try:
-            CommandLine([command, *resolve_configs(args)], [interruption])
+            CommandLine([command, *_as_texts(resolve_configs(args))], [interruption])
         except SystemExit:
             if interruption.code is None:
                 raise
@@ -60,6 +63,17 @@ def run(command: str, args: Sequence[str]) -> int:
                 raise
             raise mistake from error
     return 0
+
+
+def _as_texts(args: Sequence[str]) -> list[str]:
+    """The arguments, with texts of genotypes kept from the parser, which would make dictionaries and lists of them."""
+    kept: list[str] = []
+    for arg in args:
+        option, sign, value = ("", "", arg) if kept and kept[-1] in _GENOTYPES else arg.partition("=")
+        if option in {"", *_GENOTYPES} and set("{[:") & set(value):
+            value = f"`{value}`"  # no YAML begins so, and who reads genotypes takes quotes off
+        kept.append(option + sign + value)
+    return kept
 
 
 class CommandLine(Assembly):
