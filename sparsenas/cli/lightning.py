@@ -9,7 +9,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
 from sparsenas.api.checkpoint import check_images
-from sparsenas.api.messages import user_error
+from sparsenas.api.messages import user_errors
 from sparsenas.api.renamed import dropped_measuring
 from sparsenas.api.settings import Assembly
 from sparsenas.api.shipped import resolve_configs
@@ -49,7 +49,7 @@ def run(command: str, args: Sequence[str]) -> int:
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
     interruption = Interruption()
-    with calm_terminal():
+    with calm_terminal(), user_errors():
         try:
             CommandLine([command, *_as_texts(resolve_configs(args))], [interruption])
         except SystemExit:
@@ -57,11 +57,6 @@ def run(command: str, args: Sequence[str]) -> int:
                 raise
             print(interruption.advice, file=sys.stderr)
             return interruption.code
-        except Exception as error:
-            mistake = user_error(error)
-            if mistake is None:
-                raise
-            raise mistake from error
     return 0
 
 
@@ -103,7 +98,7 @@ class CommandLine(Assembly):
         if dropped is not None:
             raise ConfigError(dropped)
         if path is not None:
-            self._settings, self._asked = read_settings(path), self._model_settings()
+            self._settings, self._asked = read_settings(path, command == "fit"), self._model_settings()
             check_model(path, self._settings, self._asked)
         elif command != "fit":
             raise ConfigError(f"{command} needs a trained network: give its checkpoint by --ckpt_path FILE")
