@@ -25,6 +25,10 @@ class CheckpointError(SparseNASError):
     """A checkpoint is missing, damaged, or belongs to another model."""
 
 
+class DivergenceError(SparseNASError):
+    """Losses or weights of a run are no longer finite numbers."""
+
+
 class ExportError(SparseNASError):
     """An export does not compute what its checkpoint's network does, or a folder holds no intact export."""
 

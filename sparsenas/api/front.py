@@ -14,6 +14,7 @@ import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
+from sparsenas.api.messages import user_errors
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import epochs_within, fitting_channels
@@ -181,7 +182,7 @@ class _Run:
             start: Time at which the minutes began.
         """
         model, data = assembly.model, assembly.datamodule
-        with calm_terminal():
+        with calm_terminal(), user_errors():
             trainer = assembly.trainer
             if self.minutes is not None and isinstance(model, TrainingModule):
                 if isinstance(model, MeasuredSearch):

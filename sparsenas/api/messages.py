@@ -3,9 +3,11 @@
 import argparse
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]  # re-export
 
+from sparsenas.api.refusals import one_line, refusal
 from sparsenas.api.renamed import renamed
 from sparsenas.errors import CheckpointError, ConfigError, SparseNASError
 
@@ -34,10 +36,24 @@ def user_error(error: BaseException) -> SparseNASError | None:
         if isinstance(cause, SparseNASError):
             return cause
         if isinstance(cause, MisconfigurationException):
-            return ConfigError(str(cause))
+            return ConfigError(one_line(str(cause)))
         if str(cause).startswith("Error(s) in loading state_dict"):  # torch's own, a plain RuntimeError
             return CheckpointError(f"the checkpoint does not fit the model: {_first_mismatch(str(cause))}")
+        if said := refusal(cause):
+            return ConfigError(said)
     return ConfigError(shorten(str(error))) if isinstance(error, argparse.ArgumentError) else None
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what jsonargparse and Lightning say about options into one message; defects go on as they are."""
+    try:
+        yield
+    except Exception as error:
+        mistake = user_error(error)
+        if mistake is None or mistake is error:
+            raise
+        raise mistake from error
 
 
 def _first_mismatch(message: str) -> str:

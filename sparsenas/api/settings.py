@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # Imported so that settings can name their classes without the path
@@ -14,7 +14,8 @@ import sparsenas.search
 import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
-from sparsenas.api.messages import user_error
+from sparsenas.api.messages import user_errors
+from sparsenas.api.refusals import check_callbacks
 from sparsenas.callbacks import PartsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.parser import SettingsParser
@@ -71,6 +72,19 @@ class Assembly(LightningCLI):
         """Parse; without Lightning's warning of arguments of the process, which are those of a notebook or script."""
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
 
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Make the trainer, without callbacks that cannot work.
+
+        Args:
+            options: Options of the trainer that replace those of the settings.
+
+        Raises:
+            ConfigError: If there is such a callback.
+        """
+        trainer = super().instantiate_trainer(**options)
+        check_callbacks(trainer.callbacks)  # type: ignore[attr-defined]  # set there, not declared
+        return trainer
+
 
 def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Assembly:
     """Build model, data and trainer of settings as in a config; nothing runs.
@@ -86,13 +100,8 @@ def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Asse
     if data is not None:
         options.pop("data", None)
         options["model"]["init_args"] |= {"image_shape": list(data.image_shape), "num_classes": data.num_classes}
-    try:
+    with user_errors():
         assembly = Assembly(options, data is None, run=False)
-    except Exception as error:  # jsonargparse wraps what constructors raise; defects are raised again
-        mistake = user_error(error)
-        if mistake is None:
-            raise
-        raise mistake from error
     if data is not None:
         assembly.datamodule = data
     return assembly

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from sparsenas.files import write_atomically
+from sparsenas.texts import note
 from sparsenas.trainer import is_dry_run
 
 
@@ -60,10 +60,9 @@ def _moved(callback: ModelCheckpoint, checkpoint: dict[str, Any], resumed: Path)
         else:
             lost.append(f"{path} ({callback.monitor} {float(score):.4f})")
     if lost:
-        print(
-            f"sparsenas: note: gone, or overwritten by a later epoch: {', '.join(lost)}; the best is that of the "
-            "checkpoints left, and of the epochs to come",
-            file=sys.stderr,
+        note(
+            f"gone, or overwritten by a later epoch: {', '.join(lost)}; the best is that of the checkpoints left, and "
+            "of the epochs to come"
         )
     worst = torch.tensor(torch.inf if callback.mode == "min" else -torch.inf)
     best, last = next(iter(kept), ""), next(reversed(kept), "")

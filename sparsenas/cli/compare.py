@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from sparsenas.api.messages import user_error
+from sparsenas.api.messages import user_errors
 from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
@@ -58,7 +57,7 @@ def compare(args: Sequence[str]) -> int:
         raise ConfigError(f"--jobs is {options.jobs}; use at least 1")
     plan = read_plan(find_config(options.config))
     chosen = _chosen(plan, options.only)
-    with calm_terminal(), _user_errors():
+    with calm_terminal(), user_errors():
         plan.read_table()  # found out now, not after an hour, that it is missing or another one
         out = _writable(options.out or Path("lightning_logs") / plan.name)
         finished = _finished(plan, out)
@@ -101,18 +100,6 @@ def _parser() -> Parser:
     parser.add_argument("--only", metavar="NAME", nargs="+", help="run these searchers only")
     parser.add_argument("--report", action="store_true", help="run nothing, only report what is there")
     return parser
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn what jsonargparse and Lightning say about options into one message."""
-    try:
-        yield
-    except Exception as error:
-        mistake = user_error(error)
-        if mistake is None or mistake is error:
-            raise
-        raise mistake from error
 
 
 def _chosen(plan: Plan, only: Sequence[str] | None) -> list[PlannedRun]:

@@ -23,7 +23,9 @@ def draw(args: Sequence[str]) -> int:
     """
     parser = Parser(prog="python -m sparsenas draw", description="Draw the cells of a genotype.")
     parser.add_argument(
-        "genotype", metavar="GENOTYPE", help=f"a file (JSON or printed), or a published name: {', '.join(PUBLISHED)}"
+        "genotype",
+        metavar="GENOTYPE",
+        help=f"a file, its text (JSON or as programs print it), or a published name: {', '.join(PUBLISHED)}",
     )
     parser.add_argument("--to", metavar="FILE", type=Path, required=True, help="figure to write: .png, .svg or .pdf")
     options = parser.parse_args(args)

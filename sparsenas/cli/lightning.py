@@ -9,7 +9,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
 from sparsenas.api.checkpoint import check_images
-from sparsenas.api.messages import user_error
+from sparsenas.api.messages import user_errors
 from sparsenas.api.renamed import dropped_measuring
 from sparsenas.api.settings import Assembly
 from sparsenas.api.shipped import resolve_configs
@@ -22,13 +22,16 @@ from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
-from sparsenas.texts import readable
+from sparsenas.texts import note, readable
 from sparsenas.trainer import is_dry_run
 
 #: What `fit` runs when it is told neither a config nor a model.
 DEFAULT_CONFIG = "quickstart"
 #: Options that name a run of the user's own, or ask a question.
 _OWN_RUN = {"--config", "-c", "--model", "--model.class_path", "--data", "--data.class_path", "--help", "-h"}
+
+#: Options whose value is a genotype.
+_GENOTYPES = {"--model.genotype", "--model.init_args.genotype"}
 
 
 def run(command: str, args: Sequence[str]) -> int:
@@ -51,21 +54,27 @@ def run(command: str, args: Sequence[str]) -> int:
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
     interruption = Interruption()
-    with calm_terminal():
+    with calm_terminal(), user_errors():
         try:
-            CommandLine([command, *resolve_configs(args)], [interruption])
+            CommandLine([command, *_as_texts(resolve_configs(args))], [interruption])
         except SystemExit:
             if interruption.code is None:
                 raise
             if interruption.advice:
                 print(interruption.advice, file=sys.stderr)
             return interruption.code
-        except Exception as error:
-            mistake = user_error(error)
-            if mistake is None:
-                raise
-            raise mistake from error
     return 0
+
+
+def _as_texts(args: Sequence[str]) -> list[str]:
+    """The arguments, with texts of genotypes kept from the parser, which would make dictionaries and lists of them."""
+    kept: list[str] = []
+    for arg in args:
+        option, sign, value = ("", "", arg) if kept and kept[-1] in _GENOTYPES else arg.partition("=")
+        if option in {"", *_GENOTYPES} and set("{[:") & set(value):
+            value = f"`{value}`"  # no YAML begins so, and who reads genotypes takes quotes off
+        kept.append(option + sign + value)
+    return kept
 
 
 class CommandLine(Assembly):
@@ -95,7 +104,7 @@ class CommandLine(Assembly):
         if dropped is not None:
             raise ConfigError(dropped)
         if path is not None:
-            self._settings, self._asked = read_settings(path), self._model_settings()
+            self._settings, self._asked = read_settings(path, command == "fit"), self._model_settings()
             check_model(path, self._settings, self._asked)
         elif command != "fit":
             raise ConfigError(f"{command} needs a trained network: give its checkpoint by --ckpt_path FILE")
@@ -108,7 +117,7 @@ class CommandLine(Assembly):
         kept = differences(self._asked, self._model_settings())
         if kept and is_first():
             lines = "\n  ".join(kept)
-            print(f"sparsenas: note: settings of the checkpoint {path} are used:\n  {lines}", file=sys.stderr)
+            note(f"settings of the checkpoint {path} are used:\n  {lines}")
         if self._command_config.get("weights_only") is None:
             self._command_config["weights_only"] = True
 

@@ -9,13 +9,23 @@ from sparsenas.errors import CheckpointError, GenotypeError
 from sparsenas.spaces import read_genotype
 
 
-def read_settings(path: str) -> dict[str, Any]:
+def read_settings(path: str, resume: bool) -> dict[str, Any]:
     """Read the model settings stored in the checkpoint that ``--ckpt_path`` names.
 
+    Args:
+        path: The checkpoint.
+        resume: True if the run of the checkpoint is to go on.
+
     Raises:
-        CheckpointError: If the file is missing, damaged, or no checkpoint.
+        CheckpointError: If the file is missing, damaged, or no checkpoint, or does not hold what a resume needs.
     """
-    settings: dict[str, Any] = read_checkpoint(path, f"--ckpt_path {path}").get("hyper_parameters", {})
+    checkpoint = read_checkpoint(path, f"--ckpt_path {path}")
+    if resume and not {"optimizer_states", "lr_schedulers", "loops"} <= checkpoint.keys():
+        raise CheckpointError(
+            f"--ckpt_path {path}: holds weights only, which `test` and `export` take, but no run can go on from; set "
+            "save_weights_only of ModelCheckpoint to false"
+        )
+    settings: dict[str, Any] = checkpoint.get("hyper_parameters", {})
     return settings
 
 

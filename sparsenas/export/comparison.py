@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsenas.errors import ExportError
 from sparsenas.export.formats import Runner
@@ -25,6 +25,23 @@ def batches(images: Tensor) -> Iterator[Tensor]:
 def run(runner: Runner, images: Tensor) -> Tensor:
     """Return the logits of all images, shape ``(N, classes)``, float32."""
     return torch.cat([runner(batch.contiguous()).float().cpu() for batch in batches(images)])
+
+
+def check_finite(network: nn.Module, logits: Tensor) -> None:
+    """Check that a network computes numbers.
+
+    Raises:
+        ExportError: If a weight or a logit is not finite, as after a training that has diverged.
+    """
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ExportError(f"weights of the network are not finite ({name}): its training has diverged; train anew")
+    images = int((~logits.isfinite()).any(1).sum())
+    if images:
+        raise ExportError(
+            f"the network's logits of {images} of {len(logits)} images are not finite: its training has diverged; "
+            "train anew"
+        )
 
 
 def compare(runner: Runner, images: Tensor, expected: Tensor, name: str) -> float:

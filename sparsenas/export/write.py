@@ -13,7 +13,7 @@ from sparsenas import __version__
 from sparsenas.complexity import describe
 from sparsenas.errors import ConfigError, ExportError
 from sparsenas.export.blueprint import Blueprint
-from sparsenas.export.comparison import TOLERANCE, compare, run
+from sparsenas.export.comparison import TOLERANCE, check_finite, compare, run
 from sparsenas.export.formats import EXAMPLE_IMAGES, Runner, WeightsFormat, choose_formats
 from sparsenas.export.manifest import GENOTYPE, MANIFEST, Accuracy, FileRecord, Manifest
 from sparsenas.export.preparation import Preparation
@@ -71,6 +71,7 @@ def export_network(
         )
     blueprint = Blueprint.of(network, fuse)
     expected = run(reference, images)
+    check_finite(network, expected)
     ready = fuse_batchnorm(network) if fuse else copy.deepcopy(network).eval()
     with filled_whole(folder, overwrite) as partial:
         (partial / GENOTYPE).write_text(network.genotype.to_json(), encoding="utf-8")

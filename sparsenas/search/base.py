@@ -20,7 +20,7 @@ from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryRepo
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Recovery, support_churn
 from sparsenas.trainer import is_dry_run
-from sparsenas.training import WeightTraining
+from sparsenas.training import WeightTraining, check_finite
 
 #: Values of ``trainer.precision`` that searches support.
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -184,6 +184,27 @@ class SearchModule(Searcher, pl.LightningModule):
             if clip > 0:
                 self.clip_gradients(optimizer.optimizer, clip, "norm")
             optimizer.step()
+
+    def log_epoch(self) -> None:
+        """Log the metrics of training at the end of an epoch, and end a run that has diverged.
+
+        Raises:
+            DivergenceError: If losses or weights are no longer finite.
+        """
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.end_if_diverged("train/loss")
+
+    def on_validation_epoch_end(self) -> None:
+        """End a run that has diverged, before a checkpoint of this validation is written."""
+        self.end_if_diverged("val/loss")
+
+    def on_test_epoch_end(self) -> None:
+        """Say if accuracies are those of a network that computes no numbers."""
+        self.end_if_diverged("test/loss")
+
+    def end_if_diverged(self, *metrics: str) -> None:
+        """Check that metrics and weights are finite; see :func:`check_finite`."""
+        check_finite(self, self.network, self.weight_training, *metrics)
 
     def restart_weights(self, fresh: Callable[[], SuperNet], seed: int) -> None:
         """Give the network the weights of a new one, and its optimizer an empty memory.

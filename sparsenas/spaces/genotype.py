@@ -1,6 +1,6 @@
 """The discrete architecture: frozen, hashable, JSON."""
 
-import ast
+import codecs
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sparsenas.errors import GenotypeError
+from sparsenas.spaces.printed import darts_cells
 from sparsenas.spaces.topology import Candidate
 
 #: Version of the JSON layout; raised when the layout changes.
 SCHEMA = "sparsenas.genotype/1"
+
+#: Bytes of a file that is read; the log of a long search has fewer.
+_LONGEST = 2**24
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Genotype:
             GenotypeError: If the text is not such JSON; the message says where and what is expected.
         """
         try:
-            tree = json.loads(text)
+            tree = json.loads(_without_surroundings(text))
         except json.JSONDecodeError as error:
             raise GenotypeError(f"{where}: not JSON (line {error.lineno}: {error.msg})") from error
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deeply
@@ -109,9 +113,10 @@ class Genotype:
 
     @classmethod
     def from_printed(cls, text: str, where: str = "genotype") -> "Genotype":
-        """Parse the field's printed form, ``Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=..., ...)``.
+        """Read the field's printed form, ``Genotype(normal=[('sep_conv_3x3', 1), ...], normal_concat=..., ...)``.
 
-        Every node holds two consecutive pairs (primitive, source), as in the DARTS code. Nothing is evaluated.
+        Every node holds two pairs (primitive, source), in a row as in the DARTS code or grouped. Text around it is
+        skipped, and fields beyond the four may be there if they are empty. Nothing is evaluated.
 
         Raises:
             GenotypeError: If the text is something else, or a cell does not concatenate all its nodes.
@@ -119,33 +124,10 @@ class Genotype:
         Source: the printed namedtuple of Liu et al., DARTS (ICLR 2019), which every follow-up kept.
         """
         try:
-            call = ast.parse(_right_hand_side(text), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the latter three: absurd text
-            reason = error.msg if isinstance(error, SyntaxError) else str(error)
-            raise GenotypeError(f"{where}: not a printed Genotype(...): {reason}") from error
-        if not isinstance(call, ast.Call) or call.args or ast.unparse(call.func) != "Genotype":
-            raise GenotypeError(f"{where}: expected Genotype(normal=[...], normal_concat=..., reduce=..., ...)")
-        names = sorted(keyword.arg or "**" for keyword in call.keywords)
-        expected = ["normal", "normal_concat", "reduce", "reduce_concat"]
-        if names != expected:
-            raise GenotypeError(f"{where}: has fields {', '.join(names)}; expected {', '.join(expected)}")
-        fields = {keyword.arg: _literal(keyword.value, where) for keyword in call.keywords}
-        cells = {}
-        for cell in ("normal", "reduce"):
-            pairs, concat = fields[cell], fields[f"{cell}_concat"]
-            well_formed = isinstance(pairs, list) and all(
-                isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) and type(p[1]) is int for p in pairs
-            )
-            if not well_formed or len(pairs) % 2:
-                raise GenotypeError(f"{where}: {cell} must list two ('primitive', source) pairs per node")
-            nodes = range(2, 2 + len(pairs) // 2)
-            if concat not in (nodes, list(nodes), tuple(nodes)):
-                raise GenotypeError(f"{where}: {cell}_concat is {concat!r}; only all nodes {list(nodes)} are supported")
-            cells[cell] = [Candidate(2 + i // 2, source, name) for i, (name, source) in enumerate(pairs)]
-        try:
-            return cls.build("darts", cells)
+            return cls.build("darts", darts_cells(text, where))
         except GenotypeError as error:
-            raise GenotypeError(f"{where}: {error}") from error
+            message = str(error)
+            raise GenotypeError(message if message.startswith(where) else f"{where}: {message}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Genotype":
@@ -154,19 +136,38 @@ class Genotype:
         Raises:
             GenotypeError: If the file cannot be read or parsed; the message names it.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")  # some editors write a byte-order mark
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise GenotypeError(f"{path}: cannot read the genotype ({reason})") from error
-        is_json = text.lstrip().startswith(("{", "["))
-        return cls.from_json(text, str(path)) if is_json else cls.from_printed(text, str(path))
+        text = read_text(path)
+        return cls.from_json(text, str(path)) if is_own_json(text) else cls.from_printed(text, str(path))
 
 
-def _right_hand_side(text: str) -> str:
-    """Return the value that ``NAME = Genotype(...)`` assigns; other text as it is."""
-    name, sign, value = text.partition("=")
-    return value.strip() if sign and name.strip().isidentifier() else text.strip()
+def is_own_json(text: str) -> bool:
+    """True for the text of :meth:`Genotype.to_json`, right or wrong."""
+    return '"schema"' in text
+
+
+def _without_surroundings(text: str) -> str:
+    """The JSON object in a text, which may have a name in front of it, or quotes around it."""
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if is_own_json(text) and 0 <= start < end else text
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file, as editors and shells write it.
+
+    Raises:
+        GenotypeError: If it cannot be read, or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise GenotypeError(f"{path}: is longer than {_LONGEST} bytes; give a file with one genotype")
+        # some editors write a byte-order mark, and a redirection of PowerShell writes UTF-16
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise GenotypeError(f"{path}: cannot read the genotype ({reason})") from error
 
 
 def _candidate(row: Any) -> Candidate:
@@ -175,17 +176,3 @@ def _candidate(row: Any) -> Candidate:
     if type(row["source"]) is not int or type(row["target"]) is not int or not isinstance(row["primitive"], str):
         raise ValueError(f"found {row!r}")
     return Candidate(row["target"], row["source"], row["primitive"])
-
-
-def _literal(node: ast.expr, where: str) -> Any:
-    """Evaluate a literal, or ``range(...)`` / ``list(range(...))`` with literal bounds; ranges stay unexpanded."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
-        arguments = [_literal(argument, where) for argument in node.args]
-        if node.func.id == "range" and len(arguments) in (1, 2) and all(type(a) is int for a in arguments):
-            return range(*arguments)
-        if node.func.id == "list" and len(arguments) == 1 and isinstance(arguments[0], range):
-            return arguments[0]
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise GenotypeError(f"{where}: {ast.unparse(node)!r} is not a literal") from error

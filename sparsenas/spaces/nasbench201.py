@@ -7,12 +7,16 @@ from functools import cached_property
 from sparsenas.errors import GenotypeError
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.printed import one_of, plain
 from sparsenas.spaces.topology import Block, Candidate, complete_block
 
 #: The five primitives in the order of the benchmark.
 NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 _TERM = re.compile(r"(\w+)~(\d)")
+#: The benchmark's string of a cell in other text, with blanks anywhere.
+_PRINTED_NODE = r"\|(?:\s*\w+\s*~\s*\d\s*\|)+"
+_PRINTED = re.compile(rf"{_PRINTED_NODE}(?:\s*\+\s*{_PRINTED_NODE})*")
 
 
 class NasBench201Space(SearchSpace):
@@ -50,11 +54,27 @@ class NasBench201Space(SearchSpace):
         ]
         known = all(candidate.primitive in self.primitives for candidate in candidates)
         if not known or len(set(candidates)) != self.inputs_per_node or _written(candidates) != text:
+            shown = text if len(text) <= 200 else f"{text[:200]}..."
             raise GenotypeError(
-                f"{text!r} is no NAS-Bench-201 cell; expected |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, each op one of "
+                f"{shown!r} is no NAS-Bench-201 cell; expected |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, each op one of "
                 f"{', '.join(self.primitives)}"
             )
         return Genotype.build(self.name, {"normal": candidates})
+
+    def find(self, text: str, where: str) -> Genotype | None:
+        """Find the benchmark's string in a text, such as ``Structure(4 nodes with |nor_conv_3x3~0|+|...|)``.
+
+        Returns:
+            The cell; ``None`` if nothing in the text looks like one.
+
+        Raises:
+            GenotypeError: If what looks like one is none, or there are several that differ.
+        """
+        try:
+            found = [self.from_string("".join(string.split())) for string in _PRINTED.findall(plain(text))]
+        except GenotypeError as error:
+            raise GenotypeError(f"{where}: {error}") from error
+        return one_of(found, where) if found else None
 
     def to_string(self, genotype: Genotype) -> str:
         """Write the benchmark's string of a genotype, the inverse of :meth:`from_string`."""

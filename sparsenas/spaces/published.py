@@ -1,10 +1,14 @@
 """Published genotypes of the DARTS space, as the papers print them."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from sparsenas.errors import GenotypeError
-from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.genotype import Genotype, is_own_json, read_text
 from sparsenas.spaces.nasbench201 import NasBench201Space
+from sparsenas.spaces.nasbench_macro import NasBenchMacroSpace
+from sparsenas.spaces.printed import plain
+from sparsenas.spaces.weight_sharing64 import WeightSharing64Space
 
 #: Two-stage ISTA-NAS, searched on CIFAR-10 (Yang et al., NeurIPS 2020); 3.32M parameters at C=36, 20 cells.
 ISTA_NAS_TWO_STAGE = Genotype.from_printed(
@@ -47,22 +51,57 @@ PUBLISHED = {
 }
 
 
+#: Signs that texts of genotypes have, and names of files hardly ever.
+_SIGNS = set("(|{[")
+#: Most bytes of a file's name.
+_LONGEST_NAME = 255
+
+
 def read_genotype(text: str) -> Genotype:
     """Read a genotype from a published name, a file, or a text.
 
-    Texts are JSON, the printed form of DARTS, and the string of a NAS-Bench-201 cell.
+    Texts are JSON, the printed form of DARTS, and the strings of the published benchmarks, also inside of other text
+    such as a line of a log, as long as that names one cell only.
 
     Raises:
         GenotypeError: If it is none of these.
     """
-    if text in PUBLISHED:
-        return PUBLISHED[text]
-    if text.lstrip().startswith("{"):
-        return Genotype.from_json(text, "genotype")
-    if text.startswith("|"):
-        return NasBench201Space().from_string(text)
-    if text.lstrip().startswith("Genotype("):
-        return Genotype.from_printed(text, "genotype")
-    if text.isidentifier() and not Path(text).exists():
-        raise GenotypeError(f"{text}: no such file, and no published genotype; published are {', '.join(PUBLISHED)}")
-    return Genotype.load(text)
+    bare = _bare(text)
+    if bare in PUBLISHED:
+        return PUBLISHED[bare]
+    for name in (text, bare):
+        if name and _exists(name):
+            return _from_text(read_text(name), name)
+    no_name = not bare.isprintable() or len(bare.encode(errors="replace")) > _LONGEST_NAME
+    if not bare or no_name or _SIGNS & set(bare) or bare.isdigit():
+        return _from_text(text, "genotype")
+    if bare.isidentifier():
+        raise GenotypeError(f"{bare}: no such file, and no published genotype; published are {', '.join(PUBLISHED)}")
+    return Genotype.load(bare)  # which says why it cannot be read
+
+
+def _from_text(text: str, where: str) -> Genotype:
+    bare = _bare(text)
+    if bare in PUBLISHED:
+        return PUBLISHED[bare]
+    if is_own_json(text):
+        return Genotype.from_json(text, where)
+    for space in (NasBenchMacroSpace(), WeightSharing64Space()):
+        with suppress(GenotypeError):
+            return space.from_string(bare)
+    cell = NasBench201Space().find(text, where)
+    if cell is None and "|" in text and "normal" not in text:
+        return NasBench201Space().from_string(bare)  # which says what such a string looks like
+    return Genotype.from_printed(text, where) if cell is None else cell
+
+
+def _bare(text: str) -> str:
+    """The text without blanks and quotes around it."""
+    return plain(text).strip().strip("'\"`").strip()
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # such as a name that is too long
+        return False

@@ -1,7 +1,15 @@
 """Training of one network, and the options of it that searchers share."""
 
+from sparsenas.training.divergence import check_finite
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
 from sparsenas.training.stand_alone import StandAloneTraining
 from sparsenas.training.weights import WeightTraining
 
-__all__ = ["StandAloneTraining", "TrainingModule", "WeightTraining", "keep_plain_hyperparameters", "one_stream"]
+__all__ = [
+    "StandAloneTraining",
+    "TrainingModule",
+    "WeightTraining",
+    "check_finite",
+    "keep_plain_hyperparameters",
+    "one_stream",
+]

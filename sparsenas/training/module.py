@@ -14,6 +14,7 @@ from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
+from sparsenas.training.divergence import check_finite
 from sparsenas.training.weights import WeightTraining
 
 Stage = Literal["train", "val", "test"]
@@ -176,6 +177,26 @@ class TrainingModule(pl.LightningModule):
         self.built.drop_path = self.weight_training.drop_path * share
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
+    def on_train_epoch_end(self) -> None:
+        """End a run that has diverged."""
+        self._check_finite("train/loss")
+
+    def on_validation_epoch_end(self) -> None:
+        """End a run that has diverged, before a checkpoint of this validation is written."""
+        self._check_finite("val/loss")
+
+    def on_test_epoch_end(self) -> None:
+        """Say if accuracies are those of a network that computes no numbers."""
+        self._check_finite("test/loss")
+
+    def on_predict_start(self) -> None:
+        """See :meth:`on_test_epoch_end`."""
+        self._check_finite()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep weights that are no numbers out of checkpoints, also of those that are written amid an epoch."""
+        self._check_finite()
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""
         images, labels = one_stream(batch)
@@ -198,6 +219,10 @@ class TrainingModule(pl.LightningModule):
         """Class probabilities, shape ``(B, classes)``."""
         logits: Tensor = self(batch[0])
         return logits.softmax(1)
+
+    def _check_finite(self, *metrics: str) -> None:
+        if self.network is not None:
+            check_finite(self, self.network, self.weight_training, *metrics)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
         images, labels = batch

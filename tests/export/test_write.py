@@ -40,6 +40,18 @@ def test_what_the_manifest_says(write, network, tmp_path):
     assert tree["files"]["model.safetensors"]["max_difference"] <= 1e-4
 
 
+def test_a_network_that_computes_no_numbers_is_refused_as_such(write, make_network, tmp_path):
+    spoilt = make_network()
+    spoilt.classifier.bias.data[0] = float("nan")
+    with pytest.raises(ExportError, match=r"weights of the network are not finite \(classifier\.bias\): its training"):
+        write(net=spoilt, reference=spoilt)
+    huge = make_network()
+    huge.classifier.weight.data.fill_(3e38)
+    with pytest.raises(ExportError, match=r"logits of \d+ of 150 images are not finite: its training has diverged"):
+        write(net=huge, reference=huge)
+    assert not contents(tmp_path)
+
+
 def test_every_file_can_be_read_by_others(exported):
     modes = {path.stat().st_mode & 0o777 for path in exported.iterdir()}
     (exported / "plain").touch()

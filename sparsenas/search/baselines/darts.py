@@ -139,7 +139,7 @@ class RelaxedSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedules, and decide."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.log_epoch()
         stepped = self.arch_loss.update_called
         if stepped:
             self.log("arch/loss", self.arch_loss)

@@ -1,6 +1,7 @@
 """Random search: train drawn architectures alone, one after another, and keep the best."""
 
 from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,13 @@ class RandomSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and step the schedule."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.log_epoch()
         step_schedules(self.trainer)
+
+    def end_if_diverged(self, *metrics: str) -> None:
+        """End the run if every training so far has diverged; one of several is only the worst."""
+        if self.measured and max(self.measured.values()) == -inf:
+            super().end_if_diverged(*metrics)
 
     def _draw(self, number: int) -> Support:
         """The architecture of a training, by its number; a function of the seed, so that a resumed run repeats it."""
@@ -163,6 +169,9 @@ class RandomSearch(SearchModule):
         self.network.eval()
         score = self._held_out.score(lambda images: self.network(images, self._candidate), self.criterion)
         self.network.train()
+        if not isfinite(score):
+            self.print(f"epoch {self.current_epoch + 1}: this training has diverged; its architecture is the worst")
+            score = -inf
         self.measured[self._candidate] = score
         self._held_out.clear()
         self.visited.add(self._candidate)

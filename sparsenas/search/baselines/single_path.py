@@ -154,7 +154,7 @@ class SinglePathSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and step the schedule."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.log_epoch()
         step_schedules(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

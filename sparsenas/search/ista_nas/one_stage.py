@@ -273,7 +273,7 @@ class OneStageSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.log_epoch()
         self.log("search/phase", 1.0 if self.searching else 2.0)
         if not self.searching:
             self.trained_epochs += 1

@@ -142,7 +142,7 @@ class TwoStageSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, step the schedules, and recover if the schedule is by epoch."""
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
+        self.log_epoch()
         stepped = self.arch_loss.update_called  # neither in warm-up nor in an epoch shorter than the signal's schedule
         if stepped:
             self.log("arch/loss", self.arch_loss)

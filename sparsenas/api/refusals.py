@@ -1,0 +1,63 @@
+"""What Lightning refuses by raising on purpose, told apart from defects, and callbacks that cannot work here."""
+
+import dis
+import re
+from collections.abc import Iterable
+from types import FrameType
+
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LearningRateFinder
+
+from sparsenas.errors import ConfigError
+
+#: Exceptions by which Lightning speaks to its user; the others it raises may as well come from a defect of ours.
+_SPOKEN = (RuntimeError, ValueError, TypeError, ImportError, OSError)
+_LIGHTNING = {"pytorch_lightning", "lightning_fabric", "lightning_utilities"}
+#: Most characters of a message, which ends with a sentence.
+_LONGEST = 400
+
+
+def refusal(error: BaseException) -> str | None:
+    """What Lightning says by an exception that its own code raised; ``None`` for other exceptions."""
+    trace = error.__traceback__
+    if trace is None or not isinstance(error, _SPOKEN):
+        return None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    room = str(frame.f_globals.get("__name__")).partition(".")[0]
+    raised = frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return f"{one_line(str(error))} ({_where(frame)})" if raised and room in _LIGHTNING else None
+
+
+def one_line(message: str) -> str:
+    """The first sentences of a message, on one line, with objects by the name of their class."""
+    text = " ".join(re.sub(r"<(?:\w+\.)*(\w+) object at 0x\w+>", r"\1", message).split())
+    if len(text) > _LONGEST:
+        end = text.rfind(". ", 0, _LONGEST)
+        text = text[:end] if end > 0 else f"{text[:_LONGEST]}..."
+    return text.rstrip(".")
+
+
+def _where(frame: FrameType | None) -> str:
+    """The callback that raised, or the options of the trainer."""
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _LIGHTNING:
+        speaker = frame.f_locals.get("self")
+        if isinstance(speaker, Callback):
+            return f"trainer.callbacks: {type(speaker).__name__}"
+        frame = frame.f_back
+    return "options of the trainer"
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> None:
+    """Check that callbacks find what they change.
+
+    Raises:
+        ConfigError: If there is one that sets the learning rate of the module, which has none.
+    """
+    for callback in callbacks:
+        if isinstance(callback, LearningRateFinder):
+            raise ConfigError(
+                f"trainer.callbacks: {type(callback).__name__} is not supported, as no model has an attribute "
+                "learning_rate; leave it out, and set model.training.optimizer.init_args.lr"
+            )
