@@ -1,6 +1,9 @@
 """Commands on two processes of one machine: every word is said once."""
 
+import csv
+import operator
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsenas.cli import processes
+from sparsenas.data import Digits
 
 TINY = shlex.split(
     "--config train_digits --model.network.channels 4 --model.network.cells 3 --trainer.max_epochs 1 "
@@ -35,6 +39,14 @@ def test_fit_and_predict_end_with_one_summary(tmp_path):
     done = run(tmp_path, "predict", *TINY, "--model.network.channels", "8", "--ckpt_path", str(checkpoint))
     assert (done.returncode, done.stdout.count("predictions   ")) == (0, 1)
     assert done.stderr.count("--model.network.channels: 4, not 8") == 1
+    with (tmp_path / "lightning_logs" / "version_1" / "predictions.csv").open() as file:
+        predicted = [row["class"] for row in csv.DictReader(file)]
+    data = Digits()
+    labels = [data.class_names[label] for label in data.parts.test.dataset.labels]
+    assert len(predicted) == len(labels) == 359  # odd, and none counts twice
+    right = sum(map(operator.eq, predicted, labels))
+    tested = run(tmp_path, "test", *TINY, "--ckpt_path", str(checkpoint)).stdout
+    assert float(re.search(r"test/acc +(\S+)", tested)[1]) == pytest.approx(right / len(labels))
 
 
 @pytest.mark.slow

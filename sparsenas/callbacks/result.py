@@ -64,11 +64,12 @@ class ResultReport(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the first images, as they went into the network."""
+        """Keep the first batches as they went into the network: data modules mix the classes in them."""
         if isinstance(pl_module, SearchModule) and pl_module.shares_weights and not trainer.sanity_checking:
             left = IMAGES - sum(len(labels) for _, labels in self._kept)
-            if left > 0:
-                images, labels = batch
+            images, labels = batch
+            # no rest of a batch: its statistics would be those of a few images
+            if left >= len(labels) or not self._kept:
                 self._kept.append((images[:left].cpu(), labels[:left].cpu()))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

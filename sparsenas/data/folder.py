@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
-from sparsenas.data.folder_tree import SHOWN, images_below, read_tree
+from sparsenas.data.folder_tree import SHOWN, holds_classes, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path
@@ -43,9 +43,11 @@ class FolderSource(ImageSource):
         self._tree = read_tree(root)
         self.class_names = tuple(self._tree.parts["train"])
         if len(self.class_names) < 2:
+            meant = [str(folder) for folder in self._tree.parts["train"].values() if holds_classes(folder)]
             raise DataError(
                 f"{self._tree.folders['train']}: class folders: {', '.join(self.class_names) or 'none'}; "
                 "it needs at least two, each with the images of one class"
+                + (f"; perhaps {meant[0]} is meant" if meant else "")
             )
         self.image_shape = (1 if grey else 3, size, size)
         self._crop_scale = crop_scale

@@ -79,13 +79,13 @@ def read_tree(root: Path) -> FolderTree:
     for folder in folders:
         if (part := PART_FOLDERS.get(folder.name.lower())) is not None:
             found[part].append(folder)
-    trained = [folder for folder in found["train"] if _holds_classes(folder)]
+    trained = [folder for folder in found["train"] if holds_classes(folder)]
     if not trained:
         _check_classes(root, folders)
         return FolderTree(root, {"train": _classes(folders)}, {"train": root}, left_out)
     parts: dict[PartName, Path] = {}
     for part, candidates in found.items():
-        usable = [folder for folder in candidates if _holds_classes(folder)]
+        usable = [folder for folder in candidates if holds_classes(folder)]
         if len(usable) > 1:
             both = " and ".join(folder.name for folder in usable)
             raise DataError(f"{root}: {both} are both names of the part {part}; keep one of them")
@@ -176,10 +176,11 @@ def _why_not(folder: Path) -> str | None:
 
 def _is_run(folder: Path) -> bool:
     names = {entry.name for entry in _entries(folder)}
-    return bool(names & _RUN) or any(_is_run(folder / name) for name in names if _VERSION.fullmatch(name))
+    written = any(name.endswith(".ckpt") or name.startswith("events.out.tfevents") for name in names)
+    return written or bool(names & _RUN) or any(_is_run(folder / name) for name in names if _VERSION.fullmatch(name))
 
 
-def _holds_classes(folder: Path) -> bool:
+def holds_classes(folder: Path) -> bool:
     """Say if a folder holds folders, and no images of its own."""
     folders, images = _children(folder, LeftOut())
     return bool(folders) and not images
@@ -211,7 +212,7 @@ def _check_classes(root: Path, folders: list[Path]) -> None:
     Raises:
         DataError: If they would become classes.
     """
-    nested = [folder for folder in folders if _holds_classes(folder)]
+    nested = [folder for folder in folders if holds_classes(folder)]
     if not nested or len(nested) < len(folders):
         return
     inside = [set(_part_classes(folder, LeftOut())) for folder in nested]

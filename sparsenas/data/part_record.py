@@ -63,4 +63,5 @@ class PartRecord:
             said.append(f"{gone} images are gone")
         if not said:
             return ""
-        return f"{where}: since the training, {' and '.join(said)}; all others keep their part"
+        rest = "renamed ones may have been trained on" if count and gone else "all others keep their part"
+        return f"{where}: since the training, {' and '.join(said)}; {rest}"

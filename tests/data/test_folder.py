@@ -101,6 +101,12 @@ def test_too_few_classes(folder, tmp_path, counts, message):
         ImageFolder(str(tmp_path / "pictures"), size=8)
 
 
+def test_a_folder_one_above_is_named(folder, tmp_path):
+    folder({"ant": 3, "bee": 3}, "above/pictures")
+    with pytest.raises(DataError, match=r"class folders: pictures; it needs .*; perhaps \S*above/pictures is meant"):
+        ImageFolder(str(tmp_path / "above"), size=8)
+
+
 def test_class_without_images(folder):
     with pytest.raises(DataError, match=r"bee: no images; a class folder holds at least one of \.jpg"):
         ImageFolder(str(folder({"ant": 3, "bee": 0})), size=8)

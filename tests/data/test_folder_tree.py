@@ -112,6 +112,7 @@ def test_classes_with_equal_folders_below_are_classes(tmp_path):
         ("__MACOSX", "folder __MACOSX of the system"),
         ("lightning_logs", "folder lightning_logs of runs"),
         ("export", "folder export of runs"),
+        ("checkpoints", "folder checkpoints of runs"),
     ],
 )
 @pytest.mark.parametrize("where", ["", "cat/", "cat/day 1/", "train/", "train/cat/"])
@@ -120,6 +121,8 @@ def test_copies_and_runs_are_left_out_at_any_depth(tmp_path, folder, reason, whe
     plant(tmp_path, f"{where}{folder}/copy.png")
     if folder == "lightning_logs":
         plant(tmp_path, f"{where}{folder}/version_0/hparams.yaml", f"{where}{folder}/version_0/genotype.png")
+    if folder == "checkpoints":
+        plant(tmp_path, f"{where}{folder}/last.ckpt")
     if folder == "export":
         plant(tmp_path, f"{where}{folder}/manifest.json")
     files, left_out = seen(tmp_path)
