@@ -1,12 +1,12 @@
-"""What Lightning refuses by raising on purpose, told apart from defects, and callbacks that cannot work here."""
+"""What Lightning refuses by raising on purpose, told apart from defects, and settings that cannot work here."""
 
 import dis
 import re
 from collections.abc import Iterable
 from types import FrameType
 
-from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import LearningRateFinder
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import BackboneFinetuning, LearningRateFinder
 
 from sparsenas.errors import ConfigError
 
@@ -49,13 +49,23 @@ def _where(frame: FrameType | None) -> str:
     return "options of the trainer"
 
 
-def check_callbacks(callbacks: Iterable[Callback]) -> None:
-    """Check that callbacks find what they change.
+def check_trainer(trainer: Trainer) -> None:
+    """Check what Lightning leaves unchecked: that callbacks find what they change, and gradients are of batches.
 
     Raises:
-        ConfigError: If there is one that sets the learning rate of the module, which has none.
+        ConfigError: If a callback wants an attribute that no model has, or gradients are of less than one batch.
     """
+    if trainer.accumulate_grad_batches < 1:
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; use 1, or more to add up gradients"
+        )
+    callbacks: Iterable[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
     for callback in callbacks:
+        if isinstance(callback, BackboneFinetuning):
+            raise ConfigError(
+                f"trainer.callbacks: {type(callback).__name__} is not supported, as no model has a backbone; "
+                "leave it out"
+            )
         if isinstance(callback, LearningRateFinder):
             raise ConfigError(
                 f"trainer.callbacks: {type(callback).__name__} is not supported, as no model has an attribute "

@@ -15,7 +15,7 @@ import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_errors
-from sparsenas.api.refusals import check_callbacks
+from sparsenas.api.refusals import check_trainer
 from sparsenas.callbacks import PartsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.parser import SettingsParser
@@ -73,16 +73,16 @@ class Assembly(LightningCLI):
         self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
-        """Make the trainer, without callbacks that cannot work.
+        """Make the trainer, if its options can work.
 
         Args:
             options: Options of the trainer that replace those of the settings.
 
         Raises:
-            ConfigError: If there is such a callback.
+            ConfigError: If one cannot; Lightning would end in an error that names no option.
         """
         trainer = super().instantiate_trainer(**options)
-        check_callbacks(trainer.callbacks)  # type: ignore[attr-defined]  # set there, not declared
+        check_trainer(trainer)
         return trainer
 
 

@@ -27,7 +27,7 @@ _LIKE_A_PART = re.compile(
 _SYSTEM = {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found"}
 _SYSTEM |= {"System Volume Information"}
 #: Files and folders by which a folder that sparsenas wrote is known.
-_RUN = {"checkpoints", "hparams.yaml", "config.yaml", "manifest.json"}
+_RUN = {"hparams.yaml", "config.yaml", "manifest.json"}
 _VERSION = re.compile(r"version_\d+")
 
 #: Most names in a line of a report.

@@ -27,7 +27,7 @@ def run(runner: Runner, images: Tensor) -> Tensor:
     return torch.cat([runner(batch.contiguous()).float().cpu() for batch in batches(images)])
 
 
-def check_finite(network: nn.Module, logits: Tensor) -> None:
+def check_finite(network: nn.Module, images: Tensor) -> None:
     """Check that a network computes numbers.
 
     Raises:
@@ -36,10 +36,10 @@ def check_finite(network: nn.Module, logits: Tensor) -> None:
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ExportError(f"weights of the network are not finite ({name}): its training has diverged; train anew")
-    images = int((~logits.isfinite()).any(1).sum())
-    if images:
+    bad = int((~run(network, images).isfinite()).any(1).sum())
+    if bad:
         raise ExportError(
-            f"the network's logits of {images} of {len(logits)} images are not finite: its training has diverged; "
+            f"the network's logits of {bad} of {len(images)} images are not finite: its training has diverged; "
             "train anew"
         )
 

@@ -71,8 +71,8 @@ def export_network(
         )
     blueprint = Blueprint.of(network, fuse)
     expected = run(reference, images)
-    check_finite(network, expected)
     ready = fuse_batchnorm(network) if fuse else copy.deepcopy(network).eval()
+    check_finite(ready, images)
     with filled_whole(folder, overwrite) as partial:
         (partial / GENOTYPE).write_text(network.genotype.to_json(), encoding="utf-8")
         files = {GENOTYPE: FileRecord.of(partial / GENOTYPE)}
