@@ -18,7 +18,8 @@ CAFE = os.fsdecode(b"caf\xe9")  # latin-1, as old archives have it
 TINY = (
     "--data ImageFolder --data.path photos --data.size 8 --data.batch_size 4 --data.num_workers 0 "
     "--data.arch_fraction 0 --model.network.channels 4 --model.network.cells 3 "
-    "--model.training.schedule.warmup_epochs 0 --trainer.max_epochs 1 --trainer.accelerator cpu --trainer.log_every_n_steps 1"
+    "--model.training.schedule.warmup_epochs 0 --trainer.max_epochs 1 "
+    "--trainer.accelerator cpu --trainer.log_every_n_steps 1"
 )
 
 
