@@ -27,11 +27,13 @@ class WholeRunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Move the states of all checkpoint callbacks into the folders of this run."""
-        if trainer.state.fn != "fit" or is_dry_run(trainer):
-            return
         states = checkpoint["callbacks"]
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and states.get(callback.state_key):
+            if not isinstance(callback, ModelCheckpoint) or not states.get(callback.state_key):
+                continue
+            if trainer.state.fn != "fit" or is_dry_run(trainer):
+                del states[callback.state_key]  # nothing is saved, so no score is asked for
+            else:
                 # the first process copies, and all of them restore what it found
                 moved = _moved(callback, checkpoint, Path(str(trainer.ckpt_path))) if trainer.is_global_zero else None
                 states[callback.state_key] = trainer.strategy.broadcast(moved)

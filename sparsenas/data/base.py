@@ -223,9 +223,15 @@ class ImageData(pl.LightningDataModule):
             self._restore_parts(PartRecord.from_plain(state_dict["parts"]))
 
     def _restore_parts(self, record: PartRecord) -> None:
-        self.parts.restore(record)
-        if self._rank == 0 and (changes := record.changes(self.parts.names, self.source.name)):
+        moved = self.parts.restore(record)
+        if self._rank != 0:
+            return
+        if changes := record.changes(self.parts.names, self.source.name):
             note(changes)
+        if moved:
+            note(
+                f"{self.source.name}: images keep the part of the training, whatever data.seed and data.*_fraction say"
+            )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment (in training only) and normalise on the device of the model."""

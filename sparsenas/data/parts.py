@@ -56,14 +56,16 @@ class Parts:
         self._seeds = seeds
         self._record: PartRecord | None = None
 
-    def restore(self, record: PartRecord) -> None:
-        """Give the images of a training the parts that they had there; forget what has been read if that differs."""
+    def restore(self, record: PartRecord) -> bool:
+        """Give the images of a training the parts that they had there; return True if some had others until now."""
         before = self.codes
         self._record = record
         del self.codes
-        if not np.array_equal(self.codes, before):
+        moved = not np.array_equal(self.codes, before)
+        if moved:  # what has been read is of other parts
             for name in ("_development", "split", "_images", "weights", "arch", "val", "test", "statistics"):
                 self.__dict__.pop(name, None)
+        return moved
 
     def trained_for_test(self) -> list[str]:
         """Name the test images, of a part of their own, that the recorded training did not leave for the test."""
