@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
-from sparsenas.data.folder_tree import SHOWN, holds_classes, images_below, read_tree
+from sparsenas.data.folder_tree import holds_classes, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.names import Indices
-from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path
+from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path, part_lines
 from sparsenas.errors import ConfigError, DataError
 
 
@@ -81,20 +81,7 @@ class FolderSource(ImageSource):
 
     def report(self) -> list[str]:
         """Say what was taken as parts and classes, and what was left out; a line each."""
-        lines = []
-        for part, folder in self._tree.folders.items():
-            if part == "test":  # not even counted before the end
-                lines.append(f"test images are those of {folder}")
-                continue
-            labels = self.labels(part)
-            counts = np.bincount(labels, minlength=len(self.class_names))
-            classes = [f"{name} {count}" for name, count in zip(self.class_names, counts, strict=True)]
-            shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
-            lines.append(f"{part}: {len(labels)} images of {len(classes)} classes in {folder} ({shown})")
-        missing = [part for part in ("val", "test") if part not in self._tree.parts]
-        if missing:
-            shares = " and ".join(f"data.{part}_fraction" for part in missing)
-            lines.append(f"{' and '.join(missing)}: no folder; {shares} of the training images")
+        lines = part_lines(self, {part: str(folder) for part, folder in self._tree.folders.items()})
         return [*lines, *([f"left out: {self._tree.left_out}"] if self._tree.left_out.counts else [])]
 
     def _list(self, part: PartName) -> tuple[list[Path], NDArray[np.int64]]:

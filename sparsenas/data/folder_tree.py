@@ -30,9 +30,6 @@ _SYSTEM |= {"System Volume Information"}
 _RUN = {"hparams.yaml", "config.yaml", "manifest.json"}
 _VERSION = re.compile(r"version_\d+")
 
-#: Most names in a line of a report.
-SHOWN = 5
-
 
 @dataclass
 class LeftOut:
@@ -207,20 +204,18 @@ def _part_classes(folder: Path, left_out: LeftOut) -> dict[str, Path]:
 
 
 def _check_classes(root: Path, folders: list[Path]) -> None:
-    """Refuse parts without a ``train`` among them, and sets of equal class folders that look like parts.
+    """Refuse parts without a ``train`` of class folders, and sets of equal class folders that look like parts.
 
     Raises:
         DataError: If they would become classes.
     """
-    nested = [folder for folder in folders if holds_classes(folder)]
-    if not nested or len(nested) < len(folders):
-        return
-    inside = [set(_part_classes(folder, LeftOut())) for folder in nested]
-    like_parts = [folder for folder in nested if _LIKE_A_PART.search(folder.name.lower())]
-    alike = len(nested) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside)
-    if all(folder.name.lower() in PART_FOLDERS for folder in nested) or (alike and like_parts):
-        names = ", ".join(readable(folder.name) for folder in nested)
+    parts_only = bool(folders) and all(folder.name.lower() in PART_FOLDERS for folder in folders)
+    nested = all(holds_classes(folder) for folder in folders)
+    inside = [set(_part_classes(folder, LeftOut())) for folder in folders] if nested else []
+    alike = len(inside) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside)
+    if parts_only or (alike and any(_LIKE_A_PART.search(folder.name.lower()) for folder in folders)):
+        names = ", ".join(readable(folder.name) for folder in folders)
         raise DataError(
-            f"{root}: its folders {names} look like parts, and none is called train; call them train, val and test, or "
-            "name the folder of the class folders"
+            f"{root}: its folders {names} look like parts, but none is a train that holds class folders; call them "
+            "train, val and test, with a folder per class in each, or name the folder of the class folders"
         )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices, Places, hashes
-from sparsenas.data.sources import ImageSource, PartName, check_classes, expand_path
+from sparsenas.data.sources import PARTS, ImageSource, PartName, check_classes, expand_path, part_lines
 from sparsenas.errors import DataError
 from sparsenas.texts import readable
 
@@ -94,6 +94,14 @@ class NpzSource(ImageSource):
             members = np.flatnonzero(labels == label)
             numbers[members] = np.arange(len(members))
         return Places(hashes(map(str, labels)), numbers)
+
+    def report(self) -> list[str]:
+        """Say how many images each part has, and which arrays are not read; a line each."""
+        has: list[PartName] = [part for part in PARTS if self.has(part)]
+        known = {f"{kind}_{part}" for part in PARTS for kind in "xy"} | {"classes"}
+        unknown = [name for name in self._headers if name not in known]
+        lines = part_lines(self, {part: self.name for part in has})
+        return [*lines, *([f"left out: arrays {', '.join(unknown)}"] if unknown else [])]
 
     def _read_headers(self) -> dict[str, Header]:
         """Read shape and type of every array."""

@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from sparsenas.errors import ConfigError, DataError
 
 #: Parts that a source may have; ``"train"`` always exists.
 PartName = Literal["train", "val", "test"]
+PARTS: tuple[PartName, ...] = get_args(PartName)
+#: Most classes in a line of a report.
+SHOWN = 5
 
 
 class ImageSource(Protocol):
@@ -65,6 +68,28 @@ class ImageSource(Protocol):
     def report(self) -> list[str]:
         """Say what was taken as parts and classes, and what was left out; a line each."""
         return []
+
+
+def part_lines(source: ImageSource, places: Mapping[PartName, str]) -> Iterator[str]:
+    """Say how many images each part has, a line each; the images of a test part are not even counted.
+
+    Args:
+        source: The images.
+        places: Place of each part that the source has.
+    """
+    for part, place in places.items():
+        if part == "test":
+            yield f"test: those of {place}"
+            continue
+        labels = source.labels(part)
+        counts = np.bincount(labels, minlength=len(source.class_names))
+        classes = [f"{name} {count}" for name, count in zip(source.class_names, counts, strict=True)]
+        shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
+        yield f"{part}: {len(labels)} images of {len(classes)} classes in {place} ({shown})"
+    missing = [part for part in ("val", "test") if part not in places]
+    if missing:
+        shares = " and ".join(f"data.{part}_fraction" for part in missing)
+        yield f"{' and '.join(missing)}: none there; {shares} of the training images"
 
 
 def expand_path(path: str, option: str) -> Path:

@@ -86,8 +86,14 @@ def test_a_class_may_be_called_train(tmp_path):
 )
 def test_parts_without_a_train_are_refused(tmp_path, folders):
     plant(tmp_path, *(f"{part}/{file}" for part in folders for file in PLAIN))
+    with pytest.raises(DataError, match=r"look like parts, but none is a train that holds class folders; call them"):
+        read_tree(tmp_path)
+
+
+def test_parts_without_class_folders_are_no_classes(tmp_path):
+    plant(tmp_path, "train/1.png", "train/2.png", "test/1.png", "labels.csv")
     with pytest.raises(
-        DataError, match=r"look like parts, and none is called train; call them train, val and test, or"
+        DataError, match="its folders test, train look like parts, but none is a train"
     ):
         read_tree(tmp_path)
 

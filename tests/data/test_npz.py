@@ -159,3 +159,13 @@ def test_real_images(name):
     assert (counts == counts[0]).all()  # the sets are class-balanced
     published = (0.4914, 0.4822, 0.4465) if data.image_shape[0] == 3 else (0.2860,)
     np.testing.assert_allclose(data.mean, published, atol=0.01)
+
+
+def test_the_report_names_parts_and_arrays_that_are_not_read(archive, arrays):
+    source = NpzImages(archive(arrays | {"x_valid": arrays["x_test"], "y_valid": arrays["y_test"]})).source
+    assert source.report() == [
+        f"train: 60 images of 4 classes in {source.name} (ant 15, bee 15, cat 15, dog 15)",
+        f"test: those of {source.name}",
+        "val: none there; data.val_fraction of the training images",
+        "left out: arrays x_valid, y_valid",
+    ]
