@@ -1,5 +1,6 @@
 """The parser of settings: command line, configs, and dictionaries in Python."""
 
+from enum import Enum
 from functools import reduce
 from operator import or_
 from typing import Any, get_args
@@ -17,4 +18,6 @@ class SettingsParser(LightningArgumentParser):
         # the first type that fits wins, and typing swaps `int | float` for an equal `float | int` that it saw before
         if int in kinds and float in kinds and kinds.index(float) < kinds.index(int):
             action._typehint = reduce(or_, [int, *(kind for kind in kinds if kind is not int)])
+        if isinstance(action.default, str) and isinstance(action.default, Enum):
+            action.default = str(action.default.value)  # Lightning's Timer has such a default, which no config can keep
         return action

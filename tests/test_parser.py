@@ -68,3 +68,11 @@ def test_options_of_nested_classes_too(value):
     settings = {"class_path": f"{__name__}.Stretched", "init_args": {"start": value, "ends": value}}
     made = parser.instantiate(parser.parse_object({"callback": settings})).callback
     assert [(made.start, type(made.start)), (made.ends, type(made.ends))] == [(value, type(value))] * 2
+
+
+def test_a_default_that_is_a_member_of_a_list_can_be_kept():
+    parser = SettingsParser(exit_on_error=False)
+    parser.add_subclass_arguments(Callback, "callback")
+    settings = {"class_path": "pytorch_lightning.callbacks.Timer", "init_args": {"duration": "00:00:10:00"}}
+    kept = yaml.safe_load(parser.dump(parser.parse_object({"callback": settings})))
+    assert kept["callback"]["init_args"] == {"duration": "00:00:10:00", "interval": "step", "verbose": True}
