@@ -92,9 +92,7 @@ def test_parts_without_a_train_are_refused(tmp_path, folders):
 
 def test_parts_without_class_folders_are_no_classes(tmp_path):
     plant(tmp_path, "train/1.png", "train/2.png", "test/1.png", "labels.csv")
-    with pytest.raises(
-        DataError, match="its folders test, train look like parts, but none is a train"
-    ):
+    with pytest.raises(DataError, match="its folders test, train look like parts, but none is a train"):
         read_tree(tmp_path)
 
 
