@@ -302,9 +302,9 @@ class ImageData(pl.LightningDataModule):
 
 
 def _uses_batch_statistics(module: torch.nn.Module) -> bool:
-    """Say if a network's batch-norms keep no statistics of their own."""
+    """Say if a network is evaluated with statistics of the batch: of shared weights, or for want of its own."""
     norms = (norm for norm in module.modules() if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm))
-    return any(norm.running_mean is None for norm in norms)
+    return bool(getattr(module, "shares_weights", False)) or any(norm.running_mean is None for norm in norms)
 
 
 def _first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:

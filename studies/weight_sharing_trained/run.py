@@ -196,7 +196,8 @@ def validation_batches(data: NpzImages, images: int) -> Batches:
     if images % EVAL_BATCH or not 0 < images <= present:
         raise ConfigError(f"--images is {images}; give a multiple of {EVAL_BATCH}, at most {present}")
     pixels, labels = (torch.cat(parts)[:images] for parts in zip(*data.evaluation_batches("val"), strict=True))
-    return list(zip(pixels.split(EVAL_BATCH), labels.split(EVAL_BATCH), strict=True))
+    starts = range(0, images, EVAL_BATCH)
+    return [(pixels[start : start + EVAL_BATCH], labels[start : start + EVAL_BATCH]) for start in starts]
 
 
 def visits(level: Level, steps: int, seed: int) -> NDArray[np.int64]:

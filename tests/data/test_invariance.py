@@ -145,3 +145,13 @@ def test_the_order_of_an_archive_does_not_move_images_of_a_training(tmp_path, ne
     kept, now = parts(first), parts(second)
     assert {name: now[name] for name in kept} == kept
     assert len(now) == 100
+
+
+@pytest.mark.parametrize("norm", [{}, {"track_running_stats": False}])
+def test_predictions_come_in_order_unless_the_network_needs_a_mix(tmp_path, recorder, trainer, norm):
+    data, model = ImageFolder(str(write(tmp_path / "photos")), **OPTIONS, test_fraction=0.5), recorder()
+    model.norm = torch.nn.BatchNorm2d(3, **norm)
+    loop = trainer()
+    labels = torch.cat(loop.predict(model, data)).tolist()
+    assert sorted(labels) == data.parts.test.dataset._labels.tolist()
+    assert (labels == sorted(labels)) == (not norm)
