@@ -60,6 +60,7 @@ class Parts:
         """Give the images of a training the parts that they had there; return True if some had others until now."""
         before = self.codes
         self._record = record
+        self.__dict__.pop("record", None)
         del self.codes
         moved = not np.array_equal(self.codes, before)
         if moved:  # what has been read is of other parts
@@ -97,7 +98,7 @@ class Parts:
         """Name of each image of the source's training part."""
         return self._source.names("train")
 
-    @property
+    @cached_property
     def record(self) -> PartRecord:
         """Parts of all images, for a checkpoint."""
         return PartRecord.of(self.names, self.codes)

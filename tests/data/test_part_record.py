@@ -132,3 +132,9 @@ def test_commands_stay_with_the_parts_of_the_training(photos, tmp_path, monkeypa
     assert predicted == [row["image"] for row in rows if row["part"] == "test"]
     assert main(["export", last, "--to", "exported"]) == 0
     assert f"of {len(predicted)} images" in capsys.readouterr().out
+
+
+def test_names_are_those_below_the_folder_however_it_is_given(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    for path in (".", "./", str(photos), f"{photos}/../photos"):
+        assert ImageFolder(path, **OPTIONS).parts.names[:2] == ["a/0.png", "a/1.png"]
