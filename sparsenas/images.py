@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -16,25 +16,41 @@ _EXACT = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGBA": "RGB
 _EXACT |= {"RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "CMYK": "CMYK"}
 #: The same where one of the colours is transparent.
 _TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
+#: What is said of other modes.
+_DEEP = "not grey or colour of 8 bits per channel; convert the file (deeper pixels: scale them to 0 to 255 first)"
 #: Mode of the images of a network, by its number of channels.
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def decode(file: Path) -> Image.Image:
-    """Decode an image file: the first frame, without following an orientation noted beside the pixels.
+    """Decode the first frame of an image file, turned upright.
 
     Raises:
-        DataError: Naming the file that cannot be read.
+        DataError: Naming the file that cannot be read, or whose pixels are deeper than 8 bits.
     """
     try:
         with Image.open(file) as image:
-            image.load()
-            return image
+            return upright(image, str(file))
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except _UNREADABLE as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
         raise DataError(f"{file}: not a readable image ({reason}); replace or remove the file") from error
+
+
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """Load an image and turn it as a camera noted beside the pixels; Pillow does so for TIFF files only.
+
+    Raises:
+        DataError: If Pillow would cut off deeper pixels, which it does without a word.
+    """
+    for tile in getattr(image, "tile", ()):  # how the pixels are stored; empty once they are loaded
+        stored = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        raw = next((entry for entry in stored if isinstance(entry, str)), "")
+        if ";16" in raw or (tile.codec_name.startswith("ppm") and stored[-1] > 255):
+            raise DataError(f"{name}: its pixels are of mode {raw}, {_DEEP}")
+    image.load()
+    return ImageOps.exif_transpose(image)
 
 
 def exact_mode(image: Image.Image, name: str) -> str:
@@ -44,10 +60,7 @@ def exact_mode(image: Image.Image, name: str) -> str:
         DataError: If there is none, naming the image: deeper pixels would be cut off.
     """
     if image.mode not in _EXACT:
-        raise DataError(
-            f"{name}: its pixels are of mode {image.mode}, not grey or colour of 8 bits per channel; convert the file "
-            "(deeper pixels: scale them to 0 to 255 first)"
-        )
+        raise DataError(f"{name}: its pixels are of mode {image.mode}, {_DEEP}")
     if image.mode in _TRANSPARENT and image.has_transparency_data:
         return _TRANSPARENT[image.mode]
     return _EXACT[image.mode]

@@ -129,10 +129,10 @@ class ImageData(pl.LightningDataModule):
         """
         if stage == "fit":
             self._report()
-            self._check_batch_size()
             self.parts.check_varied()
+            self._check_batch_size()
         elif stage == "validate" and not len(self.parts.val.indices):
-            raise ConfigError("data.val_fraction is 0, so there is nothing to validate on; set it above 0")
+            raise self._nothing_to_validate()
         elif stage in ("test", "predict"):
             _ = self.parts.test  # read now: a damaged part ends the run before it begins
         self._normalisation = torch.tensor([self.mean, self.std])
@@ -147,12 +147,16 @@ class ImageData(pl.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Return batches of the validation part; an empty list if there is none."""
-        return self._loader(self.parts.val) if len(self.parts.val.indices) else []
+        if len(self.parts.val.indices):
+            self._tell_trained("val")
+            return self._loader(self.parts.val)
+        if self.trainer is not None and self.trainer.state.fn == "validate":
+            raise self._nothing_to_validate()
+        return []
 
     def test_dataloader(self) -> BatchLoader:
         """Return batches of the test part, classes mixed."""
-        if self._rank == 0 and (trained := self.parts.trained_for_test()):
-            note(f"{self.source.name}: {len(trained)} test images were trained on ({trained[0]}, ...): no honest test")
+        self._tell_trained("test")
         return self._loader(self.parts.test)
 
     def predict_dataloader(self) -> BatchLoader:
@@ -226,7 +230,7 @@ class ImageData(pl.LightningDataModule):
         moved = self.parts.restore(record)
         if self._rank != 0:
             return
-        if changes := record.changes(self.parts.names, self.source.name):
+        if changes := record.changes(self.parts.recorded_names, self.source.name):
             note(changes)
         if moved:
             note(
@@ -238,6 +242,21 @@ class ImageData(pl.LightningDataModule):
         if isinstance(batch, dict):
             return {name: self._finish(pair, STREAMS[name]) for name, pair in batch.items()}
         return self._finish(batch, STREAMS["weights"])
+
+    def _tell_trained(self, part: PartName) -> None:
+        """Say that images of a part were trained on."""
+        trained = self.parts.trained(part)
+        if trained and self._rank == 0:
+            some = f"{trained[0]}{', ...' if trained[1:] else ''}"
+            note(
+                f"{self.source.name}: {len(trained)} {part} images were trained on, or decided something ({some}): "
+                f"{part} numbers are too good"
+            )
+
+    def _nothing_to_validate(self) -> ConfigError:
+        if self.parts.restored:
+            return ConfigError(f"{self.source.name}: the validation images of the training are gone; bring them back")
+        return ConfigError("data.val_fraction is 0, so there is nothing to validate on; set it above 0")
 
     def _report(self) -> None:
         """Say once what was taken for images."""

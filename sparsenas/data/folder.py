@@ -1,19 +1,24 @@
 """Image files in one folder per class."""
 
+import filecmp
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.base import ImageData
-from sparsenas.data.folder_tree import holds_classes, images_below, read_tree
+from sparsenas.data.folder_tree import Found, Identity, holds_classes, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path, part_lines
 from sparsenas.errors import ConfigError, DataError
+
+_SUFFIXES = ", ".join(IMG_EXTENSIONS)
 
 
 class FolderSource(ImageSource):
@@ -48,11 +53,16 @@ class FolderSource(ImageSource):
                 f"{self._tree.folders['train']}: class folders: {', '.join(self.class_names) or 'none'}; "
                 "it needs at least two, each with the images of one class"
                 + (f"; perhaps {meant[0]} is meant" if meant else "")
+                + (f"; left out: {self._tree.left_out}" if self._tree.left_out.counts else "")
             )
         self.image_shape = (1 if grey else 3, size, size)
         self._crop_scale = crop_scale
         self._listed: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
+        self._files: dict[PartName, set[Identity]] = {}
         self.labels("train")
+        for part in self._tree.parts:
+            if part != "train":
+                self._check_part(part)
 
     def has(self, part: PartName) -> bool:
         """Return True if the part has a folder of its own."""
@@ -79,27 +89,54 @@ class FolderSource(ImageSource):
         folder = self._tree.folders[part]
         return [file.relative_to(folder).as_posix() for file in self._list(part)[0]]
 
+    def trained(self, part: PartName, names: Sequence[str]) -> list[str]:
+        """Say which files of a part equal the training files of the same names, byte by byte."""
+        own, other = (dict(zip(self.names(p), self._list(p)[0], strict=True)) for p in (part, "train"))
+        return [name for name in names if filecmp.cmp(own[name], other[name], shallow=False)]
+
     def report(self) -> list[str]:
         """Say what was taken as parts and classes, and what was left out; a line each."""
         lines = part_lines(self, {part: str(folder) for part, folder in self._tree.folders.items()})
         return [*lines, *([f"left out: {self._tree.left_out}"] if self._tree.left_out.counts else [])]
 
     def _list(self, part: PartName) -> tuple[list[Path], NDArray[np.int64]]:
-        """Return files and labels of a part, in order of class and name."""
+        """Return files and labels of a part, in order of class and name; a file that is linked counts once."""
         if part not in self._listed:
-            classes = self._tree.parts[part]
-            for name, folder in classes.items():
-                if name not in self.class_names:
-                    known = self._tree.folders["train"]
-                    raise DataError(f"{folder}: {known} has no class of this name; both need the same classes")
-            found = [
-                (file, label)
-                for label, name in enumerate(self.class_names)
-                if name in classes
-                for file in images_below(classes[name], self._tree.left_out)
-            ]
-            self._listed[part] = [file for file, _ in found], np.array([label for _, label in found], dtype=np.int64)
+            found: list[tuple[Found, int]] = []
+            for name, folder in self._tree.parts[part].items():
+                files = images_below(folder, self._tree.left_out)
+                if not files and part == "train":
+                    raise DataError(f"{folder}: no images; a class folder holds at least one of {_SUFFIXES}")
+                found += [(file, self.class_names.index(name)) for file in files]
+            taken = {file.identity for file, _ in found if not file.linked}
+            kept = []
+            for file, label in found:
+                if file.linked and file.identity in taken:
+                    self._tree.left_out.counts["links to images that are there"] += 1
+                    continue
+                taken.add(file.identity)
+                kept.append((file.path, label))
+            self._files[part] = taken
+            self._listed[part] = [path for path, _ in kept], np.array([label for _, label in kept], dtype=np.int64)
         return self._listed[part]
+
+    def _check_part(self, part: PartName) -> None:
+        """Check classes and files of a part beside the training images, before anything is trained.
+
+        Raises:
+            DataError: If there is an unknown class, or a file of the training images.
+        """
+        known = self._tree.folders["train"]
+        for name, folder in self._tree.parts[part].items():
+            if name not in self.class_names:
+                raise DataError(f"{folder}: {known} has no class of this name; both need the same classes")
+        if not len(self.labels(part)):
+            raise DataError(f"{self._tree.folders[part]}: no images in its class folders; fill or remove them")
+        shared = len(self._files[part] & self._files["train"])
+        if shared:
+            raise DataError(
+                f"{self._tree.folders[part]}: {shared} of its images are, by links, those of {known}; unlink them"
+            )
 
 
 class ImageFolder(ImageData):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -19,16 +20,35 @@ PART_FOLDERS: dict[str, PartName] = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-#: Names that suggest a part, but not which.
-_LIKE_A_PART = re.compile(
-    r"(?<![a-z])(train|test|val|valid|eval|dev|fold|split|set)|(train|test|val|fold|split|set)(?![a-z])"
-)
+#: Words in names of folders that suggest such a part.
+_WORDS: dict[str, PartName] = {
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+#: Words that suggest a part, but not which.
+_PIECES = {"fold", "split", "set", "part"}
 #: Folders of copies and of rubbish, beside all hidden ones, that systems and storage boxes put among the user's.
 _SYSTEM = {"__MACOSX", "__pycache__", "@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found"}
 _SYSTEM |= {"System Volume Information"}
-#: Files and folders by which a folder that sparsenas wrote is known.
-_RUN = {"hparams.yaml", "config.yaml", "manifest.json"}
 _VERSION = re.compile(r"version_\d+")
+
+#: Device and number of a file or folder, which tell it from others however it is reached.
+Identity = tuple[int, int]
+
+
+class Found(NamedTuple):
+    """An image file.
+
+    Attributes:
+        path: The file.
+        identity: What it is.
+        linked: True if it was reached by a link.
+    """
+
+    path: Path
+    identity: Identity
+    linked: bool
 
 
 @dataclass
@@ -82,7 +102,7 @@ def read_tree(root: Path) -> FolderTree:
         return FolderTree(root, {"train": _classes(folders)}, {"train": root}, left_out)
     parts: dict[PartName, Path] = {}
     for part, candidates in found.items():
-        usable = [folder for folder in candidates if holds_classes(folder)]
+        usable = [folder for folder in candidates if holds_classes(folder, strict=True)]
         if len(usable) > 1:
             both = " and ".join(folder.name for folder in usable)
             raise DataError(f"{root}: {both} are both names of the part {part}; keep one of them")
@@ -98,45 +118,50 @@ def read_tree(root: Path) -> FolderTree:
     return FolderTree(root, inside, parts, left_out)
 
 
-def images_below(folder: Path, left_out: LeftOut) -> list[Path]:
+def images_below(folder: Path, left_out: LeftOut) -> list[Found]:
     """List the image files of a class, at any depth, in order; links are followed.
 
     Raises:
-        DataError: If a folder cannot be read, or there are none.
+        DataError: If a folder cannot be read.
     """
     above = frozenset(map(_identity, (folder.parent, folder.parent.parent)))
-    files = list(_walk(folder, left_out, above))
-    if not files:
-        raise DataError(f"{folder}: no images; a class folder holds at least one of {', '.join(IMG_EXTENSIONS)}")
-    return files
+    return list(_walk(folder, left_out, above, folder.is_symlink()))
 
 
-def _walk(folder: Path, left_out: LeftOut, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    here = above | {_identity(folder)}
+def _walk(folder: Path, left_out: LeftOut, above: frozenset[Identity], linked: bool) -> Iterator[Found]:
+    own = _identity(folder)
+    here = above | {own}
     for entry in _entries(folder):
-        path = Path(entry.path)
-        if entry.is_dir():
+        path, by_link = Path(entry.path), linked or entry.is_symlink()
+        kind = _kind(entry)
+        if kind == "folder":
             reason = _why_not(path)
+            if reason is None and _identity(path) in here:
+                reason = "links to a folder above"
             if reason is not None:
                 left_out.counts[reason] += 1
                 continue
-            if _identity(path) in here:
-                left_out.counts["links to a folder above"] += 1
-                continue
-            yield from _walk(path, left_out, here)
+            yield from _walk(path, left_out, here, by_link)
         elif entry.name.startswith("."):
             left_out.counts["hidden files"] += 1
         elif path.suffix.lower() not in IMG_EXTENSIONS:
             left_out.counts[f"files {path.suffix.lower() or 'without a suffix'}"] += 1
-        elif not entry.is_file():
+        elif kind is None:
             left_out.counts["links to nothing"] += 1
         else:
-            yield path
+            yield Found(path, _identity(path) if entry.is_symlink() else (own[0], entry.inode()), by_link)
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    """Tell a folder from others, however it is reached."""
-    status = folder.stat()
+def _kind(entry: "os.DirEntry[str]") -> Literal["folder", "file"] | None:
+    """Say what an entry is, or links to; ``None`` for nothing."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else None
+    except OSError:  # a link to itself
+        return None
+
+
+def _identity(path: Path) -> Identity:
+    status = path.stat()
     return status.st_dev, status.st_ino
 
 
@@ -153,7 +178,7 @@ def _children(folder: Path, left_out: LeftOut) -> tuple[list[Path], int]:
     folders, images = [], 0
     for entry in _entries(folder):
         path = Path(entry.path)
-        if not entry.is_dir():
+        if _kind(entry) != "folder":
             images += path.suffix.lower() in IMG_EXTENSIONS and not entry.name.startswith(".")
         elif (reason := _why_not(path)) is not None:
             left_out.counts[reason] += 1
@@ -172,15 +197,29 @@ def _why_not(folder: Path) -> str | None:
 
 
 def _is_run(folder: Path) -> bool:
+    """Say if a run, an export or TensorBoard has written a folder, by what nobody else leaves there."""
     names = {entry.name for entry in _entries(folder)}
-    written = any(name.endswith(".ckpt") or name.startswith("events.out.tfevents") for name in names)
-    return written or bool(names & _RUN) or any(_is_run(folder / name) for name in names if _VERSION.fullmatch(name))
+    if names >= {"manifest.json", "genotype.json"} or any(name.startswith("events.out.tfevents") for name in names):
+        return True
+    if folder.name == "checkpoints" and any(name.endswith(".ckpt") for name in names):
+        return True
+    if _VERSION.fullmatch(folder.name) and names & {"config.yaml", "hparams.yaml"}:
+        return True
+    return any(_is_run(folder / name) for name in names if _VERSION.fullmatch(name) and (folder / name).is_dir())
 
 
-def holds_classes(folder: Path) -> bool:
-    """Say if a folder holds folders, and no images of its own."""
+def holds_classes(folder: Path, strict: bool = False) -> bool:
+    """Say if a folder holds folders, and hardly an image of its own.
+
+    Raises:
+        DataError: If ``strict``, and it holds folders and more images than these.
+    """
     folders, images = _children(folder, LeftOut())
-    return bool(folders) and not images
+    if strict and folders and images > len(folders):
+        raise DataError(
+            f"{folder}: holds {images} images beside {len(folders)} folders; move them, or the folders, away"
+        )
+    return bool(folders) and (not images or 1 < len(folders) >= images)
 
 
 def _classes(folders: list[Path]) -> dict[str, Path]:
@@ -199,21 +238,28 @@ def _classes(folders: list[Path]) -> dict[str, Path]:
 
 
 def _part_classes(folder: Path, left_out: LeftOut) -> dict[str, Path]:
-    folders, _ = _children(folder, left_out)
+    folders, images = _children(folder, left_out)
+    if images:
+        left_out.counts["images beside the class folders"] += images
     return _classes(folders)
 
 
 def _check_classes(root: Path, folders: list[Path]) -> None:
-    """Refuse parts without a ``train`` of class folders, and sets of equal class folders that look like parts.
+    """Refuse folders that look like parts, where no ``train`` of class folders says which they are.
 
     Raises:
         DataError: If they would become classes.
     """
+    words = [{word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", folder.name)} for folder in folders]
+    kinds = [{_WORDS[word] for word in own & _WORDS.keys()} for own in words]
+    both = any("train" in kind for kind in kinds) and any(kind & {"val", "test"} for kind in kinds)
     parts_only = bool(folders) and all(folder.name.lower() in PART_FOLDERS for folder in folders)
     nested = all(holds_classes(folder) for folder in folders)
     inside = [set(_part_classes(folder, LeftOut())) for folder in folders] if nested else []
     alike = len(inside) > 1 and len(inside[0]) > 1 and all(names == inside[0] for names in inside)
-    if parts_only or (alike and any(_LIKE_A_PART.search(folder.name.lower()) for folder in folders)):
+    named = any(own & (_PIECES | _WORDS.keys()) for own in words)
+    below = any(names and {name.lower() for name in names} <= PART_FOLDERS.keys() for names in inside)
+    if both or parts_only or below or (alike and named):
         names = ", ".join(readable(folder.name) for folder in folders)
         raise DataError(
             f"{root}: its folders {names} look like parts, but none is a train that holds class folders; call them "

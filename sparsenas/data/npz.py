@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices, Places, hashes
-from sparsenas.data.sources import PARTS, ImageSource, PartName, check_classes, expand_path, part_lines
+from sparsenas.data.sources import PARTS, ImageSource, PartName, check_classes, check_labels, expand_path, part_lines
 from sparsenas.errors import DataError
 from sparsenas.texts import readable
 
@@ -36,9 +36,9 @@ def _read_header(stream: IO[bytes]) -> Header:
 class NpzSource(ImageSource):
     """An archive with ``x_train`` and ``y_train``, optionally the same for ``val`` and ``test``, and ``classes``.
 
-    The constructor reads headers, training labels and class names only. Pickled objects are never loaded. An image is
-    known by its pixels. What decides its part is its number among the training images of its class: images appended
-    later move none.
+    The constructor reads headers, labels and class names only. Pickled objects are never loaded. An image is
+    known by its pixels. What decides its part is its number among the different training images of its class: images
+    appended later move none, and copies stay together.
 
     Raises:
         DataError: If the archive is missing, damaged, or an array is absent or of the wrong kind.
@@ -54,9 +54,15 @@ class NpzSource(ImageSource):
         _, *size = self._headers["x_train"][0]
         height, width, channels = size if len(size) == 3 else (*size, 1)
         self.image_shape = (channels, height, width)
-        self._labels = {"train": self._read("y_train").astype(np.int64)}
+        self._names: dict[PartName, list[str]] = {}
+        self._labels: dict[PartName, NDArray[np.int64]] = {"train": self._read("y_train").astype(np.int64)}
         self.class_names = self._class_names()
+        if len(set(self.class_names)) < len(self.class_names):
+            raise DataError(f"{self.name}: classes holds a name twice; give every class a name of its own")
         check_classes(self._labels["train"], self.class_names, self.name)
+        for part in PARTS[1:]:  # found out now, not when the training is over; their images stay unread
+            if self.has(part):
+                check_labels(self.labels(part), len(self.class_names), f"{self.name}, {part} part")
 
     def has(self, part: PartName) -> bool:
         """Return True if the archive holds images of this part."""
@@ -77,23 +83,23 @@ class NpzSource(ImageSource):
         return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
 
     def names(self, part: PartName) -> list[str]:
-        """Return a hash of each image's pixels, with a number if it is there several times."""
-        seen: Counter[str] = Counter()
-        names = []
-        for image in self._read(f"x_{part}"):
-            name = blake2b(image.tobytes(), digest_size=8).hexdigest()
-            names.append(f"{name}#{seen[name]}")
-            seen[name] += 1
-        return names
+        """Return a hash of each image's pixels; copies have the same name."""
+        if part not in self._names:
+            images = self._read(f"x_{part}")
+            self._names[part] = [blake2b(image.tobytes(), digest_size=8).hexdigest() for image in images]
+        return self._names[part]
 
     def places(self) -> Places:
-        """Return the number of each training image in its class."""
+        """Return the number of each training image among the different ones of its class; copies share a place."""
         labels = self._labels["train"]
-        numbers = np.zeros(len(labels), dtype=np.int64)
-        for label in range(len(self.class_names)):
-            members = np.flatnonzero(labels == label)
-            numbers[members] = np.arange(len(members))
-        return Places(hashes(map(str, labels)), numbers)
+        counts: Counter[int] = Counter()
+        found: dict[str, tuple[int, int]] = {}
+        for name, label in zip(self.names("train"), labels.tolist(), strict=True):
+            if name not in found:
+                found[name] = label, counts[label]
+                counts[label] += 1
+        pairs = [found[name] for name in self.names("train")]
+        return Places(hashes(str(label) for label, _ in pairs), np.array([number for _, number in pairs]))
 
     def report(self) -> list[str]:
         """Say how many images each part has, and which arrays are not read; a line each."""

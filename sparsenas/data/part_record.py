@@ -55,7 +55,7 @@ class PartRecord:
         """Say what has come and gone since the training; empty if nothing has."""
         known, _ = self.known(names)
         new = [names[i] for i in np.flatnonzero(~known)[:SHOWN]]
-        count, gone = int((~known).sum()), len(self.images) - int(known.sum())
+        count, gone = int((~known).sum()), int((~np.isin(self.images, hashes(names))).sum())
         said = []
         if count:
             said.append(f"{count} of {len(names)} images are new ({', '.join(new)}{', ...' if count > SHOWN else ''})")

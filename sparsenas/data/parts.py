@@ -14,6 +14,9 @@ from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fr
 from sparsenas.data.statistics import PerChannel, channel_statistics, check_varied
 from sparsenas.errors import ConfigError
 
+#: Name in a record of an image of a validation part of its own.
+_VAL = "val: {}"
+
 
 class Part(NamedTuple):
     """Images of a part.
@@ -68,14 +71,25 @@ class Parts:
                 self.__dict__.pop(name, None)
         return moved
 
-    def trained_for_test(self) -> list[str]:
-        """Name the test images, of a part of their own, that the recorded training did not leave for the test."""
-        if self._record is None or not self._source.has("test"):
+    @property
+    def restored(self) -> bool:
+        """True if the parts are those of a training."""
+        return self._record is not None
+
+    def trained(self, part: PartName) -> list[str]:
+        """Name the images of a part of its own that this training, or the recorded one, has trained on or chosen by."""
+        source, record = self._source, self._record or self.record
+        if not source.has(part):
             return []
-        names = self.test.names
-        known, codes = self._record.known(names)
-        present = set(self.names)  # equal names in both parts say nothing
-        return [names[i] for i in np.flatnonzero(known & (codes != PartCode.TEST)) if names[i] not in present]
+        names, present = source.names(part), set(self.names)
+        known, codes = record.known(names)
+        used = known & (codes < (PartCode.VAL if part == "val" else PartCode.TEST))
+        suspects = {names[i] for i in np.flatnonzero(used)}
+        found = (suspects - present) | set(source.trained(part, sorted(suspects & present)))
+        if part == "test":  # what was a validation image then, and is none now
+            chosen, _ = record.known(list(map(_VAL.format, names)))
+            found |= {names[i] for i in np.flatnonzero(chosen)} - set(source.names("val") if source.has("val") else ())
+        return sorted(found)
 
     @cached_property
     def codes(self) -> Codes:
@@ -100,8 +114,15 @@ class Parts:
 
     @cached_property
     def record(self) -> PartRecord:
-        """Parts of all images, for a checkpoint."""
-        return PartRecord.of(self.names, self.codes)
+        """Parts of all images but those of a test part of its own, for a checkpoint."""
+        codes = np.concatenate([self.codes, np.full(len(self.recorded_names) - len(self.names), PartCode.VAL)])
+        return PartRecord.of(self.recorded_names, codes.astype(np.uint8))
+
+    @property
+    def recorded_names(self) -> list[str]:
+        """Names in the record: those of a validation part of its own are told apart."""
+        val = self._source.names("val") if self._source.has("val") else ()
+        return [*self.names, *map(_VAL.format, val)]
 
     @cached_property
     def _development(self) -> Indices:
@@ -151,9 +172,10 @@ class Parts:
             return self._whole("test")
         positions = np.flatnonzero(self.codes == PartCode.TEST)
         if not len(positions):
-            raise ConfigError(
-                f"{self._source.name} has no test part and data.test_fraction is 0; set it above 0 to test or predict"
-            )
+            why = "the test images of the training are gone; bring them back"
+            if not self.restored:
+                why = "there is no test part and data.test_fraction is 0; set it above 0 to test or predict"
+            raise ConfigError(f"{self._source.name}: {why}")
         names = [self.names[index] for index in positions]
         return Part(self._source.load("train", positions), np.arange(len(positions)), names)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -54,12 +55,19 @@ class ImageSource(Protocol):
         ...
 
     def names(self, part: PartName) -> list[str]:
-        """Return a name of each image, by which a later run knows it again; no two are equal."""
-        return self.files(part) or list(map(str, range(len(self.labels(part)))))
+        """Return a name of each image, by which a later run knows it again."""
+        files = self.files(part)
+        if files is None:
+            return list(map(str, range(len(self.labels(part)))))
+        return [unicodedata.normalize("NFC", file) for file in files]  # which file systems compose differently
 
     def files(self, part: PartName) -> list[str] | None:
         """Return the file of each image; ``None`` if they are no files."""
         return None
+
+    def trained(self, part: PartName, names: Sequence[str]) -> list[str]:
+        """Say which images of a part are the training images of the same names."""
+        return list(names)
 
     def places(self) -> Places:
         """Return the places of the training images, which decide their parts if the source grows."""
@@ -71,16 +79,13 @@ class ImageSource(Protocol):
 
 
 def part_lines(source: ImageSource, places: Mapping[PartName, str]) -> Iterator[str]:
-    """Say how many images each part has, a line each; the images of a test part are not even counted.
+    """Say how many images each part has, a line each.
 
     Args:
         source: The images.
         places: Place of each part that the source has.
     """
     for part, place in places.items():
-        if part == "test":
-            yield f"test: those of {place}"
-            continue
         labels = source.labels(part)
         counts = np.bincount(labels, minlength=len(source.class_names))
         classes = [f"{name} {count}" for name, count in zip(source.class_names, counts, strict=True)]

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparsenas.errors import DataError
-from sparsenas.images import MODES, centre, decode, exact_mode, pixels, with_channels
+from sparsenas.images import MODES, centre, decode, exact_mode, pixels, upright, with_channels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Preparation:
             DataError: If the file cannot be read, or the image does not fit the network.
         """
         if isinstance(image, Image.Image):
-            return self.normalise(self._fit(image, "image", adapt))
+            return self.normalise(self._fit(upright(image, "image"), "image", adapt))
         return self.normalise(self._fit(decode(Path(image)), str(image), adapt))
 
     def normalise(self, pixels: Tensor) -> Tensor:

@@ -53,7 +53,11 @@ class NasBench201Space(SearchSpace):
             if term is not None and int(term[2]) < target
         ]
         known = all(candidate.primitive in self.primitives for candidate in candidates)
-        if not known or len(set(candidates)) != self.inputs_per_node or _written(candidates) != text:
+        if (
+            not known
+            or len({(c.target, c.source) for c in candidates}) != self.inputs_per_node
+            or _written(candidates) != text
+        ):
             shown = text if len(text) <= 200 else f"{text[:200]}..."
             raise GenotypeError(
                 f"{shown!r} is no NAS-Bench-201 cell; expected |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, each op one of "

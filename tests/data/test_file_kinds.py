@@ -1,5 +1,8 @@
 """Every kind of image file gives the same tensor in training, test, prediction and export, or one refusal in all."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from sparsenas.api.trained import classify
 from sparsenas.data import ImageFolder, NpzImages
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation
+from sparsenas.images import decode
 
 SIDE = 8
 #: Grey levels and colours that survive one bit, palettes and inks alike.
@@ -75,6 +79,9 @@ def expected(kind, grey):
     """Pixels of 0 to 255, shape ``(C, H, W)``."""
     if kind in GREYS:
         values = np.repeat(BRIGHT[None], 1 if grey else 3, 0)
+    elif kind == "turned by EXIF":  # by a quarter, clockwise
+        colours = np.rot90(COLOURS, -1)
+        values = np.asarray(Image.fromarray(colours).convert("L"))[None] if grey else colours.transpose(2, 0, 1)
     elif grey:
         values = np.asarray(Image.fromarray(COLOURS).convert("L"))[None]
     else:
@@ -123,7 +130,7 @@ def test_all_paths_see_the_same_pixels(tmp_path, kind, grey):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_all_paths_refuse_the_same_way(tmp_path, kind, grey):
     data, file = images_of(tmp_path, kind, grey)
-    message = rf"\.\w+: its pixels are of mode {REFUSED[kind]}, not grey or colour of 8 bits per channel; convert"
+    message = rf"\.\w+: its pixels are of mode {REFUSED[kind]}B?, not grey or colour of 8 bits per channel; convert"
     for _, batches in paths(data, file):
         with pytest.raises(DataError, match=message):
             list(batches())
@@ -181,3 +188,44 @@ def test_an_exported_network_sees_files_as_its_training_did(tmp_path):
         logits = torch.cat([network(images) for images, _ in batches])
         again = network(torch.stack([manifest.preparation(file) for file in mixed]))
     torch.testing.assert_close(logits, again, atol=1e-4, rtol=1e-4)
+
+
+def deep(mode):
+    """A PNG file with 16 bits per channel, which Pillow cannot write."""
+    kind, channels = {"RGB": 2, "RGBA": 6, "LA": 4}[mode], len(mode)
+    lines = (b"\0" + np.full((SIDE, channels), 300, ">u2").tobytes()) * SIDE
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, kind, 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+        file += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mode"),
+    [
+        ("a.png", deep("RGB"), "RGB;16B"),
+        ("a.png", deep("RGBA"), "RGBA;16B"),
+        ("a.png", deep("LA"), "LA;16B"),
+        ("a.ppm", b"P6 8 8 65535 " + np.full((SIDE, SIDE, 3), 300, ">u2").tobytes(), "RGB"),
+    ],
+)
+def test_colours_of_16_bits_are_refused_too(tmp_path, name, content, mode):
+    """Pillow would keep their high bytes without a word."""
+    (tmp_path / name).write_bytes(content)
+    prepared = Preparation((3, SIDE, SIDE), (0.5,) * 3, (0.5,) * 3)
+    with Image.open(tmp_path / name) as opened:
+        for image in (tmp_path / name, opened):
+            with pytest.raises(DataError, match=rf"its pixels are of mode {mode}, not grey or colour of 8 bits"):
+                prepared(image, adapt=True)
+
+
+def test_a_picture_turned_by_its_camera_is_upright_in_any_format(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, 12, 3), dtype=np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    seen = []
+    for suffix in ("png", "tif", "webp"):
+        picture.save(tmp_path / f"a.{suffix}", exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+        seen.append(np.asarray(decode(tmp_path / f"a.{suffix}")))
+    assert all((image == np.rot90(np.asarray(picture), -1)).all() for image in seen)

@@ -115,10 +115,8 @@ def test_class_without_images(folder):
 def test_class_that_training_does_not_know(folder, tmp_path):
     folder({"ant": 10, "bee": 10}, "set/train")
     folder({"ant": 3, "cat": 3}, "set/test")
-    data = ImageFolder(str(tmp_path / "set"), **OPTIONS)
-    data.setup("fit")
     with pytest.raises(DataError, match=r"test/cat: .*train has no class of this name; both need the same classes"):
-        data.setup("test")
+        ImageFolder(str(tmp_path / "set"), **OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +131,33 @@ def test_class_that_training_does_not_know(folder, tmp_path):
 def test_options_out_of_range(pictures, options, message):
     with pytest.raises(ConfigError, match=message):
         ImageFolder(str(pictures), **options)
+
+
+def test_a_linked_file_counts_once(folder):
+    root = folder({"ant": 10, "bee": 10})
+    (root / "ant" / "favourites").mkdir()
+    (root / "ant" / "favourites" / "00.png").symlink_to("../00.png")
+    (root / "ant" / "latest").symlink_to(".")
+    (root / "aaa").symlink_to("bee")
+    with pytest.raises(DataError, match="class 'aaa' has no training image"):
+        ImageFolder(str(root), **OPTIONS).setup("fit")
+    (root / "aaa").unlink()
+    data = ImageFolder(str(root), **OPTIONS)
+    assert len(data.parts.names) == 20
+    assert data.source.report()[-1] == "left out: 1 links to a folder above, 1 links to images that are there"
+
+
+def test_a_test_part_that_is_linked_to_the_training_images_is_refused(folder, tmp_path):
+    folder({"ant": 10, "bee": 10}, "set/train")
+    (tmp_path / "set" / "test").symlink_to("train")
+    with pytest.raises(DataError, match=r"test: 20 of its images are, by links, those of .*train; unlink them"):
+        ImageFolder(str(tmp_path / "set"), **OPTIONS)
+
+
+def test_a_test_part_without_images_is_refused_before_the_training(folder, tmp_path):
+    folder({"ant": 10, "bee": 10}, "set/train")
+    folder({"ant": 0, "bee": 0}, "set/test")
+    with pytest.raises(DataError, match="test: no images in its class folders; fill or remove them"):
+        ImageFolder(str(tmp_path / "set"), **OPTIONS)
+    (tmp_path / "set" / "train" / "ant" / "00.png").rename(tmp_path / "set" / "test" / "ant" / "0.png")
+    assert len(ImageFolder(str(tmp_path / "set"), **OPTIONS).parts.test.indices) == 1  # a class may lack one

@@ -29,7 +29,7 @@ def seen(root):
     tree = read_tree(root)
     files = {
         part: {
-            name: [file.relative_to(root).as_posix() for file in images_below(folder, tree.left_out)]
+            name: [found.path.relative_to(root).as_posix() for found in images_below(folder, tree.left_out)]
             for name, folder in classes.items()
         }
         for part, classes in tree.parts.items()
@@ -69,8 +69,23 @@ def test_a_train_folder_alone_and_what_lies_beside_it(tmp_path):
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    plant(tmp_path, "train/1.png", "bus/1.png", "test/1.png")
-    assert list(seen(tmp_path)[0]["train"]) == ["bus", "test", "train"]
+    plant(tmp_path, "train/1.png", "train/2.png", "bus/1.png")
+    assert list(seen(tmp_path)[0]["train"]) == ["bus", "train"]
+
+
+def test_a_few_stray_images_beside_class_folders_change_nothing(tmp_path):
+    plant(
+        tmp_path, *(f"{part}/{file}" for part in ("train", "test") for file in PLAIN), "train/all.png", "test/all.png"
+    )
+    files, left_out = seen(tmp_path)
+    assert list(files) == ["train", "test"]
+    assert left_out == {"images beside the class folders": 2}
+
+
+def test_a_part_of_folders_and_many_images_is_refused(tmp_path):
+    plant(tmp_path, *(f"train/{file}" for file in PLAIN), "test/cat/1.png", "test/1.png", "test/2.png")
+    with pytest.raises(DataError, match="test: holds 2 images beside 1 folders; move them, or the folders, away"):
+        read_tree(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +97,9 @@ def test_a_class_may_be_called_train(tmp_path):
         ("train_images", "val_images"),
         ("fold1", "fold2", "fold3"),
         ("set a", "set b"),
+        ("TrainingData", "TestData"),
+        ("images/train", "labels/train"),
+        ("data/train", "data/val"),
     ],
 )
 def test_parts_without_a_train_are_refused(tmp_path, folders):
@@ -90,9 +108,19 @@ def test_parts_without_a_train_are_refused(tmp_path, folders):
         read_tree(tmp_path)
 
 
-def test_parts_without_class_folders_are_no_classes(tmp_path):
-    plant(tmp_path, "train/1.png", "train/2.png", "test/1.png", "labels.csv")
-    with pytest.raises(DataError, match="its folders test, train look like parts, but none is a train"):
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("train/1.png", "test/1.png", "labels.csv"),
+        ("train/1.png", "test/1.png", "docs/1.png"),
+        ("train/cat.1.png", "test1/1.png"),
+        ("seg_train/seg_train/a/1.png", "seg_test/seg_test/a/1.png", "seg_pred/1.png"),
+        ("train_set/cat/1.png", "train_set/dog/1.png", "test_set/cat/1.png"),
+    ],
+)
+def test_parts_are_never_classes(tmp_path, files):
+    plant(tmp_path, *files)
+    with pytest.raises(DataError, match="look like parts, but none is a train that holds class folders"):
         read_tree(tmp_path)
 
 
@@ -103,8 +131,16 @@ def test_two_names_of_one_part_are_refused(tmp_path):
 
 
 def test_classes_with_equal_folders_below_are_classes(tmp_path):
-    plant(tmp_path, *(f"{sex}/{age}/1.png" for sex in ("female", "male") for age in ("old", "young")))
-    assert list(seen(tmp_path)[0]["train"]) == ["female", "male"]
+    for one, other in (("female", "male"), ("sunrise", "sunset"), ("hill", "valley")):
+        plant(tmp_path / one, *(f"{name}/{year}/1.png" for name in (one, other) for year in ("2020", "2021")))
+        assert list(seen(tmp_path / one)[0]["train"]) == [one, other]
+
+
+def test_a_class_is_no_run_for_one_file_that_runs_write_too(tmp_path):
+    plant(
+        tmp_path, *PLAIN, "cat/manifest.json", "cat/config.yaml", "dog/hparams.yaml", "dog/last.ckpt", "dog/version_1"
+    )
+    assert list(seen(tmp_path)[0]["train"]) == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +164,7 @@ def test_copies_and_runs_are_left_out_at_any_depth(tmp_path, folder, reason, whe
     if folder == "checkpoints":
         plant(tmp_path, f"{where}{folder}/last.ckpt")
     if folder == "export":
-        plant(tmp_path, f"{where}{folder}/manifest.json")
+        plant(tmp_path, f"{where}{folder}/manifest.json", f"{where}{folder}/genotype.json")
     files, left_out = seen(tmp_path)
     assert list(files["train"]) == ["cat", "dog"]
     assert all(len(images) == 1 for images in files["train"].values())
@@ -144,13 +180,15 @@ def test_links_are_followed_once(tmp_path):
     (photos / "dog" / "gone.png").symlink_to("../../gone.png")
     (photos / "dog" / "loop").symlink_to("..")
     (tmp_path / "store" / "deep" / "up").symlink_to("..")
+    (photos / "dog" / "self").symlink_to("self")
+    (photos / "self").symlink_to("self")
     files, left_out = seen(photos)
     assert files["train"] == {
         "bird": ["bird/4.png"],
         "cat": ["cat/1.png", "cat/session/2.png", "cat/session/deep/3.png"],
         "dog": ["dog/1.png", "dog/2.png"],
     }
-    assert left_out == {"links to a folder above": 2, "links to nothing": 1}
+    assert left_out == {"links to a folder above": 2, "links to nothing": 1, "files without a suffix": 1}
 
 
 def test_other_files_are_counted(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparsenas.data import NpzImages
-from sparsenas.errors import DataError, SparseNASError
+from sparsenas.errors import DataError
 
 
 def test_grey_images_without_names_or_test_part(archive):
@@ -123,16 +123,15 @@ BAD_TEST_PARTS = [
     ),
     ({"x_test": np.zeros((19, 6, 8, 3), np.uint8)}, r"x_test has 19 images but y_test has 20 labels"),
     ({"y_test": np.full(20, 4)}, r"label 4 of image 0 is out of range"),
+    ({"classes": np.array(["ant", "bee", "ant", "dog"])}, "classes holds a name twice"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_TEST_PARTS)
-def test_bad_test_part_ends_test_but_not_fit(archive, arrays, change, message):
+def test_bad_test_part_is_refused_before_the_training(archive, arrays, change, message):
     arrays = {name: array for name, array in (arrays | change).items() if array is not None}
-    data = NpzImages(archive(arrays), batch_size=4)
-    data.setup("fit")
-    with pytest.raises(SparseNASError, match=message):
-        data.setup("test")
+    with pytest.raises(DataError, match=message):
+        NpzImages(archive(arrays), batch_size=4)
 
 
 def test_pickle_in_disguise_is_never_loaded(archive, arrays):
@@ -165,7 +164,7 @@ def test_the_report_names_parts_and_arrays_that_are_not_read(archive, arrays):
     source = NpzImages(archive(arrays | {"x_valid": arrays["x_test"], "y_valid": arrays["y_test"]})).source
     assert source.report() == [
         f"train: 60 images of 4 classes in {source.name} (ant 15, bee 15, cat 15, dog 15)",
-        f"test: those of {source.name}",
+        f"test: 20 images of 4 classes in {source.name} (ant 5, bee 5, cat 5, dog 5)",
         "val: none there; data.val_fraction of the training images",
         "left out: arrays x_valid, y_valid",
     ]

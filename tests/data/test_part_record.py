@@ -10,6 +10,7 @@ from PIL import Image
 from sparsenas.cli import main
 from sparsenas.data import Digits, ImageFolder, NpzImages
 from sparsenas.data.part_record import PartRecord
+from sparsenas.errors import ConfigError
 
 OPTIONS = {"size": 8, "batch_size": 4, "crop_scale": 1, "num_workers": 0, "arch_fraction": 0.0}
 
@@ -93,7 +94,7 @@ def test_trained_images_that_lie_in_a_test_part_are_told(tmp_path, recorder, tra
     second = NpzImages(str(tmp_path / "second.npz"), batch_size=4)
     second.load_state_dict(trained.state_dict())
     trainer().test(recorder(), second, verbose=False)
-    assert "5 test images were trained on (" in capsys.readouterr().err
+    assert "5 test images were trained on, or decided something (" in capsys.readouterr().err
 
 
 def test_checkpoints_of_earlier_versions_have_no_record(photos, capsys):
@@ -138,3 +139,50 @@ def test_names_are_those_below_the_folder_however_it_is_given(photos, monkeypatc
     monkeypatch.chdir(photos)
     for path in (".", "./", str(photos), f"{photos}/../photos"):
         assert ImageFolder(path, **OPTIONS).parts.names[:2] == ["a/0.png", "a/1.png"]
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_copies_of_training_files_in_a_part_are_told(folder, tmp_path, recorder, trainer, capsys, part):
+    root = folder({"ant": 10, "bee": 10}, "set/train").parent
+    folder({"ant": 10, "bee": 10}, f"set/{part}")  # the same names; some pixels are those of the training
+    other = root / part / "bee"
+    for number in range(10):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(other / f"{number:02}.png")
+    data = ImageFolder(str(root), **OPTIONS)
+    (trainer().test if part == "test" else trainer().validate)(recorder(), data, verbose=False)
+    trained = {"test": 10, "val": 8}[part]  # two are held out of the training for the test
+    assert f"{trained} {part} images were trained on, or decided something (ant/0" in capsys.readouterr().err
+
+
+def test_validation_images_that_become_test_images_are_told(folder, tmp_path, recorder, trainer, capsys):
+    root = folder({"ant": 10, "bee": 10}, "set/train").parent
+    folder({"new": 3}, "set/val")
+    (root / "val" / "new").rename(root / "val" / "ant")
+    for number in range(3):
+        (root / "val" / "ant" / f"{number:02}.png").rename(root / "val" / "ant" / f"v{number}.png")
+    state = ImageFolder(str(root), **OPTIONS).state_dict()
+    (root / "val").rename(root / "test")
+    after = ImageFolder(str(root), **OPTIONS)
+    after.load_state_dict(state)
+    assert "3 images are gone" in capsys.readouterr().err
+    trainer().test(recorder(), after, verbose=False)
+    assert "3 test images were trained on, or decided something (ant/v0.png, ...)" in capsys.readouterr().err
+
+
+def test_validation_without_the_images_of_the_training_is_refused(folder, tmp_path, recorder, trainer):
+    root = folder({"ant": 10, "bee": 10}, "set/train").parent
+    folder({"ant": 3, "bee": 3}, "set/val")
+    state = ImageFolder(str(root), **OPTIONS).state_dict()
+    (root / "val").rename(tmp_path / "away")
+    after = ImageFolder(str(root), **OPTIONS)
+    after.load_state_dict(state)
+    with pytest.raises(ConfigError, match="the validation images of the training are gone; bring them back"):
+        trainer().validate(recorder(), after, verbose=False)
+
+
+def test_copies_in_an_archive_share_a_part(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    twice, labels = np.concatenate([images, images]), np.tile(np.arange(60) % 3, 2)
+    np.savez(tmp_path / "twice.npz", x_train=twice, y_train=labels)
+    codes = NpzImages(str(tmp_path / "twice.npz"), batch_size=4).parts.codes
+    assert (codes[:60] == codes[60:]).all()

@@ -93,6 +93,7 @@ def test_a_cell_of_nasbench201():
         RESNET.replace("skip_connect~0", "skip_connect~1"),
         RESNET.replace("skip_connect~0|nor_conv_3x3~1", "nor_conv_3x3~1|skip_connect~0"),
         RESNET.replace("|skip_connect~0", ""),
+        "|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~1|",
         RESNET.replace("~2", "~3"),
         RESNET.replace("~2", "~\N{SUPERSCRIPT TWO}"),
         RESNET.replace("~2", "~\N{ARABIC-INDIC DIGIT TWO}"),
