@@ -63,6 +63,7 @@ class FolderSource(ImageSource):
         for part in self._tree.parts:
             if part != "train":
                 self._check_part(part)
+        self._files.clear()  # of a large folder, hundreds of megabytes
 
     def has(self, part: PartName) -> bool:
         """Return True if the part has a folder of its own."""
