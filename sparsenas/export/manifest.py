@@ -237,6 +237,7 @@ def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
     if preparation.shorter_side is None:
         return None
     return {
+        "orientation": "upright, by EXIF",
         "shorter_side": preparation.shorter_side,
         "interpolation": "bilinear, antialiased",
         "centre_crop": preparation.image_shape[1:],

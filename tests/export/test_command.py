@@ -293,8 +293,11 @@ def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys):
     assert main([*TRAINING, *images, "--data.batch_size", "4", "--data.num_workers", "0"]) == 0
     assert main(["export", str(next(tmp_path.rglob("last.ckpt"))), "--to", "new", *QUICK]) == 0
     assert json.loads((tmp_path / "new" / "manifest.json").read_text())["input"]["resize"] == {
-        "shorter_side": 9, "interpolation": "bilinear, antialiased", "centre_crop": [8, 8]
-    }  # fmt: skip
+        "orientation": "upright, by EXIF",
+        "shorter_side": 9,
+        "interpolation": "bilinear, antialiased",
+        "centre_crop": [8, 8],
+    }
     capsys.readouterr()
     assert main(["predict", "new", "photos/cat/0.png", "photos/dog/9.png"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
