@@ -1,9 +1,18 @@
 """Facts about a trainer that several rooms need."""
 
 from pathlib import Path
+from typing import TypeVar
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+Kind = TypeVar("Kind")
+
+
+def callbacks_of(trainer: Trainer, kind: type[Kind]) -> list[Kind]:
+    """Return the callbacks of a trainer that are of a kind."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
+    return [callback for callback in callbacks if isinstance(callback, kind)]
 
 
 def is_dry_run(trainer: Trainer) -> bool:

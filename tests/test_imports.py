@@ -37,10 +37,10 @@ ALLOWED = {
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
         "zero_cost training",
         "callbacks": "errors files texts trainer spaces networks search drawing complexity",
-        "comparison": "errors parser spaces sparse_coding networks data drawing complexity search callbacks ranking "
-        "tables",
-        "api": "errors files texts parser spaces sparse_coding networks data drawing complexity search training "
-        "callbacks export",
+        "comparison": "errors parser trainer spaces sparse_coding networks data drawing complexity search callbacks "
+        "ranking tables",
+        "api": "errors files texts parser trainer spaces sparse_coding networks data drawing complexity search "
+        "training callbacks export",
         "cli": "__init__ errors files texts trainer spaces sparse_coding networks data drawing complexity search "
         "training callbacks export comparison latency api",
     }.items()

@@ -49,7 +49,7 @@ def user_errors() -> Iterator[None]:
     """Turn what jsonargparse and Lightning say about options into one message; defects go on as they are."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # defects are raised again
         mistake = user_error(error)
         if mistake is None or mistake is error:
             raise

@@ -1,14 +1,14 @@
-"""What Lightning refuses by raising on purpose, told apart from defects, and settings that cannot work here."""
+"""Refusals that Lightning raises on purpose, told apart from defects, and settings that cannot work here."""
 
 import dis
 import re
-from collections.abc import Iterable
 from types import FrameType
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import BackboneFinetuning, LearningRateFinder
 
 from sparsenas.errors import ConfigError
+from sparsenas.trainer import callbacks_of
 
 #: Exceptions by which Lightning speaks to its user; the others it raises may as well come from a defect of ours.
 _SPOKEN = (RuntimeError, ValueError, TypeError, ImportError, OSError)
@@ -18,7 +18,7 @@ _LONGEST = 400
 
 
 def refusal(error: BaseException) -> str | None:
-    """What Lightning says by an exception that its own code raised; ``None`` for other exceptions."""
+    """Return what Lightning says by an exception that its own code raised; ``None`` for other exceptions."""
     trace = error.__traceback__
     if trace is None or not isinstance(error, _SPOKEN):
         return None
@@ -59,8 +59,7 @@ def check_trainer(trainer: Trainer) -> None:
         raise ConfigError(
             f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; use 1, or more to add up gradients"
         )
-    callbacks: Iterable[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
-    for callback in callbacks:
+    for callback in callbacks_of(trainer, Callback):
         if isinstance(callback, BackboneFinetuning):
             raise ConfigError(
                 f"trainer.callbacks: {type(callback).__name__} is not supported, as no model has a backbone; "

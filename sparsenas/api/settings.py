@@ -70,7 +70,10 @@ class Assembly(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; without Lightning's warning of arguments of the process, which are those of a notebook or script."""
-        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)  # type: ignore[arg-type]
+        if isinstance(args, dict):
+            self.config = parser.parse_object(args)
+        else:
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]  # Lightning's type of args is wider
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, if its options can work.

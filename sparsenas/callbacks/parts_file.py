@@ -14,7 +14,7 @@ from sparsenas.trainer import is_dry_run, run_folder
 class PartsFile(pl.Callback):
     """Write the part of every image to ``<run>/parts.csv`` when a fit begins: ``part,class,image``.
 
-    The checkpoint keeps the same. Without it, and for images that never change, nothing is written.
+    The checkpoint keeps the same. For images that never change, such as the digits, nothing is written.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -15,7 +15,7 @@ from sparsenas.complexity import describe
 from sparsenas.networks import Skeleton, skeleton_of
 from sparsenas.search import MeasuredSearch, OneStageSearch, Searcher, SearchModule
 from sparsenas.search.measured.score_file import NAME as SCORES
-from sparsenas.trainer import first_folder
+from sparsenas.trainer import callbacks_of, first_folder
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
@@ -146,7 +146,7 @@ def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:
     """Command that goes on with a run."""
     config = first_folder(trainer) / "config.yaml"
     # a timer that has run out is restored as such, and would end the run at once
-    timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    timers = [timer.time_remaining() for timer in callbacks_of(trainer, Timer)]
     run_out = any(left is not None and left <= 0 for left in timers)
     clock = ["--trainer.max_time", "null"] if run_out else []
     return command("fit", "--config", config, "--ckpt_path", checkpoint, *clock)

@@ -36,7 +36,7 @@ def draw_comparison(report: Report) -> Figure:
     legend = legend_height(len(handles), _WIDTH)
     height = _HEIGHT + legend
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
-    # its hints know neither that a layout was just chosen, nor what can be set of it
+    # matplotlib's hints know neither that a layout was just chosen, nor what can be set of it
     figure.get_layout_engine().set(rect=(0, legend / height, 1, 1 - legend / height))  # type: ignore[union-attr, call-arg]
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     shown = []

@@ -19,6 +19,7 @@ from sparsenas.errors import ConfigError
 from sparsenas.search import RecoveryListener, RecoveryReport, SearchModule
 from sparsenas.sparse_coding import Constraints
 from sparsenas.tables import WrittenSpace
+from sparsenas.trainer import callbacks_of
 
 
 class Timeline(RecoveryListener):
@@ -105,9 +106,7 @@ def _search(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
 
 def _cut(trainer: pl.Trainer) -> bool:
     """Return True if time ran out before the last batch."""
-    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
-    timers = [callback for callback in callbacks if isinstance(callback, Timer)]
-    run_out = any((timer.time_remaining() or 0) <= 0 for timer in timers)
+    run_out = any((timer.time_remaining() or 0) <= 0 for timer in callbacks_of(trainer, Timer))
     planned = (trainer.max_epochs or 0) * trainer.num_training_batches
     return run_out and trained_batches(trainer) < planned
 

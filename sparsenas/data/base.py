@@ -262,7 +262,7 @@ class ImageData(pl.LightningDataModule):
         """Say once what was taken for images."""
         if self._rank == 0 and not self._reported:
             for line in self.source.report():
-                print(f"images        {line}")
+                print(f"images        {line}")  # the first row of what a fit prints; its last rows are the command's
         self._reported = True
 
     def _keep_configuration(self) -> None:

@@ -1,4 +1,4 @@
-"""Which folders are parts, which are classes, and which files are images: one rule for all."""
+"""One rule for folders of images: their parts, their classes, their files, and all that is left out."""
 
 import os
 import re
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 @dataclass
 class LeftOut:
-    """What was not taken, by reason."""
+    """Counts of what was not taken, by reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
 

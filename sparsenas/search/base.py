@@ -19,7 +19,7 @@ from sparsenas.search.budget import Budget
 from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryReport, Searcher
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Recovery, support_churn
-from sparsenas.trainer import is_dry_run
+from sparsenas.trainer import callbacks_of, is_dry_run
 from sparsenas.training import WeightTraining, check_finite
 
 #: Values of ``trainer.precision`` that searches support.
@@ -287,9 +287,8 @@ class SearchModule(Searcher, pl.LightningModule):
     def tell_listeners(self, report: RecoveryReport) -> None:
         """Hand a report to every :class:`RecoveryListener` of the trainer."""
         self.report = report
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]  # set there, not declared
-            if isinstance(callback, RecoveryListener):
-                callback.on_recovery(self.trainer, self, report)
+        for listener in callbacks_of(self.trainer, RecoveryListener):
+            listener.on_recovery(self.trainer, self, report)
 
     def progress(self) -> dict[str, str | int | float]:
         """Entries of a progress bar beside the metrics."""

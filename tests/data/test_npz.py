@@ -143,6 +143,7 @@ def test_pickle_in_disguise_is_never_loaded(archive, arrays):
     data = NpzImages(path, batch_size=4)
     data.setup("fit")
     data.setup("test")
+    assert len(data.parts.test.indices) == 20  # read, and nothing was unpickled
 
 
 @pytest.mark.parametrize("name", ["cifar10_12k_16px.npz", "fashion_mnist_6k.npz"])

@@ -19,7 +19,7 @@ from sparsenas.search.measured.survey import Measuring
 from sparsenas.search.searcher import ImageBatch, Searcher
 from sparsenas.spaces import DartsSpace, Genotype, SearchSpace, Support, read_genotype
 from sparsenas.sparse_coding import Constraints
-from sparsenas.trainer import is_dry_run, run_folder
+from sparsenas.trainer import callbacks_of, is_dry_run, run_folder
 from sparsenas.training import TrainingModule, WeightTraining, keep_plain_hyperparameters
 
 
@@ -202,8 +202,7 @@ class MeasuredSearch(Searcher, TrainingModule):
 
     def _seconds(self) -> float | None:
         """Compute the seconds for measuring, by ``measuring.seconds`` and ``trainer.max_time``; ``None`` for no end."""
-        timers = [callback for callback in self.trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
-        left = [self.measuring.seconds, *(timer.time_remaining() for timer in timers)]
+        left = [self.measuring.seconds, *(timer.time_remaining() for timer in callbacks_of(self.trainer, Timer))]
         return min((seconds for seconds in left if seconds is not None), default=None)
 
     def _take(self, genotype: Genotype) -> None:
