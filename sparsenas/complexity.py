@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsenas.networks import SuperNet, skeleton_of
+from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, SuperNet, skeleton_of, stage_cost
 from sparsenas.networks.heads import AuxiliaryHead
-from sparsenas.spaces import NONE, Candidate, SearchSpace, Support
+from sparsenas.spaces import NONE, Candidate, Genotype, SearchSpace, StageSpace, Support
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,21 @@ def count_macs(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
 def describe(network: nn.Module, image_shape: tuple[int, int, int]) -> Complexity:
     """Count parameters and MACs for one image of shape ``(C, H, W)``."""
     return Complexity(count_parameters(network), count_macs(network, image_shape))
+
+
+def network_cost(
+    genotype: Genotype, image_shape: tuple[int, int, int], num_classes: int, channels: int, config: NetworkConfig
+) -> Complexity:
+    """Count the cost of the network of a genotype at a width: by formula in the staged space, else by building it.
+
+    Raises:
+        ConfigError: If there is no such network.
+    """
+    if genotype.space == StageSpace.name:
+        return Complexity(*stage_cost(genotype, image_shape, num_classes, channels))
+    with torch.random.fork_rng(devices=[]):
+        sizes = replace(config, channels=channels).arguments(NormOptions())
+        return describe(DerivedNet(genotype, image_shape, num_classes, **sizes), image_shape)
 
 
 def candidate_costs(network: SuperNet) -> CandidateCosts:

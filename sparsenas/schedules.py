@@ -1,4 +1,4 @@
-"""Learning-rate schedules by epoch."""
+"""Learning-rate schedules, by epoch or by the share of the run that is done."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,14 @@ from sparsenas.trainer import is_dry_run
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over a stretch of epochs, as a share of its peak.
+    """Learning rate over a run, or a stretch of its epochs, as a share of its peak.
 
     Attributes:
         shape: Shape of the decay between warm-up and end; ``constant`` stays at the peak.
         warmup_epochs: Epochs of linear warm-up; epoch ``k`` of them runs at ``(k + 1) / warmup_epochs`` of the peak.
         final_ratio: Share at the end.
         epochs: Length of the stretch; ``None`` follows the run, or the phase of it.
+        warmup_share: Share of the run that is linear warm-up, where its length is in steps or seconds.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -34,9 +35,12 @@ class Schedule:
     warmup_epochs: int = 0
     final_ratio: float = 0.0
     epochs: int | None = None
+    warmup_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        if not 0.0 <= self.warmup_share < 1.0:
+            raise ConfigError(f"schedule: warmup_share={self.warmup_share}; need 0 <= warmup_share < 1")
         if self.warmup_epochs < 0 or not 0.0 <= self.final_ratio <= 1.0:
             raise ConfigError(
                 f"schedule: warmup_epochs={self.warmup_epochs}, final_ratio={self.final_ratio}; "
@@ -57,10 +61,36 @@ class Schedule:
         """
         if epoch < self.warmup_epochs:
             return (epoch + 1) / self.warmup_epochs
+        length = self.epochs or run
+        return self._decayed(min((epoch - self.warmup_epochs) / max(length - self.warmup_epochs, 1), 1.0))
+
+    def at(self, progress: float) -> float:
+        """Share of the peak when a share ``progress`` of the run is done; warm-up begins at a hundredth."""
+        if progress < self.warmup_share:
+            return max(progress / self.warmup_share, 0.01)
+        return self._decayed(min((progress - self.warmup_share) / (1.0 - self.warmup_share), 1.0))
+
+    def check(self, by_epochs: bool) -> None:
+        """Check that the options are those of a run whose length is in epochs, or in steps or seconds.
+
+        Raises:
+            ConfigError: If one is not.
+        """
+        if by_epochs and self.warmup_share:
+            raise ConfigError(
+                f"schedule: warmup_share={self.warmup_share} is for runs of training.steps or training.seconds; use "
+                "warmup_epochs"
+            )
+        if not by_epochs and (self.warmup_epochs or self.epochs is not None):
+            raise ConfigError(
+                f"schedule: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}, but the length of the run is in "
+                "steps or seconds: use warmup_share, and leave epochs out"
+            )
+
+    def _decayed(self, done: float) -> float:
+        """Share of the peak when a share of the decay is done."""
         if self.shape == "constant":
             return 1.0
-        length = self.epochs or run
-        done = min((epoch - self.warmup_epochs) / max(length - self.warmup_epochs, 1), 1.0)
         decay = (1.0 + math.cos(math.pi * done)) / 2.0 if self.shape == "cosine" else 1.0 - done
         return self.final_ratio + (1.0 - self.final_ratio) * decay
 

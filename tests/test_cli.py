@@ -160,7 +160,7 @@ def test_help_of_a_command(capsys):
         (["draw", "darts_v2"], "the following arguments are required: --to; see python -m sparsenas draw --help"),
         (
             ["draw", "nope", "--to", "x.png"],
-            "nope: no such file, and no published genotype; published are ista_nas_two_stage",
+            "nope: no such file, and no genotype of that name; known are ista_nas_two_stage",
         ),
         (["draw", "darts_v2", "--to", "x.xyz"], "x.xyz: cannot draw to '.xyz'; use one of .png, .svg, .pdf"),
     ],

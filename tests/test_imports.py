@@ -33,9 +33,10 @@ ALLOWED = {
         "export": "__init__ errors images spaces networks complexity",
         "latency": "errors files spaces networks complexity",
         "zero_cost": "errors networks",
-        "training": "errors spaces networks schedules metrics",
-        "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency schedules metrics "
-        "zero_cost training",
+        "limits": "errors spaces networks complexity",
+        "training": "errors spaces networks schedules metrics limits",
+        "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency limits schedules "
+        "metrics zero_cost training",
         "callbacks": "errors files texts trainer spaces networks search drawing complexity",
         "comparison": "errors parser trainer spaces sparse_coding networks data drawing complexity search callbacks "
         "ranking tables",
@@ -63,6 +64,7 @@ WITHOUT_LIGHTNING = {
         "tables",
     ),
     "latency",
+    "limits",
     "zero_cost",
 }
 LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}

@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule, Stretch
+from sparsenas.training import WeightTraining
 
 
 def optimizer(lr=0.4):
@@ -129,3 +130,29 @@ def test_a_rate_that_misses_its_peak_or_its_end_is_told(options, remark):
 
 def test_a_run_of_no_epochs_has_no_rate():
     assert Stretch("x", Schedule(epochs=30), 0).remark == ""
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear", "constant"])
+def test_by_the_share_that_is_done_it_is_that_of_many_epochs(shape):
+    """A run of 1,000 epochs, read at their beginnings."""
+    schedule = Schedule(shape, final_ratio=0.1)
+    for epoch in range(0, 1001, 50):
+        assert schedule.at(epoch / 1000) == pytest.approx(schedule.factor(epoch, 1000))
+
+
+def test_warm_up_by_share():
+    schedule = Schedule("linear", warmup_share=0.2)
+    assert [schedule.at(share) for share in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0.01, 0.5, 1.0, 0.5, 0.0])
+
+
+def test_lengths_and_warm_ups_that_do_not_fit():
+    with pytest.raises(ConfigError, match=r"warmup_share=0.1 is for runs of training.steps or training.seconds"):
+        WeightTraining(schedule=Schedule(warmup_share=0.1))
+    with pytest.raises(ConfigError, match=r"warmup_epochs=2, epochs=None, but .* use warmup_share"):
+        WeightTraining(schedule=Schedule(warmup_epochs=2), steps=10)
+    with pytest.raises(ConfigError, match=r"training.steps is 3 and training.seconds 2; set one"):
+        WeightTraining(steps=3, seconds=2)
+    with pytest.raises(ConfigError, match=r"training.seconds is -1; use a positive number"):
+        WeightTraining(seconds=-1)
+    with pytest.raises(ConfigError, match="need 0 <= warmup_share < 1"):
+        Schedule(warmup_share=1.0)

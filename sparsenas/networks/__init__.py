@@ -16,10 +16,11 @@ from sparsenas.networks.normalisation import (
     frozen_statistics,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
-from sparsenas.networks.skeletons import SKELETONS, Skeleton, skeleton_of
+from sparsenas.networks.skeletons import CHANNEL_GRID, SKELETONS, Skeleton, skeleton_of, stage_cost
 from sparsenas.networks.supernet import SuperNet
 
 __all__ = [
+    "CHANNEL_GRID",
     "PRIMITIVES",
     "SKELETONS",
     "CellNetwork",
@@ -42,4 +43,5 @@ __all__ = [
     "ramped_drop_path",
     "seed_drop_path",
     "skeleton_of",
+    "stage_cost",
 ]

@@ -40,15 +40,17 @@ class DerivedNet(CellNetwork):
         image_shape: tuple[int, int, int],
         num_classes: int,
         channels: int = 36,
-        cells: int = 20,
+        cells: int | None = 20,
         stem: StemName = "cifar",
         auxiliary: bool = False,
         norms: NormOptions = NormOptions(),
     ) -> None:
         skeleton = skeleton_of(genotype.space)
         skeleton.check(genotype)
-        held = {cell: genotype.cell(cell) for cell in skeleton.cell_types}
-        super().__init__(skeleton, held, image_shape, num_classes, channels, cells, stem, auxiliary, norms)
+        held = {cell: genotype.cell(cell) for cell in skeleton.cell_types or genotype.cell_types}
+        super().__init__(
+            skeleton.holding(held), held, image_shape, num_classes, channels, cells, stem, auxiliary, norms
+        )
         self.genotype = genotype
         self.drop_path: float | Tensor = 0.0
         self._wirings = {cell: wire(candidates) for cell, candidates in held.items()}
@@ -86,6 +88,7 @@ class DerivedNet(CellNetwork):
                     source = state.detach().requires_grad_()
                     state = operation(source)
                     yield source, state
+            trail = (state.detach(),)
 
     def forward_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute logits and, in training mode with an auxiliary head, its logits."""

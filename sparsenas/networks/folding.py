@@ -28,7 +28,7 @@ def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
         A network with copies of the super-net's tensors, on its device and in its mode; no auxiliary classifier.
 
     Raises:
-        ConfigError: If an operation of the support cannot take up a weight.
+        ConfigError: If an operation of the support cannot take up a weight; those of the staged space take 1 only.
 
     Source: Yang et al., ISTA-NAS (NeurIPS 2020), one-stage; the official code does not carry it out.
     """
@@ -38,7 +38,10 @@ def fold(network: SuperNet, support: Support, weights: Tensor) -> DerivedNet:
             if block.cell == cell_type:
                 for index, weight in zip(kept, row, strict=True):
                     candidate = block.candidates[index]
-                    norm = _carrier(cell.operation(candidate), candidate)
+                    operation = cell.operation(candidate)
+                    if operation.weight_is_one and weight != 1:
+                        raise ConfigError(f"{candidate} has the weight {float(weight):g}, but can be folded at 1 only")
+                    norm = _carrier(operation, candidate)
                     if norm is not None:
                         norm.weight.mul_(weight)
                         norm.bias.mul_(weight)
@@ -55,7 +58,7 @@ def check_foldable(network: SuperNet) -> None:
 
 def _carrier(operation: Operation, candidate: Candidate) -> ScaledBatchNorm | None:
     """Return the batch-norm that takes up the weight of an operation; ``None`` where there is nothing to multiply."""
-    if operation.is_zero:
+    if operation.is_zero or operation.weight_is_one:
         return None
     if operation.norm is None or not operation.norm.affine:
         raise ConfigError(

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sparsenas.networks.derived import DerivedNet
+from sparsenas.networks.layers import LayerStack
 from sparsenas.networks.operations import FactorizedReduce, Operation, Residual
 
 
@@ -51,7 +52,10 @@ def _fuse_children(module: nn.Module) -> None:
 def _fuse_operation(operation: Operation) -> None:
     """Fuse the last batch-norm into the body, and those inside the body into the modules before them."""
     body, norm = operation.body, operation.norm
-    if type(body) is Residual:
+    if isinstance(operation, LayerStack):
+        for layer in operation.layers:
+            _fuse_operation(layer)
+    elif type(body) is Residual:
         body.main = _fuse_chain(body.main)
     elif type(body) is nn.Sequential:  # a subclass may run its parts in another order
         fused = _fuse_chain(body if norm is None else nn.Sequential(*body, norm))

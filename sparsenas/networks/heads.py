@@ -44,15 +44,18 @@ class Stem(nn.Module):
 
 
 class PlainStem(nn.Module):
-    """Maps images to the one input of the first cell, at full resolution, by 3x3 convolutions with batch-norms."""
+    """Maps images to the one input of the first cell, at full resolution, by 3x3 convolutions with batch-norms.
+
+    Without any, images are the input.
+    """
 
     def __init__(self, image_channels: int, channels: int, depth: int = 1, relu: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for width in (image_channels, *[channels] * (depth - 1)):
-            layers += _conv_norm(width, channels)
+        for position in range(depth):
+            layers += _conv_norm(channels if position else image_channels, channels)
         self.first = nn.Sequential(*layers, *([nn.ReLU()] if relu else []))
-        self.out_channels: tuple[int, ...] = (channels,)
+        self.out_channels: tuple[int, ...] = (channels if depth else image_channels,)
         self.downscale = 1
 
     def forward(self, images: Tensor) -> tuple[Tensor]:

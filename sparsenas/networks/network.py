@@ -33,7 +33,7 @@ class CellNetwork(nn.Module):
         image_shape: ``(C, H, W)`` of the images.
         num_classes: Number of classes.
         channels: Width; the skeleton defines its unit.
-        cells: Number of cells.
+        cells: Number of cells; ``None`` where the space has one of its own.
         stem: Kind of stem, where the skeleton has several; else the default.
         auxiliary: Build the auxiliary classifier after the second reduction.
         norms: Batch-norm options of the cells. Stem and auxiliary head always learn and track.
@@ -54,13 +54,14 @@ class CellNetwork(nn.Module):
         image_shape: tuple[int, int, int],
         num_classes: int,
         channels: int,
-        cells: int,
+        cells: int | None,
         stem: StemName,
         auxiliary: bool,
         norms: NormOptions,
         partial: int = 1,
     ) -> None:
         super().__init__()
+        cells = skeleton.count(cells)
         self.size = NetworkSize(
             image_shape=image_shape, num_classes=num_classes, channels=channels, cells=cells, stem=stem
         )

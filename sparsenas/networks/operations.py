@@ -19,7 +19,12 @@ class Operation(nn.Module):
     Args:
         body: Maps ``(B, C, H, W)`` to ``(B, C, ceil(H / stride), ceil(W / stride))``.
         norm: Last batch-norm; ``None`` for operations without one.
+
+    Attributes:
+        weight_is_one: True if nothing in the operation can take up an architecture weight but 1.
     """
+
+    weight_is_one = False
 
     def __init__(self, body: nn.Module, norm: ScaledBatchNorm | None) -> None:
         super().__init__()

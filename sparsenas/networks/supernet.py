@@ -44,7 +44,7 @@ class SuperNet(CellNetwork):
         image_shape: tuple[int, int, int],
         num_classes: int,
         channels: int = 16,
-        cells: int = 8,
+        cells: int | None = 8,
         stem: StemName = "cifar",
         norms: NormOptions = NormOptions(affine=False, track=False, append="pools_and_skips"),
         auxiliary: bool = False,
@@ -57,6 +57,7 @@ class SuperNet(CellNetwork):
         }
         skeleton = skeleton_of(space.name)
         mapping.check(skeleton, chain.from_iterable(held.values()), norms, partial)
+        skeleton = skeleton.holding(held)
         super().__init__(skeleton, held, image_shape, num_classes, channels, cells, stem, auxiliary, norms, partial)
         self.space = space
         self.partial = partial

@@ -62,6 +62,11 @@ class SearchModule(Searcher, pl.LightningModule):
                     f"training.{option} is {getattr(training, option)}, which {type(self).__name__} does not use: set "
                     "it to 0"
                 )
+        if not training.by_epochs:
+            raise ConfigError(
+                f"training.steps is {training.steps} and training.seconds {training.seconds}, but the schedules of "
+                f"{type(self).__name__} go over the epochs of the run: set both to null, and trainer.max_epochs"
+            )
         super().__init__()
         self.automatic_optimization = False
         self.seed = seed

@@ -1,24 +1,24 @@
 """The budget of a search: limits on the network, forbidden primitives, caps per cell."""
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sparsenas.complexity import CandidateCosts, candidate_costs
 from sparsenas.errors import ConfigError
 from sparsenas.latency import read_latency
+from sparsenas.limits import Limits, check_limit
 from sparsenas.networks import SuperNet
 from sparsenas.spaces import Block, SearchSpace
 from sparsenas.sparse_coding import Cap, Constraints, CostLimit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class Budget(Limits):
     """Limits and rules that every searcher keeps, whatever its signal or its proxies say.
 
+    Limits are of the found network at the size of the super-net.
+
     Attributes:
-        max_params: Most parameters of the found network at the size of the super-net, auxiliary head not counted.
-        max_macs: Most multiply-accumulates (MACs) of the same for one image; the field's tables call them FLOPs.
         max_latency_ms: Most milliseconds of the found network by the latency table.
         latency_table: File of ``python -m sparsenas latency``, see :class:`~sparsenas.latency.LatencyTable`.
         max_per_cell: Most uses of a primitive in a cell type, e.g. ``{"normal": {"skip_connect": 2}}``.
@@ -28,8 +28,6 @@ class Budget:
         ConfigError: If a limit is not positive, or only one of ``max_latency_ms`` and ``latency_table`` is set.
     """
 
-    max_params: float | None = None
-    max_macs: float | None = None
     max_latency_ms: float | None = None
     latency_table: str | None = None
     max_per_cell: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -37,15 +35,13 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Check the numbers that no later check sees."""
+        super().__post_init__()
         if (self.max_latency_ms is None) != (self.latency_table is None):
             raise ConfigError(
                 f"budget.max_latency_ms is {self.max_latency_ms} and budget.latency_table is {self.latency_table}; a "
                 "limit needs a table, and a table a limit"
             )
-        limits = {"max_params": self.max_params, "max_macs": self.max_macs, "max_latency_ms": self.max_latency_ms}
-        for name, limit in limits.items():
-            if limit is not None and not (limit > 0 and math.isfinite(limit)):
-                raise ConfigError(f"budget.{name} is {limit}; use a positive number, or null for no limit")
+        check_limit("max_latency_ms", self.max_latency_ms)
 
     @property
     def needs_costs(self) -> bool:

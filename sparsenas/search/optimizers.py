@@ -44,6 +44,7 @@ class ArchitectureTraining:
         """Check the number."""
         if self.warmup_epochs < 0:
             raise ConfigError(f"architecture.warmup_epochs is {self.warmup_epochs}; it is not below 0")
+        self.schedule.check(by_epochs=True)
 
     def stretch(self, epochs: int) -> Stretch:
         """Return the schedule in a search of so many epochs, which begins after warm-up."""

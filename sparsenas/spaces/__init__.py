@@ -6,15 +6,19 @@ from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
 from sparsenas.spaces.published import PUBLISHED, read_genotype
+from sparsenas.spaces.references import REFERENCES, Reference
+from sparsenas.spaces.stage import LAYER_TYPES, StageSpace
 from sparsenas.spaces.topology import NONE, Block, Candidate, Support
 from sparsenas.spaces.weight_sharing64 import WEIGHT_SHARING64_PRIMITIVES, WeightSharing64Space
 
 __all__ = [
     "DARTS_PRIMITIVES",
+    "LAYER_TYPES",
     "NASBENCH201_PRIMITIVES",
     "NASBENCH_MACRO_PRIMITIVES",
     "NONE",
     "PUBLISHED",
+    "REFERENCES",
     "WEIGHT_SHARING64_PRIMITIVES",
     "Block",
     "Candidate",
@@ -22,7 +26,9 @@ __all__ = [
     "Genotype",
     "NasBench201Space",
     "NasBenchMacroSpace",
+    "Reference",
     "SearchSpace",
+    "StageSpace",
     "Support",
     "WeightSharing64Space",
     "read_genotype",

@@ -1,4 +1,4 @@
-"""Published genotypes of the DARTS space, as the papers print them."""
+"""Genotypes with a name: published cells of the DARTS space as the papers print them, and reference networks."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +8,7 @@ from sparsenas.spaces.genotype import Genotype, is_own_json, read_text
 from sparsenas.spaces.nasbench201 import NasBench201Space
 from sparsenas.spaces.nasbench_macro import NasBenchMacroSpace
 from sparsenas.spaces.printed import plain
+from sparsenas.spaces.references import REFERENCES
 from sparsenas.spaces.weight_sharing64 import WeightSharing64Space
 
 #: Two-stage ISTA-NAS, searched on CIFAR-10 (Yang et al., NeurIPS 2020); 3.32M parameters at C=36, 20 cells.
@@ -49,6 +50,8 @@ PUBLISHED = {
     "ista_nas_imagenet": ISTA_NAS_IMAGENET,
     "darts_v2": DARTS_V2,
 }
+#: All genotypes that have a name: published ones, and reference networks.
+NAMED = {**PUBLISHED, **{name: reference.genotype for name, reference in REFERENCES.items()}}
 
 
 #: Signs that texts of genotypes have, and names of files hardly ever.
@@ -58,7 +61,7 @@ _LONGEST_NAME = 255
 
 
 def read_genotype(text: str) -> Genotype:
-    """Read a genotype from a published name, a file, or a text.
+    """Read a genotype from the name of a published one or a reference network, a file, or a text.
 
     Texts are JSON, the printed form of DARTS, and the strings of the published benchmarks, also inside of other text
     such as a line of a log, as long as that names one cell only.
@@ -67,8 +70,8 @@ def read_genotype(text: str) -> Genotype:
         GenotypeError: If it is none of these.
     """
     bare = _bare(text)
-    if bare in PUBLISHED:
-        return PUBLISHED[bare]
+    if bare in NAMED:
+        return NAMED[bare]
     for name in (text, bare):
         if name and _exists(name):
             return _from_text(read_text(name), name)
@@ -76,14 +79,14 @@ def read_genotype(text: str) -> Genotype:
     if not bare or no_name or _SIGNS & set(bare) or bare.isdigit():
         return _from_text(text, "genotype")
     if bare.isidentifier():
-        raise GenotypeError(f"{bare}: no such file, and no published genotype; published are {', '.join(PUBLISHED)}")
+        raise GenotypeError(f"{bare}: no such file, and no genotype of that name; known are {', '.join(NAMED)}")
     return Genotype.load(bare)  # which says why it cannot be read
 
 
 def _from_text(text: str, where: str) -> Genotype:
     bare = _bare(text)
-    if bare in PUBLISHED:
-        return PUBLISHED[bare]
+    if bare in NAMED:
+        return NAMED[bare]
     if is_own_json(text):
         return Genotype.from_json(text, where)
     for space in (NasBenchMacroSpace(), WeightSharing64Space()):

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
@@ -15,6 +16,7 @@ from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.training.divergence import check_finite
+from sparsenas.training.pace import Pace
 from sparsenas.training.weights import WeightTraining
 
 Stage = Literal["train", "val", "test"]
@@ -80,6 +82,8 @@ class TrainingModule(pl.LightningModule):
         self.image_shape, self.num_classes = image_shape, num_classes
         self.config, self.weight_training, self.seed = network, training, seed
         self.network: DerivedNet | None = None
+        self._pace: Pace | None = None
+        self._seconds_before, self._over = 0.0, False
         self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in ("train", "val", "test")})
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
@@ -120,8 +124,12 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch."""
-        return self.network is not None and 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch
+        """True after the last epoch, step or second."""
+        if self.network is None:
+            return False
+        if not self.weight_training.by_epochs:
+            return self._over
+        return 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)``."""
@@ -142,8 +150,22 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and its schedule by epoch."""
-        optimizer = self.weight_training.optimizer(self.built.parameters())
-        return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
+        options = self.weight_training
+        optimizer = options.optimizer(self.built.parameters())
+        if options.by_epochs:
+            return [optimizer], [options.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
+        by_step = LambdaLR(optimizer, lambda _: options.schedule.at(self.progress))
+        return [optimizer], [{"scheduler": by_step, "interval": "step"}]
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, the same on all processes."""
+        if self.weight_training.by_epochs:
+            return self.current_epoch / max(self.trainer.max_epochs or 1, 1)
+        if self._pace is None:
+            return 0.0
+        progress = self._pace.progress(self.trainer.global_step)
+        return progress if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(progress)
 
     def configure_gradient_clipping(
         self,
@@ -162,20 +184,30 @@ class TrainingModule(pl.LightningModule):
         Raises:
             ConfigError: If it is not.
         """
+        if not self.weight_training.by_epochs:
+            return
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 0:
             raise ConfigError("trainer.max_epochs is not set; schedule and drop-path go over its epochs: set it")
 
     def on_train_start(self) -> None:
-        """Say where the learning rate does not go as its schedule promises."""
+        """Start the clock; say where the learning rate does not go as its schedule promises."""
+        if not self.weight_training.by_epochs:
+            self._pace = Pace(self.weight_training, self.device)
+            self._pace.before = self._seconds_before
+            self._end_if_over()  # resumed once more; nothing is left to do
+            return
         stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
         for remark in remarks(self.trainer, [stretch]):
             self.print(remark)
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability and seed its draws, different on every rank."""
-        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        self.built.drop_path = self.weight_training.drop_path * share
+        self.built.drop_path = self.weight_training.drop_path * self.progress
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """End a training of steps or seconds."""
+        self._end_if_over()
 
     def on_train_epoch_end(self) -> None:
         """End a run that has diverged."""
@@ -196,6 +228,12 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep weights that are no numbers out of checkpoints, also of those that are written amid an epoch."""
         self._check_finite()
+        if self._pace is not None:
+            checkpoint["seconds_trained"] = self._pace.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the clock of the training."""
+        self._seconds_before = float(checkpoint.get("seconds_trained", 0.0))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""
@@ -219,6 +257,10 @@ class TrainingModule(pl.LightningModule):
         """Class probabilities, shape ``(B, classes)``."""
         logits: Tensor = self(batch[0])
         return logits.softmax(1)
+
+    def _end_if_over(self) -> None:
+        if not self.weight_training.by_epochs and self.progress >= 1.0:
+            self._over = self.trainer.should_stop = True
 
     def _check_finite(self, *metrics: str) -> None:
         if self.network is not None:

@@ -1,5 +1,6 @@
 """Train the derived net of a genotype from scratch."""
 
+from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
 from sparsenas.spaces import read_genotype
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters
@@ -12,15 +13,16 @@ class StandAloneTraining(TrainingModule):
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
         num_classes: Number of classes; the command line takes it from the data.
-        genotype: File written by a search, a published name such as ``darts_v2``, or the text itself. The checkpoint
-            keeps the text, so the file is not needed again.
-        network: Size and norms of the network.
+        genotype: File written by a search, a published name such as ``darts_v2``, a reference network such as
+            ``resnet8``, or the text itself. The checkpoint keeps the text, so the file is not needed again.
+        network: Size and norms of the network; without ``channels``, the width that fills the budget.
         training: Training of the network.
+        budget: Limits of the network.
         seed: Seeds drop-path, anew at every epoch, so that a resumed run repeats an uninterrupted one.
 
     Raises:
         GenotypeError: If the genotype cannot be read.
-        ConfigError: If a number is out of range, or the images are too small.
+        ConfigError: If a number is out of range, the images are too small, or the network breaks the budget.
 
     Source: evaluation recipe of Liu et al., DARTS (ICLR 2019), which ISTA-NAS and its baselines share.
     """
@@ -32,10 +34,12 @@ class StandAloneTraining(TrainingModule):
         genotype: str,
         network: NetworkConfig = NetworkConfig(channels=36, cells=20),
         training: WeightTraining = WeightTraining(drop_path=0.2, auxiliary_weight=0.4),
+        budget: Limits = Limits(),
         seed: int = 0,
     ) -> None:
-        super().__init__(image_shape, num_classes, network, training, seed)
         self.genotype = read_genotype(genotype)
+        sized = budget.sized(self.genotype, image_shape, num_classes, network)
+        super().__init__(image_shape, num_classes, sized, training, seed)
         self.save_hyperparameters()
         self.hparams["genotype"] = self.genotype.to_json()
         keep_plain_hyperparameters(self)

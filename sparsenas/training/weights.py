@@ -1,5 +1,6 @@
 """Options of the training of network weights, shared by searchers and by training."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,13 @@ class WeightTraining:
         label_smoothing: Label smoothing of the training loss.
         drop_path: Drop-path probability that the run grows towards.
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
+        steps: Length of the training in steps, whatever ``trainer.max_epochs`` says; the learning rate then follows
+            the schedule step by step.
+        seconds: Length in seconds, likewise: of the processor where torch runs on one thread of a CPU, so that other
+            programs do not count; else of the clock.
 
     Raises:
-        ConfigError: If a number is out of range.
+        ConfigError: If a number is out of range, or two lengths are set.
     """
 
     optimizer: OptimizerCallable = default_optimizer
@@ -40,6 +45,8 @@ class WeightTraining:
     label_smoothing: float = 0.0
     drop_path: float = 0.0
     auxiliary_weight: float = 0.0
+    steps: int | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -52,6 +59,19 @@ class WeightTraining:
             raise ConfigError(
                 f"training: label_smoothing={self.label_smoothing}, drop_path={self.drop_path}; both lie in [0, 1)"
             )
+        if self.steps is not None and self.seconds is not None:
+            raise ConfigError(
+                f"training.steps is {self.steps} and training.seconds {self.seconds}; set one of them, the other null"
+            )
+        for name, length in (("steps", self.steps), ("seconds", self.seconds)):
+            if length is not None and not 0 < length < math.inf:
+                raise ConfigError(f"training.{name} is {length}; use a positive number, or null to count epochs")
+        self.schedule.check(self.by_epochs)
+
+    @property
+    def by_epochs(self) -> bool:
+        """True if ``trainer.max_epochs`` is the length of the training."""
+        return self.steps is None and self.seconds is None
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with label smoothing, 0-d."""

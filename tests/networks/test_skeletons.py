@@ -20,11 +20,13 @@ from sparsenas.networks.cell import wire
 from sparsenas.networks.operations import layer_operation
 from sparsenas.networks.skeletons import SKELETONS
 from sparsenas.spaces import (
+    LAYER_TYPES,
     Candidate,
     DartsSpace,
     Genotype,
     NasBench201Space,
     NasBenchMacroSpace,
+    StageSpace,
     WeightSharing64Space,
 )
 
@@ -45,6 +47,8 @@ ROWS = [
     (NB201, 2, {"channels": 4, "cells": 1}),
     (WS64, 2, {"channels": 4, "cells": 2}),
     (MACRO, 16, {"channels": 6, "cells": 8}),
+    (StageSpace(stages=2, layers=2, types=LAYER_TYPES, growths=[1.5]), 4, {"channels": 4, "cells": None}),
+    (StageSpace(layers=2, stems=["conv_3x3/stride"], growths=[1.0], per="stage"), 16, {"channels": 4, "cells": 4}),
 ]
 every_space = pytest.mark.parametrize(
     ("space", "side", "sizes"), ROWS, ids=[f"{space.name}-{sizes['cells']}" for space, _, sizes in ROWS]
@@ -149,6 +153,11 @@ def test_folding(space, side, sizes):
             check_foldable(network)
         return
     check_foldable(network)
+    if network.skeleton.single_path:
+        with pytest.raises(ConfigError, match=r"on edge 0->1 has the weight .*, but can be folded at 1 only"):
+            fold(network, support, weights)
+        weights = torch.ones_like(weights)
+        assert torch.equal(fold(network, support, weights)(images), network(images, support, weights))
     torch.testing.assert_close(fold(network, support, weights)(images), network(images, support, weights))
 
 
@@ -317,7 +326,7 @@ def test_identity_layers_of_nasbench_macro():
         (WS64, {"stem": "imagenet"}, "stem is 'imagenet', but networks of this space"),
         (NB201, {"auxiliary": True}, "no auxiliary classifier: set auxiliary_weight 0"),
         (MACRO, {"auxiliary": True}, "no auxiliary classifier"),
-        (MACRO, {"cells": 20}, "cells is 20; networks of the space nasbench_macro have 8 layers"),
+        (MACRO, {"cells": 20}, "network.cells is 20; networks of this space have 8: set it to null"),
         (NB201, {"cells": 0}, "cells=0, num_classes=10: need at least"),
         (NB201, {"image_shape": (3, 7, 9)}, "images are 7x9, .* 2 reductions divide by 4 .* at least 8x8"),
         (MACRO, {"image_shape": (3, 15, 32)}, "3 reductions divide by 8 .* at least 16x16"),

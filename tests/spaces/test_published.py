@@ -161,7 +161,7 @@ STAGES = printed({"normal_bottom": NORMAL, "normal_mid": REDUCE, "normal_top": N
         ("222122021", "found '222122021'; expected"),
         ("{}", "found '{}'; expected"),
         ("absent.json", r"absent\.json: cannot read the genotype \(No such file"),
-        ("no_such_name", "no_such_name: no such file, and no published genotype; published are"),
+        ("no_such_name", "no_such_name: no such file, and no genotype of that name; known are"),
     ],
 )  # fmt: skip
 def test_what_names_no_cell_ends_in_one_line(text, message):

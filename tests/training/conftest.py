@@ -26,7 +26,7 @@ def make_training(genotype):
         torch.manual_seed(init)
         config = NetworkConfig(**({"channels": 4, "cells": 3, "stem": "small"} | (network or {})))
         training = WeightTraining(**({"drop_path": 0.2, "auxiliary_weight": 0.4} | training))
-        return StandAloneTraining((1, 8, 8), 10, genotype, config, training, seed)
+        return StandAloneTraining((1, 8, 8), 10, genotype, config, training, seed=seed)
 
     return make
 

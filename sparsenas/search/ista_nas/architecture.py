@@ -86,6 +86,8 @@ class CompressedArchitecture(nn.Module):
         if not self.unit_weights:
             return weights
         values = functional.normalize(weights.detach(), dim=1)
+        if self.space.inputs_per_node == 1:
+            values = torch.ones_like(values)  # also where b points away from the one candidate that is kept
         return values + (weights - weights.detach())
 
     def weights_at(self, support: Support) -> Tensor:

@@ -36,6 +36,7 @@ class Phases:
                 f"phases: search_epochs={self.search_epochs}, train_epochs={self.train_epochs}; each is at least 1, or "
                 "train_epochs null for all epochs that remain"
             )
+        self.search_schedule.check(by_epochs=True)
 
     def check_schedules(self, weights: WeightTraining, architecture: ArchitectureTraining) -> None:
         """Check that every warm-up is shorter than its phase.

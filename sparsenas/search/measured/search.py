@@ -154,6 +154,7 @@ class MeasuredSearch(Searcher, TrainingModule):
         Raises:
             CheckpointError: If the checkpoint holds no genotype.
         """
+        super().on_load_checkpoint(checkpoint)
         text = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("genotype")
         if text is None:
             raise CheckpointError("the checkpoint is not one of a measured search; give one that MeasuredSearch wrote")

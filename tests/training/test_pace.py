@@ -1,0 +1,83 @@
+"""Trainings whose length is in steps or seconds."""
+
+import math
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+
+from sparsenas.schedules import Schedule
+from sparsenas.training import WeightTraining
+from sparsenas.training.pace import Pace
+
+PLAIN = {"drop_path": 0.0, "auxiliary_weight": 0.0}
+
+
+class Rates(Callback):
+    """Learning rate of every step, and validations."""
+
+    def __init__(self):
+        self.rates, self.validations = [], 0
+
+    def on_train_batch_start(self, trainer, training, batch, batch_idx):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_validation_end(self, trainer, training):
+        self.validations += not trainer.sanity_checking
+
+
+def test_a_training_of_steps_ends_after_them(make_training, fit):
+    """Amid an epoch, with a last validation; the rate follows the schedule step by step."""
+    seen = Rates()
+    schedule = Schedule("cosine", warmup_share=0.25)
+    training = make_training(steps=8, schedule=schedule, **PLAIN)
+    trainer = fit(training, seen, batches=3, epochs=-1)
+    assert trainer.global_step == 8
+    peak = seen.rates[2]
+    assert seen.rates == pytest.approx([peak * schedule.at(step / 8) for step in range(8)])
+    assert seen.rates[-1] == pytest.approx(peak * (1 + math.cos(math.pi * 5 / 6)) / 2)
+    assert seen.validations == 3
+    assert training.finished
+
+
+def test_a_training_of_seconds_ends_after_them(make_training, fit, monkeypatch):
+    now = iter(range(1000))
+    monkeypatch.setattr("sparsenas.training.pace.process_time", lambda: float(next(now)))
+    monkeypatch.setattr("sparsenas.training.pace.perf_counter", lambda: float(next(now)))
+    seen = Rates()
+    training = make_training(seconds=20.0, schedule=Schedule("linear"), **PLAIN)
+    fit(training, seen, batches=3, epochs=-1)
+    assert training.finished
+    assert 3 < len(seen.rates) < 20
+    assert seen.rates == sorted(seen.rates, reverse=True)
+    assert 0 < seen.rates[-1] < 0.2 * seen.rates[0]
+
+
+def test_a_resumed_training_goes_on_with_its_clock(make_training, fit, tmp_path):
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, training, outputs, batch, batch_idx):
+            trainer.should_stop = trainer.global_step == 3
+
+    first = make_training(seconds=3600.0, **PLAIN)
+    trainer = fit(first, Stop(), batches=3, epochs=-1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert not first.finished
+    before = torch.load(tmp_path / "half.ckpt", weights_only=True)["seconds_trained"]
+    assert before > 0
+    second = make_training(seconds=before, **PLAIN)  # all of them are over
+    trainer = fit(second, batches=3, epochs=-1, ckpt_path=tmp_path / "half.ckpt")
+    assert second.finished
+    assert trainer.global_step <= 4
+
+
+def test_seconds_of_the_processor_count_on_one_thread_only():
+    training, cpu = WeightTraining(seconds=1.0), torch.device("cpu")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert Pace(training, cpu).of_processor
+        assert not Pace(training, torch.device("cuda")).of_processor
+        torch.set_num_threads(2)
+        assert not Pace(training, cpu).of_processor
+    finally:
+        torch.set_num_threads(threads)
