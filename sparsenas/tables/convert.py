@@ -15,10 +15,12 @@ import numpy as np
 
 from sparsenas.errors import TableError
 from sparsenas.tables.files import Floats
+from sparsenas.tables.nasbench101 import nasbench101_rows
 from sparsenas.tables.nasbench201 import NASBENCH201_COLUMNS, NASBENCH201_SIZE
 from sparsenas.tables.nats_bench import NatsBenchTable
 from sparsenas.tables.releases import (
     LATENCIES,
+    NASBENCH101,
     NASBENCH201,
     NASBENCH_MACRO,
     WEIGHT_SHARING64,
@@ -77,6 +79,8 @@ def _file(path: Path, start: bytes) -> Release | None:
         return NASBENCH201
     if start.lstrip().startswith(b"{"):
         return NASBENCH_MACRO
+    if start[4:8] == bytes(4) and start[12:14] == b'["':  # a length below 2^32, and a row in JSON
+        return NASBENCH101
     if tarfile.is_tarfile(path):
         raise TableError(f"{path}: unpack this archive, and name the folder")
     return None
@@ -185,4 +189,5 @@ CONVERTERS: dict[Release, Callable[[Path], Rows]] = {
     LATENCIES: _latencies,
     NASBENCH_MACRO: _nasbench_macro,
     WEIGHT_SHARING64: _weight_sharing64,
+    NASBENCH101: nasbench101_rows,
 }

@@ -71,5 +71,13 @@ NATS_BENCH = Release(
     NASBENCH201.download,
     "unpack it",
 )
+NASBENCH101 = Release(
+    "NAS-Bench-101",
+    "nasbench101.csv.gz",
+    "no class yet",  # it comes with the predictors
+    "https://github.com/google-research/nasbench",
+    "nasbench_only108.tfrecord or nasbench_full.tfrecord",
+    CONVERT.format("nasbench_only108.tfrecord"),
+)
 #: All of them.
-RELEASES = (NASBENCH201, LATENCIES, NASBENCH_MACRO, WEIGHT_SHARING64, NATS_BENCH)
+RELEASES = (NASBENCH201, LATENCIES, NASBENCH_MACRO, WEIGHT_SHARING64, NATS_BENCH, NASBENCH101)
