@@ -39,7 +39,10 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     """Time the parts of the pipeline, all of it, and a training step."""
     path = Path(os.environ.get("SPARSENAS_DATA", ".")) / DATA_FILE
     if not path.is_file():
-        report.leave_out("input pipeline", MissingError(f"{path} is not there; set SPARSENAS_DATA to its folder"))
+        report.leave_out(
+            "input pipeline",
+            MissingError(f"{path} is not there; set SPARSENAS_DATA to its folder; docs/tables.md says what it holds"),
+        )
         return
     data = NpzImages(str(path), batch_size=options.batch, arch_fraction=0.0, augmentation=Augmentation(cutout=4))
     data.setup("fit")

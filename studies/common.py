@@ -103,7 +103,10 @@ def main(body: Callable[[], Iterable[Mapping[str, Any]]], out: Path) -> int:
     """Write what a study found to ``runs.csv.gz``; a user's mistake is one line and exit code 2."""
     try:
         if "SPARSENAS_DATA" not in os.environ:
-            raise ConfigError("set SPARSENAS_DATA to the folder of the images and published tables")
+            raise ConfigError(
+                "SPARSENAS_DATA is not set; it names the folder of images and published tables: docs/tables.md says "
+                "what they hold, `python -m sparsenas tables` where tables are published"
+            )
         write_runs(out / "runs.csv.gz", body())
     except SparseNASError as error:
         print(f"error: {error}", file=sys.stderr)

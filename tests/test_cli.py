@@ -99,8 +99,8 @@ def test_version_and_help_from_any_folder():
 def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    commands = ["fit", "validate", "test", "predict", "export", "compare", "latency", "draw"]
-    assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE)[-8:] == commands
+    commands = ["fit", "validate", "test", "predict", "export", "compare", "latency", "draw", "tables"]
+    assert re.findall(r"^  (\w+) +\w", text, re.MULTILINE)[-9:] == commands
 
 
 def test_version_and_help_need_no_torch():

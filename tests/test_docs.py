@@ -2,11 +2,13 @@
 
 import ast
 import inspect
+import json
 import os
 import re
 import shlex
 import sys
 from importlib import import_module
+from itertools import product
 from math import ceil
 from pathlib import Path
 from types import ModuleType
@@ -77,6 +79,7 @@ SNIPPETS = {
     ("spaces.md", "python"): 2,
     ("ranking.md", "python"): 1,
     ("tables.md", "python"): 1,
+    ("tables.md", "shell"): 1,
 }
 #: Shown, not run.
 PROSE = {"math", "text", "{toctree}"}
@@ -416,6 +419,16 @@ def test_tables_are_asked_as_the_pages_show(page, printed, capsys):
     run_snippet(*code_blocks(page), page)
     text = capsys.readouterr().out
     assert [part for part in printed if part not in text] == []
+
+
+def test_printed_commands_list_and_convert_tables(tmp_path, monkeypatch):
+    monkeypatch.delenv("SPARSENAS_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    network = {"test_acc": [90.0, 91.0, 92.0], "mean_acc": 91.0, "std": 0.8, "params": 10, "flops": 20}
+    networks = {"".join(digits): network for digits in product("012", repeat=8)}
+    Path("nas-bench-macro_cifar10.json").write_text(json.dumps(networks))
+    assert [main(args) for args in command_lines("tables.md")] == [0, 0]
+    assert len(tables.NasBenchMacroTable("tables/nasbench_macro.csv.gz")) == len(networks)
 
 
 def test_every_heuristic_is_an_option_of_the_baseline_super_net():

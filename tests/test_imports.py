@@ -43,7 +43,7 @@ ALLOWED = {
         "api": "errors files texts parser trainer spaces sparse_coding networks data drawing complexity search "
         "training callbacks export",
         "cli": "__init__ errors files texts trainer spaces sparse_coding networks data drawing complexity search "
-        "training callbacks export comparison latency api",
+        "training callbacks export comparison latency api tables",
     }.items()
 }
 #: Rooms inside `search`: what lies beside them is for all of them, and they know nothing of one another.

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "run searchers with several seeds at equal cost, and judge their cells by a published table",
     "latency": "time every candidate on this device, for searches with a budget of milliseconds",
     "draw": "draw a genotype to a PNG, SVG or PDF file",
+    "tables": "list published tables and where to get them; of downloaded files, make the tables that are read here",
 }
 
 #: Exit code after a defect of the program, as Python has it after a traceback.
@@ -112,6 +113,10 @@ def _dispatch(args: list[str]) -> int:
             from sparsenas.cli.export import export
 
             return export(args[1:])
+        if command == "tables":
+            from sparsenas.cli.tables import tables
+
+            return tables(args[1:])
         if command == "predict" and args[1:] and not args[1].startswith("-"):
             from sparsenas.cli.predict import predict
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsenas.errors import TableError
+from sparsenas.tables.releases import Release
 
 #: Folder of tables, if no path is given.
 VARIABLE = "SPARSENAS_DATA"
@@ -18,29 +19,34 @@ VARIABLE = "SPARSENAS_DATA"
 Floats = NDArray[np.float64]
 
 
-def table_path(path: str | Path | None, name: str) -> Path:
+def table_path(path: str | Path | None, release: Release) -> Path:
     """Find a table.
 
     Args:
-        path: Path given by the user; ``~`` and environment variables are replaced. None looks for ``name`` in the
+        path: Path given by the user; ``~`` and environment variables are replaced. None looks for the table in the
             folder that the environment variable ``SPARSENAS_DATA`` names.
-        name: File or folder name of the table.
+        release: What the table is made of.
 
     Raises:
-        TableError: If it is not there; the message says how to name it.
+        TableError: If it is not there; the message says where it is published and how to make it.
     """
+    then = f"{release.advice}, then set {VARIABLE} to the folder of {release.table} or give its path"
     if path is None:
         if VARIABLE not in os.environ:
-            raise TableError(f"{name}: set {VARIABLE} to the folder that holds it, or give its path")
-        path = Path(os.environ[VARIABLE]) / name
+            raise TableError(f"{release.table}: no path is given and {VARIABLE} is not set. {then}")
+        path = Path(os.environ[VARIABLE]) / release.table
     found = Path(os.path.expandvars(path)).expanduser()
     if not found.exists():
-        raise TableError(f"{found} is not there; set {VARIABLE} to the folder that holds {name}, or give its path")
+        raise TableError(f"{found} is not there. {then}")
     return found
 
 
 def read_columns(
-    path: Path, rows: int, texts: Sequence[str], numbers: Sequence[str] | None = None
+    path: Path,
+    rows: int,
+    texts: Sequence[str],
+    numbers: Sequence[str] | None = None,
+    optional: Sequence[str] = (),
 ) -> tuple[list[tuple[str, ...]], dict[str, Floats]]:
     """Read columns of a gzipped CSV file with a header.
 
@@ -49,6 +55,7 @@ def read_columns(
         rows: Number of rows it must have.
         texts: Names of the columns that are wanted as text.
         numbers: Names of the columns that are wanted as finite numbers; by default all others.
+        optional: Names of further number columns, which the file may lack.
 
     Returns:
         The text columns, and shape ``(rows,)`` per name of a number column.
@@ -63,6 +70,7 @@ def read_columns(
         raise TableError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}: is it another table?")
     if len(lines) != rows:
         raise TableError(f"{path}: {len(lines)} rows; the benchmark has {rows:,}: is the file complete?")
+    numbers = [*numbers, *(name for name in optional if name in header)]
     columns = dict(zip(header, zip(*lines, strict=True), strict=True))
     return [columns[name] for name in texts], {name: _numbers(path, name, columns[name]) for name in numbers}
 
@@ -79,7 +87,10 @@ def _lines(path: Path) -> list[list[str]]:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path}: not a readable .csv.gz file ({error}); copy it again") from error
+        raise TableError(
+            f"{path}: not a readable .csv.gz file ({error}); copy it again, or convert what its authors publish: "
+            "`python -m sparsenas tables`"
+        ) from error
     if not lines:
         raise TableError(f"{path}: the file is empty; copy it again")
     for number, line in enumerate(lines, start=1):

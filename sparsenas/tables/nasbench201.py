@@ -3,26 +3,31 @@
 from functools import cached_property
 from pathlib import Path
 
+from sparsenas.errors import TableError
 from sparsenas.spaces import NasBench201Space
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import Floats, check_order, read_columns, table_path
+from sparsenas.tables.releases import LATENCIES, NASBENCH201
 
-#: Column of every accuracy. A second column of single seeds, proxies, and outdated shared accuracies are left out.
+#: Column of every accuracy; where it is missing, the one that ends in :data:`ONE_SEED` is read. Proxies are left out.
 NASBENCH201_COLUMNS = {
     Training("cifar10", "test", 200): "c10_test200",
     Training("cifar10", "test", 12): "c10_test12",
     Training("cifar10-valid", "valid", 200): "c10_val200",
     Training("cifar10-valid", "test", 200): "c10valid_test200",
     Training("cifar10-valid", "valid", 12): "c10_val12",
-    Training("cifar100", "valid", 200): "c100_val200_1seed",
+    Training("cifar100", "valid", 200): "c100_val200",
     Training("cifar100", "test", 200): "c100_test200",
     Training("cifar100", "valid", 12): "c100_val12",
     Training("cifar100", "test", 12): "c100_test12",
-    Training("ImageNet16-120", "valid", 200): "in16_val200_1seed",
+    Training("ImageNet16-120", "valid", 200): "in16_val200",
     Training("ImageNet16-120", "test", 200): "in16_test200",
     Training("ImageNet16-120", "valid", 12): "in16_val12",
     Training("ImageNet16-120", "test", 12): "in16_test12",
 }
+
+#: Ending of columns that hold one run and no mean.
+ONE_SEED = "_1seed"
 
 #: Number of networks.
 NASBENCH201_SIZE = 15_625
@@ -33,10 +38,9 @@ class NasBench201Table(BenchmarkTable):
 
     Data sets have the names of the benchmark. ``cifar10-valid`` was trained on half of CIFAR-10's training images; its
     ``valid`` accuracy is on the other half. ``cifar10`` was trained on all of them, and has no validation accuracy.
-    After 200 epochs, test accuracies and those of ``cifar10-valid`` are means over one to three seeds. Validation
-    accuracies of ``cifar100`` and ``ImageNet16-120``, and everything after 12 epochs, are one run. The data set of
-    CIFAR-10 accuracies after 12 epochs is inferred from their values. Costs are those of the CIFAR-10 network, FLOPs
-    rounded to hundreds.
+    After 200 epochs, accuracies are means over one to three seeds; those of a column that ends in ``_1seed``, and
+    everything after 12 epochs, are one run. :attr:`trainings` are those that the file has. Costs are those of the
+    CIFAR-10 network, FLOPs rounded to hundreds.
 
     Latencies are measured times of a whole network; devices ending in ``_1``, ``_32``, ``_256`` name the batch size. In
     341 cells the input does not reach the output, and most of them take less than a millisecond on raspi4 and pixel3.
@@ -53,16 +57,25 @@ class NasBench201Table(BenchmarkTable):
     """
 
     def __init__(self, path: str | Path | None = None, latency_path: str | Path | None = None) -> None:
-        self.path = table_path(path, "nasbench201.csv.gz")
-        self._latency_path = latency_path or self.path.with_name("nasbench201_latency_ms.csv.gz")
+        self.path = table_path(path, NASBENCH201)
+        self._latency_path = latency_path or self.path.with_name(LATENCIES.table)
         (index, texts), self._columns = read_columns(
             self.path,
             NASBENCH201_SIZE,
             ("index", "arch"),
-            ("params_m", "flops_c10_m", *NASBENCH201_COLUMNS.values()),
+            ("params_m", "flops_c10_m"),
+            [column + ending for column in NASBENCH201_COLUMNS.values() for ending in ("", ONE_SEED)],
         )
         check_order(self.path, index)
-        super().__init__(str(self.path), NasBench201Space(), texts, tuple(NASBENCH201_COLUMNS))
+        self._held = {
+            training: name
+            for training, column in NASBENCH201_COLUMNS.items()
+            for name in (column + ONE_SEED, column)  # the later one wins
+            if name in self._columns
+        }
+        if not self._held:
+            raise TableError(f"{self.path}: no column of accuracies, such as c10_test200: is it another table?")
+        super().__init__(str(self.path), NasBench201Space(), texts, tuple(self._held))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -72,13 +85,13 @@ class NasBench201Table(BenchmarkTable):
     @cached_property
     def _latencies(self) -> dict[str, Floats]:
         """Milliseconds of all cells, by device."""
-        path = table_path(self._latency_path, "nasbench201_latency_ms.csv.gz")
+        path = table_path(self._latency_path, LATENCIES)
         (index,), columns = read_columns(path, NASBENCH201_SIZE, ("index",))
         check_order(path, index)
         return columns
 
     def _accuracy(self, row: int, training: Training) -> float:
-        return float(self._columns[NASBENCH201_COLUMNS[training]][row])
+        return float(self._columns[self._held[training]][row])
 
     def _cost(self, row: int) -> Cost:
         parameters, flops = self._columns["params_m"][row], self._columns["flops_c10_m"][row]

@@ -5,6 +5,7 @@ from pathlib import Path
 from sparsenas.spaces import NasBenchMacroSpace
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import read_columns, table_path
+from sparsenas.tables.releases import NASBENCH_MACRO
 
 #: Number of networks, 3^8.
 NASBENCH_MACRO_SIZE = 6_561
@@ -27,7 +28,7 @@ class NasBenchMacroTable(BenchmarkTable):
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = table_path(path, "nasbench_macro.csv.gz")
+        self.path = table_path(path, NASBENCH_MACRO)
         (texts,), columns = read_columns(self.path, NASBENCH_MACRO_SIZE, ("arch",), ("mean_acc", "params", "flops"))
         self._columns = columns
         super().__init__(str(self.path), NasBenchMacroSpace(), texts, [Training("cifar10", "test", 50)])

@@ -10,6 +10,7 @@ from sparsenas.spaces import NasBench201Space
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import table_path
 from sparsenas.tables.nasbench201 import NASBENCH201_SIZE
+from sparsenas.tables.releases import NATS_BENCH
 
 #: Splits of the data sets; ``cifar10`` was trained on all training images.
 NATS_SPLITS = {
@@ -41,7 +42,7 @@ class NatsBenchTable(BenchmarkTable):
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = table_path(path, "NATS-tss-v1_0-3ffb9-simple")
+        self.path = table_path(path, NATS_BENCH)
         try:
             from nats_bench import create
         except ImportError as error:
@@ -67,6 +68,11 @@ class NatsBenchTable(BenchmarkTable):
     def devices(self) -> tuple[str, ...]:
         """The one device."""
         return (NATS_DEVICE,)
+
+    def forget(self) -> None:
+        """Free the memory of all networks that were read; a folder is read again when one is asked for."""
+        if self.path.is_dir():
+            self._api.arch2infos_dict.clear()
 
     def _accuracy(self, row: int, training: Training) -> float:
         # the mean over seeds: by default the package draws one

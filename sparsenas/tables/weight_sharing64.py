@@ -9,6 +9,7 @@ from sparsenas.errors import TableError
 from sparsenas.spaces import WeightSharing64Space
 from sparsenas.tables.base import BenchmarkTable, Training
 from sparsenas.tables.files import Floats, check_order, read_columns, table_path
+from sparsenas.tables.releases import WEIGHT_SHARING64
 
 #: Number of cells, 4^3.
 WEIGHT_SHARING64_SIZE = 64
@@ -41,7 +42,7 @@ class WeightSharing64Table(BenchmarkTable):
     deviations: Floats
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = table_path(path, "weight_sharing_64.csv.gz")
+        self.path = table_path(path, WEIGHT_SHARING64)
         (index, texts), columns = read_columns(self.path, WEIGHT_SHARING64_SIZE, ("arch", "label"))
         steps = sorted(int(name.removeprefix(SNAPSHOT)) for name in columns if re.fullmatch(rf"{SNAPSHOT}\d+", name))
         if not {"gt_mean", "gt_std"} <= columns.keys() or not steps:

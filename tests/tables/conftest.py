@@ -1,12 +1,16 @@
 """Real tables, once per run; tests that need them are skipped where there are none."""
 
+import csv
+import gzip
 import os
 import sys
 from itertools import product
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from sparsenas.cli import main
 from sparsenas.spaces import NASBENCH201_PRIMITIVES
 from sparsenas.tables import NasBench201Table, NasBenchMacroTable, NatsBenchTable, WeightSharing64Table
 
@@ -37,6 +41,7 @@ class FakeApi:
 
     def __init__(self, texts, missing):
         self.texts, self.missing = texts, missing
+        self.arch2infos_dict = {}  # networks in memory
 
     def __len__(self):
         return len(self.texts)
@@ -46,6 +51,7 @@ class FakeApi:
 
     def get_more_info(self, index, dataset, iepoch=None, hp="12", is_random=True):
         assert not is_random, "one seed was drawn"
+        self.arch2infos_dict[index] = {}
         if index in self.missing:
             raise AssertionError("invalid data path")
         accuracy = 40 + index / 1000 + float(hp) / 100
@@ -70,7 +76,8 @@ def fake_nats(monkeypatch, tmp_path):
 
     def create(path, space, fast_mode=False, verbose=True):
         module.calls.append((path, space, fast_mode, verbose))
-        return FakeApi(module.texts, module.missing)
+        module.api = FakeApi(module.texts, module.missing)
+        return module.api
 
     module.create, module.texts, module.missing = create, texts, set()
     monkeypatch.setitem(sys.modules, "nats_bench", module)
@@ -83,3 +90,32 @@ def fake_nats(monkeypatch, tmp_path):
 def nats(fake_nats):
     """The table of the stand-in."""
     return NatsBenchTable(fake_nats[1])
+
+
+def rows_of(path):
+    """Rows of a table, the header first."""
+    with gzip.open(path, "rt", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def ours():
+    """Rows of a table in the folder ``SPARSENAS_DATA``, the header first."""
+    if "SPARSENAS_DATA" not in os.environ:
+        pytest.skip("SPARSENAS_DATA is not set: no real tables")
+    folder = Path(os.environ["SPARSENAS_DATA"])
+    return lambda name: rows_of(folder / name)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Convert a release by the command, where no folder is named; gives the path of the table and its rows."""
+    monkeypatch.delenv("SPARSENAS_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(release):
+        assert main(["tables", str(release)]) == 0
+        (table,) = Path("tables").iterdir()
+        return table, rows_of(table)
+
+    return run

@@ -6,7 +6,15 @@ from itertools import product
 import pytest
 
 from sparsenas.errors import TableError
-from sparsenas.tables import NasBench201Table, NasBenchMacroTable, WeightSharing64Table
+from sparsenas.tables import NasBench201Table, NasBenchMacroTable, NatsBenchTable, WeightSharing64Table
+from sparsenas.tables.releases import (
+    LATENCIES,
+    NASBENCH201,
+    NASBENCH_MACRO,
+    NATS_BENCH,
+    RELEASES,
+    WEIGHT_SHARING64,
+)
 
 LABELS = ["".join(digits) for digits in product("1234", repeat=3)]
 
@@ -47,15 +55,31 @@ def test_files_are_found_by_the_environment_or_a_path(write, monkeypatch, tmp_pa
     assert len(WeightSharing64Table("~/weight_sharing_64.csv.gz")) == 64
 
 
-def test_files_that_are_not_there(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("table", "release"),
+    [
+        (NasBench201Table, NASBENCH201),
+        (NasBenchMacroTable, NASBENCH_MACRO),
+        (NatsBenchTable, NATS_BENCH),
+        (WeightSharing64Table, WEIGHT_SHARING64),
+    ],
+)
+def test_a_missing_file_says_where_it_is_published(monkeypatch, tmp_path, table, release):
     monkeypatch.setenv("SPARSENAS_DATA", str(tmp_path))
-    with pytest.raises(TableError, match=r"nasbench_macro.csv.gz is not there; set SPARSENAS_DATA to the folder"):
-        NasBenchMacroTable()
-    monkeypatch.delenv("SPARSENAS_DATA")
-    with pytest.raises(
-        TableError, match=r"nasbench201.csv.gz: set SPARSENAS_DATA to the folder that holds it, or give"
+    for folder, start in (
+        (tmp_path, rf"{tmp_path}/{release.table} is not there\. "),
+        (None, f"{release.table}: no path"),
     ):
-        NasBench201Table()
+        if folder is None:
+            monkeypatch.delenv("SPARSENAS_DATA")
+        with pytest.raises(TableError, match=start) as caught:
+            table()
+        for part in (release.benchmark, release.published, release.download, release.step, "set SPARSENAS_DATA to"):
+            assert part in str(caught.value)
+
+
+def test_every_release_but_the_one_read_as_it_is_names_the_command():
+    assert [release for release in RELEASES if "`python -m sparsenas tables " not in release.step] == [NATS_BENCH]
 
 
 def changed(line, column, entry):
@@ -115,5 +139,18 @@ def test_a_table_of_another_benchmark(write, real):
 def test_latencies_are_read_when_asked_for(real, tmp_path):
     table = NasBench201Table(real("nasbench201").path, latency_path=tmp_path / "none.csv.gz")
     assert len(table) == 15_625
-    with pytest.raises(TableError, match=r"none.csv.gz is not there"):
+    with pytest.raises(TableError, match=r"none.csv.gz is not there") as caught:
         table.latency(table.space.from_string(table.texts[0]), "raspi4")
+    assert LATENCIES.advice in str(caught.value)
+
+
+def test_accuracies_that_a_file_lacks_are_not_offered(real, write):
+    whole = real("nasbench201")
+    lines = [["index", "arch", "params_m", "flops_c10_m", "c100_val200", "c100_val200_1seed"]]
+    lines += [[str(row), text, "1", "2", "70.5", "60"] for row, text in enumerate(whole.texts)]
+    table = NasBench201Table(write(lines, "few.csv.gz"))
+    assert table.accuracy(table.genotypes[3], "cifar100", "valid", 200) == 70.5  # the mean, not the one run
+    with pytest.raises(TableError, match=r"no accuracy cifar10/test/200 .* it has cifar100/valid/200$"):
+        table.accuracy(table.genotypes[3], "cifar10", "test", 200)
+    with pytest.raises(TableError, match="no column of accuracies, such as c10_test200"):
+        NasBench201Table(write([line[:4] for line in lines], "none.csv.gz"))

@@ -48,7 +48,7 @@ def test_what_is_missing_is_an_error(fake_nats):
 
 def test_other_files_are_errors(fake_nats, monkeypatch):
     module, folder = fake_nats
-    with pytest.raises(TableError, match=r"elsewhere is not there; set SPARSENAS_DATA"):
+    with pytest.raises(TableError, match=r"elsewhere is not there\. NATS-Bench is published at"):
         NatsBenchTable(folder / "elsewhere")
     module.texts = module.texts[:100]
     with pytest.raises(TableError, match="100 networks; the topology space has 15,625"):
