@@ -12,6 +12,12 @@ Ints = NDArray[np.int64]
 #: Subgradient steps; the bound only saves work, so it need not be the best one.
 _STEPS = 40
 
+#: Exchanges that improve a feasible selection, and the least gain of one.
+_EXCHANGES = 40
+#: Options between which exchanges are tried: all pairs of them are.
+_MOST_EXCHANGED = 200
+_LEAST_GAIN = 1e-12
+
 #: Factor on Polyak's step length after a step that did not lower the bound.
 _SHORTENING = 0.85
 
@@ -45,6 +51,7 @@ class Relaxation:
         bound: Upper bound of the score of a feasible selection.
         known: Score of the best feasible selection met, or -inf.
         choice: That selection, one option per block; meaningless if there is none.
+        losses: How much each option of each block lowers the bound, shapes ``(U,)``.
     """
 
     prices: Floats
@@ -53,6 +60,12 @@ class Relaxation:
     bound: float
     known: float
     choice: Ints
+    losses: tuple[Floats, ...]
+
+    def useful(self, position: int, least: float) -> NDArray[np.bool_]:
+        """Mark the options of a block with which a selection may score ``least``, shape ``(U,)``."""
+        marked: NDArray[np.bool_] = self.bound - self.losses[position] >= least
+        return marked
 
     def reachable(self, position: int, score: Floats, use: Floats) -> Floats:
         """Bound the completions of partial selections of the blocks up to ``position``, shape ``(N,)``."""
@@ -95,9 +108,35 @@ def relax(options: Sequence[Options], limits: Floats) -> Relaxation:
     greedy = _fill(score - use @ best_prices, use, scaled)
     if greedy is not None and score[rows, greedy].sum() > known:
         known, choice = float(score[rows, greedy].sum()), greedy
-    contributions = (score - use @ best_prices).max(1)
+    priced = score - use @ best_prices
+    contributions = priced.max(1)
+    if np.isfinite(known):
+        likely = contributions[:, None] - priced <= bound - known
+        if likely.sum() <= _MOST_EXCHANGED:
+            choice = _exchange(choice, likely, score, use, scaled)
+            known = max(known, float(score[rows, choice].sum()))
     later = contributions[::-1].cumsum()[::-1] - contributions
-    return Relaxation(best_prices / unit, limits, later, bound, known, choice)
+    losses = tuple(contributions[row] - priced[row, : len(block.score)] for row, block in enumerate(options))
+    return Relaxation(best_prices / unit, limits, later, bound, known, choice, losses)
+
+
+def _exchange(choice: Ints, likely: NDArray[np.bool_], score: Floats, use: Floats, limits: Floats) -> Ints:
+    """Improve a feasible selection by likely options of one block or two, as long as that helps."""
+    choice, rows = choice.copy(), np.arange(len(choice))
+    likely = likely.copy()
+    likely[rows, choice] = True  # an option may also stay, so pairs include changes of one block
+    blocks, options = np.nonzero(likely)
+    for _ in range(_EXCHANGES):
+        gain = score[blocks, options] - score[blocks, choice[blocks]]
+        extra = use[blocks, options] - use[blocks, choice[blocks]]
+        left = limits - use[rows, choice].sum(0)
+        gains = np.where(blocks[:, None] == blocks, -np.inf, gain[:, None] + gain)
+        gains[(extra[:, None] + extra > left).any(2)] = -np.inf
+        first, second = divmod(int(gains.argmax()), len(gain))
+        if not gains[first, second] > _LEAST_GAIN * float(np.abs(score[rows, choice]).max()):
+            break
+        choice[blocks[[first, second]]] = options[[first, second]]
+    return choice
 
 
 def _fill(priced: Floats, use: Floats, limits: Floats) -> Ints | None:

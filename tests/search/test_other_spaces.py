@@ -22,7 +22,7 @@ from sparsenas.search import (
     SupportGradient,
     TwoStageSearch,
 )
-from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
+from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, StageSpace, WeightSharing64Space
 from sparsenas.sparse_coding import ExactSolver
 from sparsenas.training import WeightTraining
 
@@ -32,6 +32,7 @@ ROWS = {
     "nasbench201": (NB201, NetworkConfig(channels=4, cells=2), 12),
     "weight_sharing64": (WS64, NetworkConfig(channels=4, cells=2), 6),
     "nasbench_macro": (MACRO, NetworkConfig(channels=6, cells=8), 3),
+    "stage": (StageSpace(stages=2, layers=2, growths=[1.5]), NetworkConfig(channels=4, cells=None), 8),
 }
 
 
@@ -45,7 +46,7 @@ SIGNALS = FullGradient(every=1), PairedLosses(), SupportGradient()
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
+@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64", "stage"])
 def test_two_stage(name, signal, fit, listener, tmp_path):
     space, network, m = ROWS[name]
     search = two_stage(space, network, m, signal=signal)
@@ -56,7 +57,7 @@ def test_two_stage(name, signal, fit, listener, tmp_path):
     assert not torch.equal(start, search.architecture.b)
     space.validate(search.genotype)
     assert Genotype.load(Path(trainer.log_dir, "genotype.json")) == search.genotype
-    assert "residual/normal" in Path(trainer.log_dir, "metrics.csv").read_text()
+    assert f"residual/{space.cell_types[0]}" in Path(trainer.log_dir, "metrics.csv").read_text()
     derived = search.network.derive(search.genotype)
     assert derived(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
@@ -113,11 +114,13 @@ def test_forbidden_primitives_and_budgets_of_a_whole_cell():
     assert not any(c.primitive == "none" for genotype in drawn for c in genotype.cell("normal"))
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64"])
+@pytest.mark.parametrize("name", ["nasbench201", "weight_sharing64", "stage"])
 def test_one_stage(name, fit_one_stage):
     space, network, m = ROWS[name]
     torch.manual_seed(0)
-    recovery = SparseRecovery(ExactSolver(nonnegative=True), compressed_size=m, every_n_steps=2)
+    recovery = SparseRecovery(
+        ExactSolver(nonnegative=True), compressed_size=m, every_n_steps=2, unit_weights=name == "stage"
+    )
     search = OneStageSearch((1, 8, 8), 10, space, network, WeightTraining(), recovery=recovery, phases=Phases(1))
     fit_one_stage(search, epochs=2)
     found = search.deployable()
@@ -135,6 +138,12 @@ def test_one_stage_folds_edges_that_are_nothing():
     images = torch.randn(2, 1, 8, 8)
     supernet = search.network.eval()
     torch.testing.assert_close(fold(supernet, support, weights)(images), supernet(images, support, weights))
+
+
+def test_layers_of_stages_take_no_weights_but_one():
+    space, network, m = ROWS["stage"]
+    with pytest.raises(ConfigError, match=r"recovery.unit_weights is false, but .* weights of 1 only: set it to true"):
+        OneStageSearch((1, 8, 8), 10, space, network, WeightTraining(), recovery=SparseRecovery(compressed_size=m))
 
 
 def test_a_chain_has_nothing_to_fold_into():

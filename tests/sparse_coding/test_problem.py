@@ -4,6 +4,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from sparsenas.errors import RecoveryError
 from sparsenas.sparse_coding import (
@@ -15,7 +16,7 @@ from sparsenas.sparse_coding import (
     RecoveryProblem,
     make_dictionary,
 )
-from sparsenas.sparse_coding.selection import non_dominated
+from sparsenas.sparse_coding.selection import JointRules, JointSelector, non_dominated
 
 SIZES = (4, 6)
 GROUPS = ((0, 0, 1, 1), (0, 0, 1, 1, 2, 2))
@@ -200,3 +201,46 @@ def test_malformed_and_unreachable_rules(rules, message):
 def test_limits_at_the_smallest_reachable_value_are_met():
     assert build(limits=(budget(8.0),), caps=(cap(4),)).counts == (6, 15)
     assert build(limits=(budget(1_008.0, fixed=1_000.0),)).counts == (6, 15)
+
+
+def test_the_best_choice_of_a_long_chain_is_that_of_integer_programming():
+    """14 to 20 blocks of up to six candidates, one kept of each, under two limits."""
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        sizes = rng.integers(1, 7, size=int(rng.integers(14, 21))).tolist()
+        costs = [[tuple(float(x) for x in rng.integers(1, 100, size=n)) for n in sizes] for _ in range(2)]
+        blocks = tuple(range(len(sizes)))
+        limits = [
+            sum(min(row) for row in rows) + float(rng.uniform(0.05, 0.6)) * sum(max(row) - min(row) for row in rows)
+            for rows in costs
+        ]
+        constraints = Constraints(
+            limits=tuple(
+                CostLimit(tuple(rows), most, blocks, f"limit {i}")
+                for i, (rows, most) in enumerate(zip(costs, limits, strict=True))
+            )
+        )
+        scores = [rng.normal(size=n) for n in sizes]
+        rules = JointRules.of([np.arange(n)[:, None] for n in sizes], constraints)
+        chosen = JointSelector(rules).best(scores)
+        one_of = np.zeros((len(sizes), sum(sizes)))
+        for row, stop in enumerate(np.cumsum(sizes)):
+            one_of[row, stop - sizes[row] : stop] = 1
+        found = milp(
+            -np.concatenate(scores),
+            constraints=[
+                LinearConstraint(one_of, 1, 1),
+                LinearConstraint(np.array([np.concatenate(rows) for rows in costs]), ub=limits),
+            ],
+            integrality=np.ones(sum(sizes)),
+            bounds=Bounds(0, 1),
+        )
+        if chosen is None:
+            assert found.status == 2  # infeasible
+            continue
+        total = sum(row[index] for row, index in zip(scores, chosen, strict=True))
+        assert total == pytest.approx(-found.fun, abs=1e-6)
+        assert all(
+            sum(row[i] for row, i in zip(rows, chosen, strict=True)) <= most
+            for rows, most in zip(costs, limits, strict=True)
+        )
