@@ -23,6 +23,10 @@ FIGURES = {
     "input_pipeline": ([], {"pipeline_over_step"}),
     "framework_overhead": ([*TINY, "--batches", "3"], {"lightning_over_bare"}),
     "hot_path": ([*TINY, "--mode", "one-stage"], {"iteration_over_training_step"}),
+    "stage": (
+        ["--channels", "4", "--pixels", "8", "--batch", "4", "--layers", "2"],
+        {"stage_over_sequential", "stage_search_over_training_step", "stage_fill_ms", "stage_recovery_ms"},
+    ),
     "precision": (TINY, {"bf16_autocast_over_float32"}),
 }
 

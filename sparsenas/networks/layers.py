@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from sparsenas.networks.normalisation import NormOptions, ScaledBatchNorm
@@ -115,6 +116,32 @@ def layer_cost(type: str, inputs: int, outputs: int, reduces: bool) -> LayerCost
     )
 
 
+class _TimesOne(torch.autograd.Function):
+    """Product with a factor that is 1, without a pass over the activations but for the factor's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, scale: Tensor) -> Tensor:
+        """Return ``y``."""
+        ctx.save_for_backward(y)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass the gradient on; that of the factor is the sum of its products with ``y``."""
+        (y,) = ctx.saved_tensors
+        flat, other = (t.permute(0, 2, 3, 1).reshape(-1) for t in (grad, y))  # views in channels-last memory
+        return grad, flat.dot(other)
+
+
+def times(y: Tensor, scale: Tensor | None) -> Tensor:
+    """Multiply by an architecture weight, 0-d; on a CPU, where looking at it costs nothing, for free if it is 1."""
+    if scale is None:
+        return y
+    if scale.device.type != "cpu" or scale.dtype != y.dtype or scale.item() != 1.0:
+        return y * scale
+    return _TimesOne.apply(y, scale) if scale.requires_grad else y
+
+
 class SqueezeExcitation(nn.Module):
     """Scale channels by what their means say.
 
@@ -159,7 +186,7 @@ class LayerOperation(Operation):
             y = y + self.shortcut(x)
         if self.relu is not None:
             y = self.relu(y)
-        return y if scale is None else y * scale
+        return times(y, scale)
 
 
 class LayerStack(Operation):
@@ -173,8 +200,7 @@ class LayerStack(Operation):
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """See :class:`Operation`."""
-        y: Tensor = self.body(x)
-        return y if scale is None else y * scale
+        return times(self.body(x), scale)
 
 
 class Passage(Operation):
@@ -184,6 +210,10 @@ class Passage(Operation):
 
     def __init__(self) -> None:
         super().__init__(nn.Identity(), None)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """See :class:`Operation`."""
+        return times(x, scale)
 
 
 def make_layer(layer: Layer, inputs: int, outputs: int, norms: NormOptions) -> Operation:

@@ -109,6 +109,19 @@ def test_squeeze_excitation_scales_channels():
     assert first.out_channels == 2  # a quarter of the block's input
 
 
+@pytest.mark.parametrize("factor", [1.0, -0.5])
+def test_architecture_weights_multiply_what_a_layer_gives(factor):
+    """At a weight of 1 by a way of its own: values and gradients are those of the product."""
+    layer = make_layer(Layer("residual_3x3"), 4, 4, NormOptions(affine=False)).double()
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor(factor, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    found = torch.autograd.grad((layer(x, scale) * weights).sum(), [x, scale])
+    expected = torch.autograd.grad((layer(x) * scale * weights).sum(), [x, scale])
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(layer(x, scale), layer(x) * scale)
+
+
 @pytest.mark.parametrize("type", ALL_TYPES)
 @pytest.mark.parametrize("down", [None, "stride", "max_pool"])
 def test_every_layer_halves_alike(type, down):
