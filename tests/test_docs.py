@@ -38,6 +38,8 @@ from sparsenas import (
 from sparsenas.cli import main
 from sparsenas.comparison import read_plan
 from sparsenas.comparison.build import build_run
+from sparsenas.complexity import Complexity
+from sparsenas.limits import Limits
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 from sparsenas.search import measured
 
@@ -76,7 +78,7 @@ SNIPPETS = {
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
     ("python.md", "python"): 2,
-    ("spaces.md", "python"): 2,
+    ("spaces.md", "python"): 3,
     ("ranking.md", "python"): 1,
     ("tables.md", "python"): 1,
     ("tables.md", "shell"): 1,
@@ -475,8 +477,16 @@ def test_spaces_as_the_page_shows_them(capsys):
     assert scope["logits"].shape == (4, 10)
 
 
+def test_a_reference_network_fills_the_budget_of_the_page(capsys):
+    run_snippet(code_blocks("spaces.md")[1], "spaces.md")
+    channels = int(capsys.readouterr().out)
+    genotype, limits = spaces.read_genotype("resnet8"), Limits(max_params=40e3, max_macs=2e6)
+    costs = [Complexity(*networks.stage_cost(genotype, (3, 16, 16), 10, width)) for width in (channels, channels + 2)]
+    assert [limits.allow(cost) for cost in costs] == [True, False]
+
+
 def test_own_space_is_searched_and_derived():
-    space = run_snippet(code_blocks("spaces.md")[1], "spaces.md")["PoolingReductions"]()
+    space = run_snippet(code_blocks("spaces.md")[2], "spaces.md")["PoolingReductions"]()
     rng = np.random.default_rng(0)
     network = SuperNet(space, (1, 8, 8), 5, channels=4, cells=3, stem="small")
     support, images = space.sample_support(rng), torch.randn(2, 1, 8, 8)

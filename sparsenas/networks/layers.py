@@ -228,13 +228,14 @@ def make_layer(layer: Layer, inputs: int, outputs: int, norms: NormOptions) -> O
 
 def _operation(type: str, inputs: int, outputs: int, down: Downsampling | None, norms: NormOptions) -> LayerOperation:
     convolutions, shortcut, relu = layer_plan(type, inputs, outputs, down is not None)
-    body = [module for c in convolutions[:-1] for module in _modules(c, down, norms)]
-    *last, norm = _modules(convolutions[-1], down, norms)
+    body = [module for c in convolutions[:-1] for module in convolution_modules(c, down, norms)]
+    *last, norm = convolution_modules(convolutions[-1], down, norms)
     assert isinstance(norm, ScaledBatchNorm)  # the last convolution of a plan has no ReLU of its own
     return LayerOperation(nn.Sequential(*body, *last), norm, _shortcut(shortcut, inputs, outputs, down), relu)
 
 
-def _modules(c: Convolution, down: Downsampling | None, norms: NormOptions) -> list[nn.Module]:
+def convolution_modules(c: Convolution, down: Downsampling | None, norms: NormOptions) -> list[nn.Module]:
+    """Make the modules of a convolution in their order; ``down`` is read if it reduces."""
     stride = 2 if c.reduces and down == "stride" else 1
     groups = c.inputs if c.depthwise else 1
     modules: list[nn.Module] = [nn.MaxPool2d(2, ceil_mode=True)] if c.reduces and down == "max_pool" else []

@@ -5,6 +5,7 @@ from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
+from sparsenas.spaces.proxyless import PROXYLESS_NETWORKS, PROXYLESS_PRIMITIVES, ProxylessSpace
 from sparsenas.spaces.published import PUBLISHED, read_genotype
 from sparsenas.spaces.references import REFERENCES, Reference
 from sparsenas.spaces.stage import LAYER_TYPES, StageSpace
@@ -17,6 +18,8 @@ __all__ = [
     "NASBENCH201_PRIMITIVES",
     "NASBENCH_MACRO_PRIMITIVES",
     "NONE",
+    "PROXYLESS_NETWORKS",
+    "PROXYLESS_PRIMITIVES",
     "PUBLISHED",
     "REFERENCES",
     "WEIGHT_SHARING64_PRIMITIVES",
@@ -26,6 +29,7 @@ __all__ = [
     "Genotype",
     "NasBench201Space",
     "NasBenchMacroSpace",
+    "ProxylessSpace",
     "Reference",
     "SearchSpace",
     "StageSpace",

@@ -1,4 +1,4 @@
-"""Genotypes with a name: published cells of the DARTS space as the papers print them, and reference networks."""
+"""Genotypes with a name: published cells of the DARTS space, networks of ProxylessNAS, and reference networks."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +8,7 @@ from sparsenas.spaces.genotype import Genotype, is_own_json, read_text
 from sparsenas.spaces.nasbench201 import NasBench201Space
 from sparsenas.spaces.nasbench_macro import NasBenchMacroSpace
 from sparsenas.spaces.printed import plain
+from sparsenas.spaces.proxyless import PROXYLESS_NETWORKS
 from sparsenas.spaces.references import REFERENCES
 from sparsenas.spaces.weight_sharing64 import WeightSharing64Space
 
@@ -43,7 +44,7 @@ DARTS_V2 = Genotype.from_printed(
     "('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
 )
 
-#: Published genotypes by their name on the command line.
+#: Published cells of the DARTS space by their name on the command line.
 PUBLISHED = {
     "ista_nas_two_stage": ISTA_NAS_TWO_STAGE,
     "ista_nas_one_stage": ISTA_NAS_ONE_STAGE,
@@ -51,7 +52,7 @@ PUBLISHED = {
     "darts_v2": DARTS_V2,
 }
 #: All genotypes that have a name: published ones, and reference networks.
-NAMED = {**PUBLISHED, **{name: reference.genotype for name, reference in REFERENCES.items()}}
+NAMED = {**PUBLISHED, **PROXYLESS_NETWORKS, **{name: reference.genotype for name, reference in REFERENCES.items()}}
 
 
 #: Signs that texts of genotypes have, and names of files hardly ever.

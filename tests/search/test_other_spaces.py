@@ -22,7 +22,14 @@ from sparsenas.search import (
     SupportGradient,
     TwoStageSearch,
 )
-from sparsenas.spaces import Genotype, NasBench201Space, NasBenchMacroSpace, StageSpace, WeightSharing64Space
+from sparsenas.spaces import (
+    Genotype,
+    NasBench201Space,
+    NasBenchMacroSpace,
+    ProxylessSpace,
+    StageSpace,
+    WeightSharing64Space,
+)
 from sparsenas.sparse_coding import ExactSolver
 from sparsenas.training import WeightTraining
 
@@ -33,6 +40,7 @@ ROWS = {
     "weight_sharing64": (WS64, NetworkConfig(channels=4, cells=2), 6),
     "nasbench_macro": (MACRO, NetworkConfig(channels=6, cells=8), 3),
     "stage": (StageSpace(stages=2, layers=2, growths=[1.5]), NetworkConfig(channels=4, cells=None), 8),
+    "proxyless": (ProxylessSpace(), NetworkConfig(channels=2, cells=None), 3),
 }
 
 
@@ -62,12 +70,13 @@ def test_two_stage(name, signal, fit, listener, tmp_path):
     assert derived(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
 
-def test_a_chain_is_searched_on_images_of_16_pixels():
-    space, network, m = ROWS["nasbench_macro"]
-    with pytest.raises(ConfigError, match="images of at least 16x16"):
+@pytest.mark.parametrize(("name", "side"), [("nasbench_macro", 16), ("proxyless", 64)])
+def test_a_chain_is_searched_on_its_smallest_images(name, side):
+    space, network, m = ROWS[name]
+    with pytest.raises(ConfigError, match=f"images of at least {side}x{side}"):
         two_stage(space, network, m)
-    search = two_stage(space, network, m, side=16)
-    images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 3])
+    search = two_stage(space, network, m, side=side)
+    images, labels = torch.randn(4, 1, side, side), torch.tensor([0, 1, 2, 3])
     for signal in SIGNALS:
         step = signal.step(
             search.architecture,
@@ -76,7 +85,7 @@ def test_a_chain_is_searched_on_images_of_16_pixels():
             lambda logits: torch.nn.functional.cross_entropy(logits, labels),
             np.random.default_rng(0),
         )
-        assert step.gradient.shape == search.architecture.b.shape == (8, m)
+        assert step.gradient.shape == search.architecture.b.shape == (len(space.blocks), m)
         assert torch.isfinite(step.gradient).all()
         assert step.gradient.abs().sum() > 0
     space.validate(search.genotype)

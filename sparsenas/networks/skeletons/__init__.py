@@ -4,7 +4,10 @@ from sparsenas.errors import ConfigError
 from sparsenas.networks.skeletons.base import Held, Skeleton
 from sparsenas.networks.skeletons.benchmarks import NasBench201Skeleton, NasBenchMacroSkeleton, WeightSharing64Skeleton
 from sparsenas.networks.skeletons.darts import DartsSkeleton, reduction_positions
+from sparsenas.networks.skeletons.proxyless import ProxylessSkeleton
 from sparsenas.networks.skeletons.stage import CHANNEL_GRID, StageSkeleton, stage_cost
+from sparsenas.spaces import ProxylessSpace
+from sparsenas.spaces.proxyless import PROXYLESS_WIDTHS
 
 __all__ = ["CHANNEL_GRID", "SKELETONS", "Held", "Skeleton", "reduction_positions", "skeleton_of", "stage_cost"]
 
@@ -15,6 +18,7 @@ SKELETONS: dict[str, Skeleton] = {
     "weight_sharing64": WeightSharing64Skeleton(),
     "nasbench_macro": NasBenchMacroSkeleton(),
     "stage": StageSkeleton(),
+    **{ProxylessSpace(widths).name: ProxylessSkeleton(widths) for widths in PROXYLESS_WIDTHS},
 }
 
 

@@ -1,6 +1,7 @@
 """Continuous relaxations: mixtures over the candidates of an edge, as DARTS and its descendants search."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ class RelaxedArchitecture(nn.Module):
         generator: Draws the initial parameters, normal with standard deviation 1e-3.
 
     Attributes:
-        alpha: Parameters of the candidates, shape ``(E, K)``, the edges of all blocks one after another.
+        alpha: Parameters of the candidates, shape ``(E, K)``, the edges of all blocks one after another. Edges of fewer
+            primitives than others have some that are not read.
         beta: Parameters of the edges, shape ``(E,)``.
     """
 
@@ -49,23 +51,42 @@ class RelaxedArchitecture(nn.Module):
         self.space = space
         edges = [(block.cell, candidate.edge) for block in space.blocks for candidate in block.candidates]
         distinct = list(dict.fromkeys(edges))
-        self.primitives = len(edges) // len(distinct)
-        if edges != [edge for edge in distinct for _ in range(self.primitives)]:
-            raise ConfigError(
-                f"the space {space.name!r} has edges of different primitives; mixtures need the same on all"
-            )
-        self.alpha = nn.Parameter(1e-3 * torch.randn(len(distinct), self.primitives, generator=generator))
+        self._primitives = [edges.count(edge) for edge in distinct]
+        if edges != [edge for edge, k in zip(distinct, self._primitives, strict=True) for _ in range(k)]:
+            raise ConfigError(f"the space {space.name!r} has edges in several blocks; mixtures need each in one")
+        most = max(self._primitives)
+        self.alpha = nn.Parameter(1e-3 * torch.randn(len(distinct), most, generator=generator))
+        self._missing = torch.arange(most) >= torch.tensor(self._primitives)[:, None]
         self.beta = nn.Parameter(1e-3 * torch.randn(len(distinct), generator=generator))
         targets = [(cell, edge[1]) for cell, edge in distinct]
         numbers = {target: number for number, target in enumerate(dict.fromkeys(targets))}
         self._target = torch.tensor([numbers[target] for target in targets])
-        self._edges_of_block = [len(block) // self.primitives for block in space.blocks]
+        self._edges_of_block = [len(block.edges) for block in space.blocks]
         self.everything: Support = tuple(tuple(range(len(block))) for block in space.blocks)
         self._problem = decoding_problem(space, constraints)
 
+    @property
+    def logits(self) -> Tensor:
+        """``alpha`` with the least number where an edge has no candidate, so that its probability is zero."""
+        if not self._missing.any():
+            return self.alpha
+        return self.alpha.masked_fill(self._missing.to(self.alpha.device), torch.finfo(self.alpha.dtype).min)
+
     def rows(self, values: Tensor) -> tuple[Tensor, ...]:
         """One value per candidate, shape ``(E, K)``, as one row per block."""
-        return tuple(part.flatten() for part in torch.split(values, self._edges_of_block))
+        rows = [row[:k] for row, k in zip(values.unbind(), self._primitives, strict=True)]
+        stops = np.cumsum(self._edges_of_block).tolist()
+        return tuple(torch.cat(rows[i - k : i]) for i, k in zip(stops, self._edges_of_block, strict=True))
+
+    def support(self, picked: Sequence[int]) -> Support:
+        """One candidate on every edge, given its position among those of the edge."""
+        kept, edge = [], 0
+        for count in self._edges_of_block:
+            sizes = self._primitives[edge : edge + count]
+            starts = [sum(sizes[:i]) for i in range(count)]
+            kept.append(tuple(start + picked[edge + i] for i, start in enumerate(starts)))
+            edge += count
+        return tuple(kept)
 
     def edge_probabilities(self) -> Tensor:
         """Softmax of ``beta`` over the edges that enter the same node, shape ``(E,)``."""
@@ -103,7 +124,7 @@ class Relaxation(ABC):
 
     def strength(self, architecture: RelaxedArchitecture) -> Tensor:
         """Strengths that decide which candidates are kept, shape ``(E, K)``: their probabilities."""
-        return architecture.alpha.softmax(1)
+        return architecture.logits.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +152,7 @@ class EdgeNormalizedRelaxation(Relaxation):
 
     def strength(self, architecture: RelaxedArchitecture) -> Tensor:
         """Probability of the primitive times that of its edge."""
-        return architecture.alpha.softmax(1) * architecture.edge_probabilities()[:, None]
+        return architecture.logits.softmax(1) * architecture.edge_probabilities()[:, None]
 
 
 @dataclass(frozen=True)
@@ -163,14 +184,12 @@ class GumbelRelaxation(Relaxation):
 
     def mixture(self, architecture: RelaxedArchitecture, progress: float, rng: np.random.Generator) -> Mixture:
         """See :class:`Relaxation`."""
-        alpha = architecture.alpha
+        alpha = architecture.logits
         noise = torch.from_numpy(rng.gumbel(size=tuple(alpha.shape))).to(alpha)
         tau = self.tau_start + (self.tau_end - self.tau_start) * progress
         soft = ((alpha.log_softmax(1) + noise) / tau).softmax(1)
         drawn = soft.argmax(1, keepdim=True)
         chosen = soft.gather(1, drawn)
         weights = 1.0 + (chosen - chosen.detach())
-        picked = iter(drawn[:, 0].tolist())
-        sizes = [len(row) // architecture.primitives for row in architecture.everything]
-        support = tuple(tuple(edge * architecture.primitives + next(picked) for edge in range(size)) for size in sizes)
-        return Mixture(support, tuple(torch.split(weights[:, 0], sizes)))
+        support = architecture.support(drawn[:, 0].tolist())
+        return Mixture(support, tuple(torch.split(weights[:, 0], [len(kept) for kept in support])))

@@ -21,12 +21,13 @@ from sparsenas.search import (
     UniquePaths,
 )
 from sparsenas.search.baselines.paths import union
-from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, WeightSharing64Space
+from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, StageSpace, WeightSharing64Space
 from sparsenas.training import WeightTraining
 
 SPACES = {
     "darts": DartsSpace(nodes=2, primitives=("avg_pool_3x3", "skip_connect", "sep_conv_3x3")),
     "nasbench201": NasBench201Space(),
+    "stage": StageSpace(stages=2, layers=2, types=["conv_3x3", "residual_3x3"], growths=[1.5]),
 }
 
 
