@@ -73,7 +73,7 @@ class UniquePaths(PathSampling):
 class FairPaths(PathSampling):
     """As many paths per batch as there are primitives, so that each primitive of an edge runs in exactly one of them.
 
-    The edges are drawn once per batch. Costs as many passes as there are primitives: compare at equal passes, not
+    Where an edge has fewer primitives than others, they run again. The edges are drawn once per batch. Costs as many passes as there are primitives: compare at equal passes, not
     batches.
 
     Source: Chu et al., FairNAS (ICCV 2021), "strict fairness".
@@ -84,9 +84,10 @@ class FairPaths(PathSampling):
         shuffled = [
             [rng.permutation(candidates) for candidates in edges] for edges in _drawn_edges(space, self.untrained, rng)
         ]
-        count = len(shuffled[0][0])
+        count = max(len(candidates) for edges in shuffled for candidates in edges)
         return tuple(
-            tuple(tuple(int(candidates[path]) for candidates in edges) for edges in shuffled) for path in range(count)
+            tuple(tuple(int(candidates[path % len(candidates)]) for candidates in edges) for edges in shuffled)
+            for path in range(count)
         )
 
 

@@ -95,16 +95,19 @@ def test_unique_paths_need_a_space_that_knows_equivalence(make_single_path):
 
 def test_fair_paths_run_every_primitive_of_every_edge_once(any_space):
     paths = FairPaths().paths(any_space, np.random.default_rng(0))
-    primitives = len(any_space.primitives)
-    assert len(paths) == primitives
-    ran = Counter((block, i) for path in paths for block, kept in enumerate(path) for i in kept)
-    assert set(ran.values()) == {1}
-    edges = sum(any_space.inputs_per_node for _ in any_space.blocks)
-    assert len(ran) == edges * primitives
+    sizes = [block.primitives_per_edge for block in any_space.blocks]
+    assert len(paths) == max(sizes)
+    for position, size in enumerate(sizes):
+        ran = Counter(i for path in paths for i in path[position])
+        assert len(ran) == any_space.inputs_per_node * size
+        assert max(ran.values()) - min(ran.values()) <= 1
+        assert size < max(sizes) or set(ran.values()) == {1}
 
 
 def test_fair_step_is_one_gradient_contribution_of_every_operation(any_space, make_single_path, batch):
     """The gradient of an operation in the summed step is that of the one path which holds it."""
+    if len({block.primitives_per_edge for block in any_space.blocks}) > 1:
+        pytest.skip("some operations run in several paths")
     search = make_single_path(space=any_space, paths=FairPaths())
     paths = search.paths.paths(any_space, np.random.default_rng(0))
     network: SuperNet = search.network
