@@ -23,6 +23,11 @@ class Reference:
 
 #: Reference networks by their name on the command line.
 REFERENCES = {
+    "plain_cnn": Reference(
+        stage_genotype("conv_3x3", (2, ["conv_3x3/max_pool"]), (2, ["conv_3x3/max_pool"])),
+        24,
+        "three convolutions with max-pools, as one writes them in fifteen lines",
+    ),
     "vgg_like": Reference(
         stage_genotype(
             "conv_3x3", (1, ["conv_3x3"]), (2, ["conv_3x3/max_pool", "conv_3x3"]), (2, ["conv_3x3/max_pool"])

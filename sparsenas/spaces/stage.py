@@ -78,7 +78,7 @@ class StageSpace(SearchSpace):
     Each decision is a block, of which one candidate is kept: the stem; for every stage the growth of the width; and the
     type of each layer, which for the first one of a stage comes with the way to halve the resolution. Layers behind the
     first may be ``skip``. With ``per="stage"`` all layers of a stage are of one type, and their number is decided
-    together with it. The first stage keeps the resolution of the stem.
+    together with it.
 
     The base width is not of the genotype: it fills a budget, so that networks are compared at equal cost
     (:meth:`sparsenas.limits.Limits.fill`).
@@ -90,6 +90,7 @@ class StageSpace(SearchSpace):
         downsamplings: Ways to halve the resolution at the start of each stage but the first.
         growths: Widths of a stage as multiples of the one before: multiples of 1/4 between 1/4 and 4.
         stems: First layers, of :data:`STEMS`; the one with a stride is for large images.
+        halve_first: Halve the resolution in the first stage too.
         per: Decide the type for each layer, or for each stage.
 
     Raises:
@@ -112,6 +113,7 @@ class StageSpace(SearchSpace):
         downsamplings: Sequence[Downsampling] = DOWNSAMPLINGS,
         growths: Sequence[float] = (1.0, 1.5, 2.0),
         stems: Sequence[str] = STEMS[:1],
+        halve_first: bool = False,
         per: Literal["layer", "stage"] = "layer",
     ) -> None:
         if not 1 <= stages <= MOST_STAGES or not 1 <= layers <= MOST_LAYERS:
@@ -131,6 +133,7 @@ class StageSpace(SearchSpace):
             )
         self.stages, self.layers, self.types, self.stems = stages, layers, tuple(types), tuple(stems)
         self.downsamplings, self.growths, self.per = tuple(downsamplings), tuple(growths), per
+        self.halve_first = halve_first
         self.cell_types = ("stem", *(f"stage{number}" for number in range(1, stages + 1)))
 
     @cached_property
@@ -139,7 +142,8 @@ class StageSpace(SearchSpace):
         widths = [f"width_x{growth:g}" for growth in self.growths]
         blocks = [dense_block("stem", 1, [0], self.stems)]
         for cell in self.cell_types[1:]:
-            downs: tuple[Downsampling | None, ...] = (None,) if cell == "stage1" else self.downsamplings
+            keeps = cell == "stage1" and not self.halve_first
+            downs: tuple[Downsampling | None, ...] = (None,) if keeps else self.downsamplings
             depths = range(1, self.layers + 1) if self.per == "stage" else (1,)
             first = [str(Layer(t, down, depth)) for t in self.types for down in downs for depth in depths]
             blocks += [dense_block(cell, 1, [0], widths), dense_block(cell, 2, [1], first)]
@@ -179,9 +183,11 @@ def read_chain(genotype: Genotype) -> Chain:
     for number, cell in enumerate(cells[1:], start=1):
         width, *names = _in_a_row(cell, genotype.cell(cell), least=2, most=MOST_LAYERS + 1)
         layers = _layers(cell, names)
-        if layers[0].type == SKIP or (layers[0].down is not None) == (number == 1):
-            where = "keeps the resolution, without /" if number == 1 else "halves it, by /stride or /max_pool"
-            raise GenotypeError(f"{cell} begins with {names[0]}; its first layer is no skip and {where}")
+        if layers[0].type == SKIP or (layers[0].down is None and number > 1):
+            raise GenotypeError(
+                f"{cell} begins with {names[0]}; the first layer is no skip, and halves the resolution by /stride or "
+                "/max_pool in all stages but the first, where it may"
+            )
         if any(layer.down for layer in layers[1:]):
             raise GenotypeError(f"{cell}: only its first layer may halve the resolution")
         stages.append(Stage(_growth(cell, width), tuple(layer for layer in layers if layer.type != SKIP)))

@@ -51,6 +51,14 @@ def test_types_per_layer_hold_those_per_stage():
         layers.validate(stage_genotype(str(stem), *written))
 
 
+def test_the_first_stage_may_halve_too():
+    space = StageSpace(
+        stages=2, layers=1, types=["conv_3x3"], downsamplings=["max_pool"], growths=[2.0], halve_first=True
+    )
+    assert space.size == 1
+    assert space.sample(np.random.default_rng(0)) == REFERENCES["plain_cnn"].genotype
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_references_have_names(name):
     assert read_genotype(name) == REFERENCES[name].genotype
@@ -92,11 +100,11 @@ def changed(cell, *candidates):
         ),
         (
             changed("stage2", Candidate(1, 0, "width_x2"), Candidate(2, 1, "conv_3x3")),
-            "stage2 begins with conv_3x3; its first layer is no skip and halves it",
+            "stage2 begins with conv_3x3; the first layer is no skip, and halves",
         ),
         (
-            changed("stage1", Candidate(1, 0, "width_x2"), Candidate(2, 1, "conv_3x3/stride")),
-            "stage1 begins with conv_3x3/stride; .* keeps the resolution",
+            changed("stage1", Candidate(1, 0, "width_x2"), Candidate(2, 1, "skip")),
+            "stage1 begins with skip; the first layer is no skip",
         ),
         (
             changed("stage1", Candidate(1, 0, "width_x1"), Candidate(2, 1, "conv_3x3"), Candidate(3, 2, "skip/stride")),

@@ -73,8 +73,8 @@ class UniquePaths(PathSampling):
 class FairPaths(PathSampling):
     """As many paths per batch as there are primitives, so that each primitive of an edge runs in exactly one of them.
 
-    Where an edge has fewer primitives than others, they run again. The edges are drawn once per batch. Costs as many passes as there are primitives: compare at equal passes, not
-    batches.
+    Where an edge has fewer primitives than others, they run again. The edges are drawn once per batch. Costs as many
+    passes as there are primitives: compare at equal passes, not batches.
 
     Source: Chu et al., FairNAS (ICCV 2021), "strict fairness".
     """
