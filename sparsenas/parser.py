@@ -11,6 +11,15 @@ from pytorch_lightning.cli import LightningArgumentParser
 class SettingsParser(LightningArgumentParser):
     """Lightning's parser, to which ``1`` is a whole number where ``1.0`` is a share, as in ``limit_train_batches``."""
 
+    def parse_args(self, args: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Parse options, also ``null`` for a setting inside of a model, as in ``--model.network.cells null``.
+
+        jsonargparse 4.53 gives such an option to the parser of the model as the one text ``--network.cells=None``.
+        """
+        if isinstance(args, list) and len(args) == 1 and str(args[0]).endswith("=None"):
+            args = [args[0].removesuffix("None") + "null"]
+        return super().parse_args(args, **kwargs)
+
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
         """Add an option; also called for those of nested classes."""
         action = super().add_argument(*args, **kwargs)

@@ -21,7 +21,7 @@ from sparsenas.cli import main, outcome
 from sparsenas.cli.resume import differences
 from sparsenas.data import Digits
 from sparsenas.errors import CheckpointError, ConfigError
-from sparsenas.networks import skeleton_of
+from sparsenas.spaces import read_genotype
 
 #: The smallest training that goes through everything: two epochs of two batches of a tiny network.
 TINY = shlex.split(
@@ -264,12 +264,23 @@ def test_the_next_command_fits_a_cell_of_another_space(capsys):
     assert main([*options, *TINY_NETWORK, *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
+CHAIN = "--model.network.stem cifar --model.training.auxiliary_weight 0 --model.training.drop_path 0"
+
+
 def test_what_a_training_config_must_give_up_for_a_chain():
-    assert [str(word) for word in outcome._adapted(skeleton_of("nasbench_macro"))] == shlex.split(
-        "--model.network.stem cifar --model.training.auxiliary_weight 0 --model.training.drop_path 0 "
-        "--model.network.cells 8"
-    )
-    assert not list(outcome._adapted(skeleton_of("darts")))
+    for name in ("22212202", "resnet8"):
+        words = [str(word) for word in outcome._adapted(read_genotype(name))]
+        assert words == [*CHAIN.split(), "--model.network.cells", "null"]
+    assert not list(outcome._adapted(read_genotype("darts_v2")))
+
+
+def test_the_next_command_fits_a_staged_network(capsys):
+    space = "--model.space StageSpace --model.space.growths [2.0] --model.network.stem cifar --model.network.cells null"
+    assert main([*TINY_SEARCH, *space.split()]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
+    assert rows["next"].endswith(f"genotype.json {CHAIN} --model.network.cells null")
+    options = [*shlex.split(rows["next"])[3:], "--model.network.channels", "4"]
+    assert main([*options, *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
 @pytest.mark.slow

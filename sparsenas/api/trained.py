@@ -20,7 +20,7 @@ from sparsenas.api.terminal import calm_terminal
 from sparsenas.complexity import describe
 from sparsenas.data import ImageData
 from sparsenas.data.sources import PartName
-from sparsenas.drawing import draw_genotype, figure_bytes
+from sparsenas.drawing import draw_genotype, figure_bytes, picture_size
 from sparsenas.export import Accuracy, Description, Manifest, Preparation, export_network
 from sparsenas.networks import DerivedNet
 from sparsenas.search import MeasuredResult, Searcher, SearchResult
@@ -81,7 +81,7 @@ def classify(
 
 @dataclass(frozen=True, repr=False)
 class TrainedNetwork:
-    """A network that was found, or given, and trained. ``print`` shows it; a notebook shows its cells too.
+    """A network that was found, or given, and trained. ``print`` shows it; a notebook draws it too.
 
     Attributes:
         model: The module that trained it, in evaluation mode.
@@ -201,10 +201,10 @@ class TrainedNetwork:
         return "\n".join(f"{name:<22}{value}" for name, value in self.rows())
 
     def _repr_html_(self) -> str:
-        """Show :meth:`rows` and the cells in a notebook."""
+        """Show :meth:`rows` and a picture in a notebook."""
         table = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self.rows())
-        picture = base64.b64encode(figure_bytes(draw_genotype(self.genotype))).decode()
-        return f'<table>{table}</table><img alt="cells" src="data:image/png;base64,{picture}">'
+        picture = base64.b64encode(figure_bytes(draw_genotype(self.genotype, **picture_size(self.network)))).decode()
+        return f'<table>{table}</table><img alt="architecture" src="data:image/png;base64,{picture}">'
 
 
 #: Parts whose accuracies a manifest reports.

@@ -6,16 +6,16 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
-from sparsenas.drawing import draw_genotype, draw_support_history
+from sparsenas.drawing import draw_genotype, draw_support_history, picture_size
 from sparsenas.errors import ConfigError
 from sparsenas.search import RecoveryListener, RecoveryReport, Searcher, SearchModule
 from sparsenas.spaces import Genotype, Support
 
 
 class CellFigures(RecoveryListener):
-    """Show the cells, the genotype as text, and the support over time in TensorBoard.
+    """Show the cells or stages, the genotype as text, and the support over time in TensorBoard.
 
-    The cells (``genotype/cells``, ``genotype/json``) are drawn at ends of epochs, if they changed, and of the fit. The
+    The picture (``genotype/cells``, ``genotype/json``) is drawn at ends of epochs, if it changed, and of the fit. The
     support over time (``genotype/support_history``) grows with the search, so it is drawn more rarely. It is kept in
     the checkpoint.
 
@@ -83,7 +83,8 @@ class CellFigures(RecoveryListener):
             return
         self._drawn = genotype
         batches = trained_batches(trainer)
-        figure = draw_genotype(genotype, title=f"after {batches} training batches")
+        size = picture_size(getattr(search, "network", None))
+        figure = draw_genotype(genotype, title=f"after {batches} training batches", **size)
         for writer in writers:
             writer.add_figure("genotype/cells", figure, global_step=batches, close=False)
             # the indentation makes it a code block where TensorBoard reads Markdown

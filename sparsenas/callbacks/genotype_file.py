@@ -6,7 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from sparsenas.drawing import draw_genotype, figure_bytes
+from sparsenas.drawing import PictureSize, draw_genotype, figure_bytes, picture_size
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
 from sparsenas.search import Searcher, SearchModule
@@ -83,14 +83,14 @@ class GenotypeFile(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write beside the last checkpoints, and draw."""
         self._write_beside_checkpoints(trainer)
-        self._draw()
+        self._draw(picture_size(getattr(pl_module, "network", None)))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Keep the genotype found so far."""
         with suppress(ConfigError):  # a full disk must not hide the error that ended the run
             self._write(pl_module)
             self._write_beside_checkpoints(trainer)
-            self._draw()
+            self._draw(picture_size(getattr(pl_module, "network", None)))
 
     def _write(self, pl_module: pl.LightningModule) -> None:
         if self._folder is None or not isinstance(pl_module, Searcher):
@@ -126,13 +126,13 @@ class GenotypeFile(pl.Callback):
         if self.figures:
             self._undrawn[picture] = genotype
 
-    def _draw(self) -> None:
+    def _draw(self, size: PictureSize) -> None:
         """Draw every genotype once, for all files that still hold it."""
         pictures: dict[Genotype, bytes] = {}
         for path, genotype in self._undrawn.items():
             if path.with_suffix(".json").exists():
                 if genotype not in pictures:
-                    pictures[genotype] = figure_bytes(draw_genotype(genotype))
+                    pictures[genotype] = figure_bytes(draw_genotype(genotype, **size))
                 write_atomically(path, pictures[genotype])
         self._undrawn = {}
 

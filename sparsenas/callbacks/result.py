@@ -106,13 +106,13 @@ class ResultReport(pl.Callback):
         if folder is None or pl_module.result is not None:
             return
         if not self._kept:
-            pl_module.print("not compared with the largest cell: no validation images were seen")
+            pl_module.print("not compared with the largest architecture: no validation images were seen")
             return
         device = pl_module.device
         try:
             result = compare_with_baselines(pl_module, [(x.to(device), labels.to(device)) for x, labels in self._kept])
         except (SparseNASError, RuntimeError) as error:  # such as a lost latency table, or too little memory
-            pl_module.print(f"not compared with the largest cell: {error}")
+            pl_module.print(f"not compared with the largest architecture: {error}")
             return
         pl_module.print(f"found: {result.summary}")
         _write(folder, pl_module, result)

@@ -12,9 +12,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.api.shipped import shipped_configs
 from sparsenas.complexity import describe
-from sparsenas.networks import Skeleton, skeleton_of
+from sparsenas.networks import skeleton_of
 from sparsenas.search import MeasuredSearch, OneStageSearch, Searcher, SearchModule
 from sparsenas.search.measured.score_file import NAME as SCORES
+from sparsenas.spaces import Genotype
 from sparsenas.trainer import callbacks_of, first_folder
 from sparsenas.training import TrainingModule
 
@@ -70,7 +71,7 @@ def _next(
         else:
             yield resumption(trainer, checkpoint)
     elif isinstance(model, Searcher) and genotype.is_file():
-        yield command("fit", *_training_of(genotype, config), *_adapted(skeleton_of(model.space.name)))
+        yield command("fit", *_training_of(genotype, config), *_adapted(model.genotype))
     elif isinstance(model, TrainingModule) and checkpoint is not None:
         yield command("test", "--config", written, "--ckpt_path", checkpoint)
         yield command("export", checkpoint, "--to", folder / "export")
@@ -101,8 +102,9 @@ def _training_of(genotype: Path, config: Mapping[str, Any]) -> list[object]:
     return options
 
 
-def _adapted(skeleton: Skeleton) -> Iterator[object]:
+def _adapted(genotype: Genotype) -> Iterator[object]:
     """Options of the training configs, which are made for DARTS cells, that other networks do not take."""
+    skeleton = skeleton_of(genotype.space).holding(dict(genotype.cells))
     if not skeleton.has_stems:
         yield from ("--model.network.stem", "cifar")
     if not skeleton.has_auxiliary:
@@ -110,7 +112,7 @@ def _adapted(skeleton: Skeleton) -> Iterator[object]:
     if skeleton.single_path:
         yield from ("--model.training.drop_path", 0)
     if skeleton.layers is not None:
-        yield from ("--model.network.cells", skeleton.layers)
+        yield from ("--model.network.cells", "null")
 
 
 def _training_configs() -> dict[str, str]:

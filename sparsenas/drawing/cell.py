@@ -25,7 +25,7 @@ _LABEL_SIZE = 8.5
 _ARROW = 0.075
 
 
-def draw_genotype(genotype: Genotype, title: str | None = None) -> Figure:
+def draw_cells(genotype: Genotype, title: str | None = None) -> Figure:
     """Draw all cells of a genotype side by side, as a figure without window or pyplot state.
 
     Inputs are on the left, the output ``c_k`` is on the right. Each kept candidate is a box on a line of its own.

@@ -18,8 +18,8 @@ from sparsenas.spaces.topology import Block, Candidate, Support
 
 # Inches, as in the picture of a cell.
 _PANEL = 4.6
-_LABELS = 1.2
-_GROUPS = 0.75
+_LABELS, _STAGE_LABELS = 1.2, 2.1
+_GROUPS, _STAGE_GROUPS = 0.75, 1.2
 _TOP = 0.42
 _AXIS = 0.5
 _MARGIN = 0.15
@@ -30,10 +30,23 @@ _EMPTY = to_rgb("#f1f3f5")
 
 @dataclass(frozen=True)
 class _Row:
-    """A candidate, and for each recovery 1 if it was kept, shape ``(T,)``."""
+    """A candidate, its cell type, and for each recovery 1 if it was kept, shape ``(T,)``."""
 
+    cell: str
     candidate: Candidate
     kept: npt.NDArray[np.float64]
+
+    @property
+    def group(self) -> str:
+        """What its block decides."""
+        return style.decision_name(self.cell, self.candidate.target)
+
+    def label(self, num_inputs: int) -> str:
+        """Name the candidate inside its group."""
+        short = style.primitive_style(self.candidate.primitive).short
+        if style.is_staged(self.cell):
+            return short
+        return f"{_source(self.candidate, num_inputs)}→{self.candidate.target}  {short}"
 
 
 def draw_support_history(
@@ -50,7 +63,8 @@ def draw_support_history(
         blocks: Blocks of the space.
         history: Support of each recovery, oldest first; at least one.
         epochs: Epoch of each recovery, for the time axis; without it, the axis counts recoveries.
-        max_rows: Most rows of a cell type. The candidates kept longest stay, and a note counts the others.
+        max_rows: Most rows of a cell type, or of all stages. The candidates kept longest stay, and a note counts the
+            others.
 
     Returns:
         A figure without window or pyplot state.
@@ -64,46 +78,58 @@ def draw_support_history(
         raise ConfigError(f"support history: every support needs one entry for each of the {len(blocks)} blocks")
     if epochs is not None and len(epochs) != len(history):
         raise ConfigError(f"support history: {len(epochs)} epochs for {len(history)} recoveries; give one for each")
-    cells = list(dict.fromkeys(block.cell for block in blocks))
+    titles = list(dict.fromkeys(style.cell_title(block.cell) for block in blocks))
     num_inputs = min(candidate.target for block in blocks for candidate in block.candidates)
-    panels = {cell: _rows(cell, blocks, history) for cell in cells}
-    shown = {cell: _longest_kept(rows, max_rows) for cell, rows in panels.items()}
+    panels = {title: _rows(title, blocks, history) for title in titles}
+    shown = {title: _longest_kept(rows, max_rows) for title, rows in panels.items()}
     most = max(len(rows) for rows in shown.values())
     row = 0.2 if most <= 40 else 0.145
-    primitives = style.legend_order(r.candidate.primitive for rows in shown.values() for r in rows)
-    width = 2 * _MARGIN + len(cells) * (_LABELS + _PANEL + _GROUPS)
-    legend = style.legend_height(len(primitives), width)
+    staged = any(style.is_staged(block.cell) for block in blocks)
+    labels, groups = (_STAGE_LABELS, _STAGE_GROUPS) if staged else (_LABELS, _GROUPS)
+    column = style.FAMILY_COLUMN if staged else style.LEGEND_COLUMN
+    width = 2 * _MARGIN + len(titles) * (labels + _PANEL + groups)
+    patches = _legend([r for rows in shown.values() for r in rows])
+    legend = style.legend_height(len(patches), width, column)
     height = _TOP + most * row + _AXIS + legend
     figure = Figure(figsize=(width, height), dpi=style.DPI, facecolor="white")
-    for number, cell in enumerate(cells):
-        rows, tall = shown[cell], len(shown[cell]) * row
-        left = _MARGIN + number * (_LABELS + _PANEL + _GROUPS) + _LABELS
+    last = {(b.cell, c) for b, kept in zip(blocks, history[-1], strict=True) for c in _named(b, kept)}
+    for number, title in enumerate(titles):
+        rows, tall = shown[title], len(shown[title]) * row
+        left = _MARGIN + number * (labels + _PANEL + groups) + labels
         axes = figure.add_axes((left / width, (height - _TOP - tall) / height, _PANEL / width, tall / height))
-        axes.set_title(style.cell_title(cell), loc="left", size=11, weight="bold", color=style.INK)
-        last = {c for b, kept in zip(blocks, history[-1], strict=True) if b.cell == cell for c in _named(b, kept)}
+        axes.set_title(title, loc="left", size=11, weight="bold", color=style.INK)
         _draw_panel(axes, rows, last, num_inputs, size=8.0 if row == 0.2 else 7.0)
         _label_time(axes, len(history), epochs)
-        if hidden := len(panels[cell]) - len(rows):
+        if hidden := len(panels[title]) - len(rows):
             note = f"{hidden} more candidates, kept more briefly, are not shown"
             axes.set_title(note, loc="right", size=7.5, color=style.INK, style="italic")
-    patches = [Patch(color=look.colour, label=look.name) for look in map(style.primitive_style, primitives)]
-    style.add_legend(figure, patches)
+    style.add_legend(figure, patches, column)
     return figure
+
+
+def _legend(rows: list[_Row]) -> list[Patch]:
+    """Name the primitives of all rows by their colours; of layers, their families."""
+    looks = [style.primitive_style(name) for name in style.legend_order(r.candidate.primitive for r in rows)]
+    if not style.is_staged(rows[0].cell):
+        return [Patch(color=look.colour, label=look.name) for look in looks]
+    present = {look.colour for look in looks}
+    names = {**style.FAMILIES, **{look.colour: "skip" for look in looks if look.name == "skip"}}
+    return [Patch(color=hue, label=name) for hue, name in names.items() if hue in present]
 
 
 def _named(block: Block, kept: Sequence[int]) -> list[Candidate]:
     return [block.candidates[index] for index in kept]
 
 
-def _rows(cell: str, blocks: Sequence[Block], history: Sequence[Support]) -> list[_Row]:
-    """Return all candidates of a cell type that were ever kept, in the order of the space."""
+def _rows(title: str, blocks: Sequence[Block], history: Sequence[Support]) -> list[_Row]:
+    """Return all candidates of a panel that were ever kept, in the order of the space."""
     rows = []
     for number, block in enumerate(blocks):
-        if block.cell == cell:
+        if style.cell_title(block.cell) == title:
             kept = np.zeros((len(block), len(history)))
             for time, support in enumerate(history):
                 kept[list(support[number]), time] = 1.0
-            rows += [_Row(block.candidates[i], kept[i]) for i in np.flatnonzero(kept.any(axis=1))]
+            rows += [_Row(block.cell, block.candidates[i], kept[i]) for i in np.flatnonzero(kept.any(axis=1))]
     return rows
 
 
@@ -113,28 +139,24 @@ def _longest_kept(rows: list[_Row], most: int) -> list[_Row]:
     return [rows[i] for i in sorted(ranking[:most])]
 
 
-def _draw_panel(axes: Axes, rows: list[_Row], last: set[Candidate], num_inputs: int, size: float) -> None:
+def _draw_panel(axes: Axes, rows: list[_Row], last: set[tuple[str, Candidate]], num_inputs: int, size: float) -> None:
     colours = np.array([to_rgb(style.primitive_style(r.candidate.primitive).colour) for r in rows])[:, None, :]
     kept = np.stack([_binned(r.kept) for r in rows])[:, :, None]
     image = kept * colours + (1 - kept) * np.array(_EMPTY)
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=(0, len(rows[0].kept), len(rows), 0))
     axes.tick_params(length=0, labelsize=size, labelcolor=style.INK)
     axes.spines[:].set_visible(False)
-    labels = [
-        f"{_source(r.candidate, num_inputs)}→{r.candidate.target}  {style.primitive_style(r.candidate.primitive).short}"
-        for r in rows
-    ]
-    axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [row.label(num_inputs) for row in rows])
     for row, label in zip(rows, axes.get_yticklabels(), strict=True):
-        label.set_fontweight("bold" if row.candidate in last else "normal")
-    nodes = [row.candidate.target for row in rows]
-    borders = [y for y in range(1, len(rows)) if nodes[y] != nodes[y - 1]]
+        label.set_fontweight("bold" if (row.cell, row.candidate) in last else "normal")
+    groups = [row.group for row in rows]
+    borders = [y for y in range(1, len(rows)) if groups[y] != groups[y - 1]]
     axes.hlines(range(1, len(rows)), 0, len(rows[0].kept), color="white", linewidth=0.8)
     axes.hlines(borders, 0, len(rows[0].kept), color=style.STRUCTURE, linewidth=1.4)
-    for node in dict.fromkeys(nodes):
-        middle = fmean(i for i, target in enumerate(nodes) if target == node) + 0.5
+    for group in dict.fromkeys(groups):
+        middle = fmean(i for i, name in enumerate(groups) if name == group) + 0.5
         place = axes.get_yaxis_transform()
-        axes.text(1.01, middle, f"node {node}", transform=place, va="center", size=8.5, color=style.INK)
+        axes.text(1.01, middle, group, transform=place, va="center", size=8.5, color=style.INK)
 
 
 def _source(candidate: Candidate, num_inputs: int) -> str:

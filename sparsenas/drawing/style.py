@@ -1,9 +1,11 @@
 """Short name, colour and line style of primitives: the same in every picture and every run."""
 
 import colorsys
+import re
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from matplotlib.artist import Artist
@@ -13,8 +15,13 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
+from sparsenas.errors import GenotypeError
+from sparsenas.spaces.stage import ALL_TYPES, Layer, read_growth, read_layer
+
 #: Ink of text and node outlines.
 INK = "#1f2328"
+#: Grey of words beside the point.
+QUIET = "#57606a"
 #: Grey of what is structure and not choice: concatenation, separators.
 STRUCTURE = "#b4bac2"
 
@@ -36,9 +43,11 @@ DASHES: tuple[LineStyle, ...] = (
 )
 #: Longest text inside a picture; the legend always has the full name.
 _LONGEST = 16
-#: Inches of one legend row and column.
+#: Inches of one legend row, and of columns with names of primitives and of families.
 _LEGEND_ROW = 0.23
-_LEGEND_COLUMN = 1.62
+LEGEND_COLUMN, FAMILY_COLUMN = 1.62, 2.05
+
+_STAGE = re.compile(r"stage(\d)")
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,27 @@ _KNOWN = {
         ("nor_conv_3x3", "conv 3*3", "#0072b2", 1),
         ("nor_conv_1x1", "conv 1*1", "#d55e00", 2),
         ("none", "none", "#8a9099", 4),
+        # of staged networks: a hue is a family, see FAMILIES
+        ("conv_3x3", "conv 3*3", "#56b4e9", 0),
+        ("conv_5x5", "conv 5*5", "#56b4e9", 1),
+        ("residual_3x3", "residual 3*3", "#d55e00", 0),
+        ("residual_bottleneck", "bottleneck", "#d55e00", 1),
+        *(
+            (name, name.replace("fused_mbconv", "fused").replace("_", " "), hue, dashes % len(DASHES))
+            for family, hue in (("mbconv", "#009e73"), ("fused", "#cc79a7"))
+            for dashes, name in enumerate(name for name in ALL_TYPES if name.startswith(family))
+        ),
+        ("skip", "skip", "#4d4d4d", 6),
     )
+}
+
+#: Families of layers by the hue of their types.
+FAMILIES = {
+    "#56b4e9": "convolution",
+    "#d55e00": "residual block",
+    "#0072b2": "separable convolution",
+    "#009e73": "mobile convolution",
+    "#cc79a7": "fused mobile convolution",
 }
 
 
@@ -81,12 +110,33 @@ def primitive_style(name: str) -> PrimitiveStyle:
     """Return the style of a primitive; for names unknown to this package, one made from the name."""
     if name in _KNOWN:
         return _KNOWN[name]
+    with suppress(GenotypeError):
+        return _staged_style(name)
     number = zlib.crc32(name.encode())  # hash() differs between processes
     hue, rest = number % 360, number // 360
     colour = to_hex(colorsys.hls_to_rgb(hue / 360, 0.36 + 0.06 * (rest % 4), 0.72))
     words = name.replace("_", " ").strip() or name
     short = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     return PrimitiveStyle(name, short, colour, DASHES[rest // 4 % len(DASHES)])
+
+
+def _staged_style(name: str) -> PrimitiveStyle:
+    """Return the style of a primitive of a staged network, or raise a ``GenotypeError`` if it is none."""
+    layer = read_layer(name)
+    if layer is None:
+        return PrimitiveStyle(name, f"width \N{MULTIPLICATION SIGN}{read_growth(name):g}", "#8a9099", SOLID)
+    look = _KNOWN[layer.type]
+    return replace(look, name=name, short=" ".join(filter(None, (look.short, down_mark(layer), repeats_mark(layer)))))
+
+
+def down_mark(layer: Layer) -> str:
+    """Say how a layer halves the resolution; empty if it does not."""
+    return {None: "", "stride": "stride 2", "max_pool": "max-pool"}[layer.down]
+
+
+def repeats_mark(layer: Layer) -> str:
+    """Say how often a layer is there; empty for once."""
+    return f"\N{MULTIPLICATION SIGN}{layer.repeats}" if layer.repeats > 1 else ""
 
 
 def legend_order(primitives: Iterable[str]) -> list[str]:
@@ -106,19 +156,33 @@ def node_name(node: int, num_inputs: int) -> str:
     return f"$c_{{k-{num_inputs - node}}}$" if node < num_inputs else str(node)
 
 
-def legend_height(entries: int, width: float) -> float:
+def legend_height(entries: int, width: float, column: float = LEGEND_COLUMN) -> float:
     """Return the inches a legend needs below a figure of the given width."""
-    return _LEGEND_ROW * -(-entries // _legend_columns(entries, width)) + 0.12
+    return _LEGEND_ROW * -(-entries // _legend_columns(entries, width, column)) + 0.12
 
 
 def cell_title(cell: str) -> str:
-    """Name a cell type as a title."""
+    """Name a cell type as a title; stages share one."""
+    if is_staged(cell):
+        return "Stages"
     return {"normal": "Normal cell", "reduce": "Reduction cell"}.get(cell, f"{cell} cell")
 
 
-def text_width(text: str, size: float) -> float:
+def is_staged(cell: str) -> bool:
+    """True for a cell type of a staged network."""
+    return cell == "stem" or _STAGE.fullmatch(cell) is not None
+
+
+def decision_name(cell: str, node: int) -> str:
+    """Name what the block of a node decides."""
+    if not is_staged(cell):
+        return f"node {node}"
+    return _STAGE.sub(r"stage \1, ", cell) + ("" if cell == "stem" else f"layer {node - 1}" if node > 1 else "width")
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Return the width of a text in inches."""
-    return float(TextPath((0, 0), text, size=size, prop=FontProperties()).get_extents().width) / 72
+    return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().width) / 72
 
 
 def line_sample(colour: str, label: str, dashes: LineStyle = SOLID) -> Line2D:
@@ -126,14 +190,14 @@ def line_sample(colour: str, label: str, dashes: LineStyle = SOLID) -> Line2D:
     return Line2D([], [], color=colour, linestyle=dashes, linewidth=2.2, label=label)
 
 
-def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put a legend below everything else."""
+def add_legend(figure: Figure, handles: Sequence[Artist], column: float = LEGEND_COLUMN) -> None:
+    """Put a legend below everything else; no entry is wider than ``column`` inches."""
     width, height = figure.get_size_inches()
     figure.legend(
         handles=handles,
         loc="lower center",
         bbox_to_anchor=(0.5, 0.06 / height),
-        ncols=_legend_columns(len(handles), width),
+        ncols=_legend_columns(len(handles), width, column),
         frameon=False,
         fontsize=8.5,
         handlelength=2.8,
@@ -143,7 +207,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     )
 
 
-def _legend_columns(entries: int, width: float) -> int:
+def _legend_columns(entries: int, width: float, column: float) -> int:
     """Return as many columns as fit, with rows as even as possible."""
-    rows = -(-entries // max(1, int(width / _LEGEND_COLUMN)))
+    rows = -(-entries // max(1, int(width / column)))
     return -(-entries // rows)

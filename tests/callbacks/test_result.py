@@ -289,7 +289,7 @@ class TestSharedWeights:
         report._kept = [(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long))]
         search = TwoStageSearch((1, 8, 8), 10, **self.SMALL)
         fit_briefly(search, data, report, batches=2, epochs=1, limit_val_batches=0)
-        assert "not compared with the largest cell: no validation images were seen" in capsys.readouterr().out
+        assert "not compared with the largest architecture: no validation images were seen" in capsys.readouterr().out
         assert not list(tmp_path.rglob("result*"))
 
     @pytest.mark.parametrize("error", [ConfigError("the table is lost"), RuntimeError("out of memory")])
@@ -300,4 +300,4 @@ class TestSharedWeights:
         monkeypatch.setattr("sparsenas.callbacks.result.compare_with_baselines", fail)
         search = TwoStageSearch((1, 8, 8), 10, **self.SMALL)
         fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4), ResultReport(), batches=2, epochs=1)
-        assert f"not compared with the largest cell: {error}" in capsys.readouterr().out
+        assert f"not compared with the largest architecture: {error}" in capsys.readouterr().out
