@@ -261,6 +261,7 @@ class TrainingModule(pl.LightningModule):
     def _end_if_over(self) -> None:
         if not self.weight_training.by_epochs and self.progress >= 1.0:
             self._over = self.trainer.should_stop = True
+            self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, whatever the epoch
 
     def _check_finite(self, *metrics: str) -> None:
         if self.network is not None:

@@ -40,6 +40,12 @@ def test_a_training_of_steps_ends_after_them(make_training, fit):
     assert training.finished
 
 
+def test_the_last_weights_are_validated_in_any_epoch(make_training, fit):
+    seen = Rates()
+    fit(make_training(steps=8, **PLAIN), seen, batches=3, epochs=-1, check_val_every_n_epoch=10)
+    assert seen.validations == 1
+
+
 def test_a_training_of_seconds_ends_after_them(make_training, fit, monkeypatch):
     now = iter(range(1000))
     monkeypatch.setattr("sparsenas.training.pace.process_time", lambda: float(next(now)))
