@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from sparsenas.comparison.plan import Plan
 from sparsenas.comparison.records import Record
+from sparsenas.comparison.rules import has_hand_made, is_hand_made
 from sparsenas.complexity import CandidateCosts, effective_support
 from sparsenas.errors import DataError, GenotypeError, RankingError, TableError
 from sparsenas.ranking import kendall_tau, percentile
@@ -21,7 +22,9 @@ Floats = NDArray[np.float64]
 #: Names of the baselines.
 RANDOM, BAND, LARGEST, EFFECTIVE = "random cell", "random in the band", "most parameters", "most effective parameters"
 BUSIEST = "most effective MACs"
-BASELINES = (RANDOM, BAND, LARGEST, EFFECTIVE, BUSIEST)
+#: Largest one by a rule of :mod:`~sparsenas.comparison.rules`, in the spaces that have one.
+HAND_MADE = "hand-made rule"
+BASELINES = (RANDOM, BAND, LARGEST, EFFECTIVE, BUSIEST, HAND_MADE)
 #: Least effective parameters of a cell of the band, as a share of the most within the cap.
 BAND_SHARE = 0.7
 
@@ -131,6 +134,7 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
     effective = total_costs(table, plan.space, published, effective=True)
     work = total_costs(table, plan.space, published, "macs", effective=True)
     judged = tuple(_judged(record, table, truth, costs) for record in records)
+    by_rule = _by_rule(table, plan, costs)
     rows: list[Row] = []
     feasible: dict[float | None, int] = {}
     for cap in plan.caps:
@@ -147,12 +151,24 @@ def make_report(plan: Plan, records: Sequence[Record], table: BenchmarkTable) ->
             _row(cap, EFFECTIVE, population[effective[within] == most], population),
             _row(cap, BUSIEST, population[work[within] == work[within].max()], population),
         ]
+        if by_rule is not None:
+            known = costs * (within & by_rule)
+            rows.append(_row(cap, HAND_MADE, truth[(known > 0) & (known == known.max())], population))
         for name in plan.searchers:
             of_searcher = [run for run in judged if run.record.searcher == name]
             if of_searcher:
                 rows.append(_searcher_row(cap, name, of_searcher, table, truth, within, largest))
         feasible[cap] = len(population)
     return Report(plan, tuple(rows), feasible, judged)
+
+
+def _by_rule(table: BenchmarkTable, plan: Plan, costs: Floats) -> NDArray[np.bool_] | None:
+    """Mark what a person would build, shape ``(R,)``; ``None`` without a rule, or where a cap allows nothing of it."""
+    if not has_hand_made(plan.space.name):
+        return None
+    marked = np.array([is_hand_made(genotype) for genotype in table])
+    least = costs[marked].min(initial=np.inf)
+    return marked if all(cap is None or cap >= least for cap in plan.caps) else None
 
 
 def total_costs(

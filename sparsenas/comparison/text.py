@@ -10,6 +10,7 @@ from sparsenas.comparison.report import (
     BASELINES,
     BUSIEST,
     EFFECTIVE,
+    HAND_MADE,
     LARGEST,
     RANDOM,
     Report,
@@ -45,9 +46,9 @@ def markdown(report: Report, also: Sequence[Report] = ()) -> str:
         "",
         f"`{RANDOM}` is any cell within the cap, `{BAND}` any of those with at least {BAND_SHARE:.0%} of the most "
         f"effective parameters, `{LARGEST}`, `{EFFECTIVE}` and `{BUSIEST}` any of those that have the most. Their "
-        "figures are exact. Percentiles are among the cells within the cap. Sign tests are two-sided: they count runs "
-        "better than the median of the baseline's cells. The seeds are the same under every cap, so the tests of one "
-        "searcher are not independent.",
+        f"figures are exact. `{HAND_MADE}` is the largest that a person would build. Percentiles are among the "
+        "cells within the cap. Sign tests are two-sided: they count runs better than the median of the baseline's "
+        "cells. The seeds are the same under every cap, so the tests of one searcher are not independent.",
     ]
     cut = {row.name: f"{row.cut} of the {row.runs}" for row in report.rows if row.cut}
     lines += [f"\nThe budget ended {count} runs of `{name}` early." for name, count in cut.items()]

@@ -55,8 +55,6 @@ def test_the_first_stage_may_halve_too():
     space = StageSpace(
         stages=2, layers=1, types=["conv_3x3"], downsamplings=["max_pool"], growths=[2.0], halve_first=True
     )
-        stages=2, layers=1, types=["conv_3x3"], downsamplings=["max_pool"], growths=[2.0], halve_first=True
-    )
     assert space.size == 1
     assert space.sample(np.random.default_rng(0)) == REFERENCES["plain_cnn"].genotype
 
