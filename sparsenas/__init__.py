@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparsenas.api.checkpoint import load_checkpoint
+    from sparsenas.api.compare import compare
     from sparsenas.api.front import train
     from sparsenas.export import load
     from sparsenas.spaces import Genotype
 
 __version__ = "0.1.0"
 
-__all__ = ["Genotype", "__version__", "load", "load_checkpoint", "search", "train"]
+__all__ = ["Genotype", "__version__", "compare", "load", "load_checkpoint", "search", "train"]
 
 #: Where the public names are; imported when first asked for, so that ``import sparsenas`` needs no torch.
 _PLACES = {
     "Genotype": "sparsenas.spaces",
+    "compare": "sparsenas.api.compare",
     "load": "sparsenas.export",
     "load_checkpoint": "sparsenas.api.checkpoint",
     "train": "sparsenas.api.front",

@@ -130,7 +130,7 @@ def test_help_of_a_command(capsys):
         ([], "the following arguments are required: command"),
         (
             ["fit", "--config", "nope"],
-            "--config nope: no such file, and no shipped config of that name; shipped are compare_nasbench201, ",
+            "--config nope: no such file, and no shipped config of that name; shipped are compare_images, ",
         ),
         (["fit", "--config"], "argument -c/--config: expected one argument"),
         (

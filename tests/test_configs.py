@@ -2,22 +2,30 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli import main
 from sparsenas.comparison import read_plan
+from sparsenas.comparison.images import read_image_plan
+from sparsenas.comparison.images.contest import KINDS
+from sparsenas.comparison.images.contestant import compete
 from sparsenas.comparison.worker import search_once
+from sparsenas.complexity import Complexity
 from sparsenas.training import WeightTraining
 
 #: Configs of `fit`; those of `compare` are of another kind.
 CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith("compare_")}
-COMPARISONS = {name: path for name, path in shipped_configs().items() if name.startswith("compare_")}
+BY_TABLE = {name: path for name, path in shipped_configs().items() if name.startswith("compare_")}
+ON_IMAGES = BY_TABLE.pop("compare_images")
+COMPARISONS = BY_TABLE | {"compare_images": ON_IMAGES}
 DATA = os.environ.get("SPARSENAS_DATA")
 
 TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" for channels in (4, 8))
@@ -140,9 +148,9 @@ def shortened(run, path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
-@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("name", BY_TABLE)
 def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
-    plan = read_plan(COMPARISONS[name])
+    plan = read_plan(BY_TABLE[name])
     archive = random_archive(tmp_path / "images.npz", 16)
     for run in {run.searcher: run for run in reversed(plan.runs)}.values():
         record = search_once(run.searcher, run.seed, run.digest, shortened(run, archive))
@@ -155,6 +163,30 @@ def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
         if None in plan.caps:
             assert record.timeline[-1][1] == record.chosen[plan.caps.index(None)][1]
         assert not record.cut
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # see above
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_competitor_is_trained_and_tested(kind):
+    plan = read_image_plan(ON_IMAGES)
+    name = next(name for name, entry in plan.entries.items() if entry.kind == kind)
+    options = dict(plan.entries[name].options)
+    if kind == "search":
+        options["share"] = 0.9  # of so few seconds, measuring the fewest networks takes most
+        options["model"]["init_args"]["measuring"] = few({}) | {"count": 4, "rounds": 0}
+        options["model"]["init_args"]["space"]["init_args"] |= {"stages": 2, "types": ["conv_3x3", "residual_3x3"]}
+    if kind == "asha":
+        options |= {"share": 0.5, "trial_share": 0.2}
+    entries = {name: plan.entries[name]._replace(options=options)}
+    run = replace(plan, seconds=6.0 if kind == "search" else 1.5, entries=entries).runs[0]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    record = compete(run.searcher, run.seed, run.digest, run.settings)
+    torch.set_num_threads(threads)
+    assert record.impossible == ""
+    assert plan.limits.allow(Complexity(record.parameters, record.macs))
+    assert record.epochs > 0
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -173,16 +205,16 @@ def schedules(tree):
         yield from schedules(value)
 
 
-@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("name", BY_TABLE)
 def test_schedules_of_a_comparison_are_as_long_as_its_runs(name):
-    for run in read_plan(COMPARISONS[name]).runs:
+    for run in read_plan(BY_TABLE[name]).runs:
         assert all(schedule.get("epochs") is None for schedule in schedules(run.settings["model"]))
 
 
 def test_the_official_recipe_in_the_comparison():
     """All but what the space, the images and the budget decide: 12 rows are the fewest for a cell of six edges."""
     official = settings("search_two_stage_ista_nas_official")["model"]["init_args"]
-    config = yaml.safe_load(COMPARISONS["compare_nasbench201"].read_text())
+    config = yaml.safe_load(BY_TABLE["compare_nasbench201"].read_text())
     entry = config["searchers"]["two_stage_official"]["model"]["init_args"]
     for key in ("signal", "sampling"):
         assert entry[key] == official[key]

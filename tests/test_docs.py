@@ -35,9 +35,11 @@ from sparsenas import (
     training,
     zero_cost,
 )
+from sparsenas.api.compare import image_session
 from sparsenas.cli import main
 from sparsenas.comparison import read_plan
 from sparsenas.comparison.build import build_run
+from sparsenas.comparison.images import paired_test
 from sparsenas.complexity import Complexity
 from sparsenas.limits import Limits
 from sparsenas.networks import NormOptions, SuperNet, make_operation
@@ -73,7 +75,7 @@ SNIPPETS = {
     ("bring_your_searcher.md", "python"): 1,
     ("bring_your_searcher.md", "shell"): 1,
     ("bring_your_searcher.md", "yaml"): 1,
-    ("compare.md", "yaml"): 1,
+    ("compare.md", "yaml"): 2,
     ("export.md", "python"): 3,
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
@@ -457,11 +459,26 @@ def test_every_heuristic_is_an_option_of_the_baseline_super_net():
 def test_own_searcher_is_an_entry_of_a_comparison(tmp_path):
     config = yaml.safe_load(CONFIGS["compare_nasbench201"].read_text(encoding="utf-8"))
     config["common"]["data"] = {"class_path": "Digits", "init_args": {"arch_fraction": 0.4}}
-    config["searchers"] = yaml.safe_load(code_blocks("compare.md", "yaml")[0])["searchers"]
+    config["searchers"] = yaml.safe_load(code_blocks("compare.md", "yaml")[1])["searchers"]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     runs = read_plan(tmp_path / "own.yaml").runs
     built, _, _ = build_run(runs[-1].settings)
     assert (len(runs), built.seed, built.selection.count, built.space.name) == (5, 4, 20, "nasbench201")
+
+
+def test_own_searcher_is_an_entry_of_a_comparison_on_images(tmp_path):
+    config = yaml.safe_load(CONFIGS["compare_images"].read_text(encoding="utf-8"))
+    config["competitors"] = yaml.safe_load(code_blocks("compare.md", "yaml")[0])["competitors"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    session = image_session(str(tmp_path / "own.yaml"), tmp_path)
+    session.check()
+    assert [run.searcher for run in session.runs] == ["two_stage"] * 3
+
+
+def test_smallest_p_of_wilcoxon_is_what_the_page_on_comparisons_gives():
+    for seeds, smallest in ((3, 0.25), (6, 0.03)):
+        better = paired_test("x", {seed: 1.0 + seed for seed in range(seeds)}, dict.fromkeys(range(seeds), 0.0))
+        assert better.p_wilcoxon == pytest.approx(smallest, abs=0.005)
 
 
 def test_smallest_p_of_sign_tests_is_what_the_page_on_comparisons_gives():

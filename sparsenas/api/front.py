@@ -8,12 +8,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
+from sparsenas.api.image_settings import Images, batch_size, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
@@ -21,17 +21,11 @@ from sparsenas.api.sizing import epochs_within, fitting_channels
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.api.trained import TrainedNetwork
 from sparsenas.data import ImageData
-from sparsenas.errors import ConfigError, DataError
+from sparsenas.errors import ConfigError
 from sparsenas.search import Budget, MeasuredSearch
 from sparsenas.spaces import Genotype
 from sparsenas.training import TrainingModule
 
-#: Images in any form that is understood.
-Images = str | PathLike[str] | ImageData | tuple[Any, Any]
-#: Side of the square images that are made of a folder's files.
-SIDE = 32
-#: Images of a training batch, and batches that an epoch has at least.
-BATCH, LEAST_BATCHES = 64, 8
 #: Share of the minutes after which measuring ends, whatever is left of it.
 MEASURING = 0.3
 
@@ -143,7 +137,7 @@ class _Run:
         self.model["init_args"]["seed"] = seed
         self._given = data if isinstance(data, ImageData) else None
         if not isinstance(data, ImageData):
-            self._settings["data"] = _data_settings(data, self.folder, seed)
+            self._settings["data"] = data_settings(data, self.folder, seed)
             self._settings["data"]["init_args"]["batch_size"] = self._batch_size()
         logger = {"save_dir": str(parent.parent), "name": parent.name, "default_hp_metric": False}
         self._settings["trainer"]["log_every_n_steps"] = 1
@@ -170,9 +164,8 @@ class _Run:
             seeding.setLevel(before)
 
     def _batch_size(self) -> int:
-        """Images of a batch: fewer where there are few, so that an epoch has some batches."""
-        images = len(self.assemble().datamodule.parts.split.weights)
-        return min(BATCH, max(2, images // LEAST_BATCHES))
+        """See :func:`batch_size`."""
+        return batch_size(self.assemble().datamodule)
 
     def fit(self, assembly: Assembly, start: float) -> TrainedNetwork:
         """Search where there is something to find, then train and test.
@@ -214,50 +207,6 @@ def written_after(folder: Path, step: int) -> Path | None:
         if torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"] == step:
             return path
     return None
-
-
-def _data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:
-    """Settings of the data module for a folder, an archive, the digits, or arrays.
-
-    Raises:
-        DataError: If it is none of these.
-    """
-    if isinstance(data, tuple):
-        if len(data) != 2:
-            raise DataError(f"data is a tuple of {len(data)}; give (images, labels)")
-        data = save_arrays(*data, folder / "data.npz")
-    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0}
-    if path.is_dir():
-        return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
-    if path.suffix == ".npz":
-        return {"class_path": "NpzImages", "init_args": {**options, "path": str(path)}}
-    if str(data) == "digits":
-        return {"class_path": "Digits", "init_args": options}
-    raise DataError(
-        f'{data}: no such folder; give a folder with a folder of images per class, an .npz archive, "digits", a data '
-        "module, or (images, labels)"
-    )
-
-
-def save_arrays(images: Any, labels: Any, path: Path) -> Path:
-    """Write arrays to an archive, so that the run can be repeated and exported later.
-
-    Raises:
-        DataError: If their shapes or types are wrong.
-    """
-    images, labels = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (images, labels))
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
-        images = images.transpose(0, 2, 3, 1)  # as torch has them
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
-        raise DataError(
-            f"images are {images.dtype} of shape {images.shape}, labels of shape {labels.shape}; give uint8 images "
-            "(N, H, W) or (N, H, W, C), and labels (N,)"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"labels are {labels.dtype}; give whole numbers from 0 on")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, x_train=images, y_train=labels.astype(np.int64))
-    return path
 
 
 def _next_version(parent: Path) -> int:

@@ -23,7 +23,7 @@ TRAINER_COMMANDS = {
 COMMANDS = {
     **TRAINER_COMMANDS,
     "export": "turn a checkpoint into files for use elsewhere, each proven to compute the same",
-    "compare": "run searchers with several seeds at equal cost, and judge their cells by a published table",
+    "compare": "compare networks on your images, or searchers by a published table, at equal cost with several seeds",
     "latency": "time every candidate on this device, for searches with a budget of milliseconds",
     "draw": "draw a genotype to a PNG, SVG or PDF file",
     "tables": "list published tables and where to get them; of downloaded files, make the tables that are read here",

@@ -1,4 +1,4 @@
-"""One run in a process of its own; started by :func:`sparsenas.comparison.run_all`."""
+"""One run in a process of its own; started by :class:`sparsenas.comparison.Session`."""
 
 from sparsenas.comparison.worker import main
 

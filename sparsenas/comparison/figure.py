@@ -6,20 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsenas.comparison.looks import look, scale_accuracies, set_title, two_panels
 from sparsenas.comparison.report import LARGEST, RANDOM, Floats, Judged, Report, Row
-from sparsenas.drawing.style import DASHES, DPI, INK, STRUCTURE, LineStyle, add_legend, legend_height, line_sample
+from sparsenas.drawing.style import INK, LineStyle
 
-# Inches.
-_WIDTH = 9.6
-_HEIGHT = 4.9
-#: Hues of Okabe and Ito (2008), and a brown; line styles differ too.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2328", "#8a6d3b")
-#: Possible ticks, the roundest first; those that would crowd earlier ones are left out.
-_TICKS = (90, 50, 94, 80, 10, 98, 92, 70, 95, 85, 96, 30, 60, 93, 91, 97, 99, 99.5, 40, 20)
-#: Smallest error on the axis.
-_LEAST_ERROR = 0.01
-#: Share of the axis between two ticks, and outside the data.
-_APART, _MARGIN = 0.05, 0.05
 _BASELINES = {RANDOM: "random\ncell", LARGEST: "most\nparameters"}
 
 
@@ -31,14 +21,8 @@ def draw_comparison(report: Report) -> Figure:
     The report has at least one run; the figure has no window or pyplot state.
     """
     names = [name for name in report.plan.searchers if any(run.record.searcher == name for run in report.runs)]
-    looks = {name: _look(number) for number, name in enumerate(names)}
-    handles = [line_sample(colour, name, dashes) for name, (colour, dashes) in looks.items()]
-    legend = legend_height(len(handles), _WIDTH)
-    height = _HEIGHT + legend
-    figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
-    # matplotlib's hints know neither that a layout was just chosen, nor what can be set of it
-    figure.get_layout_engine().set(rect=(0, legend / height, 1, 1 - legend / height))  # type: ignore[union-attr, call-arg]
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    looks = {name: look(number) for number, name in enumerate(names)}
+    figure, left, right = two_panels(looks, (3, 2))
     shown = []
     for place, (name, (colour, dashes)) in enumerate(looks.items()):
         runs = [run for run in report.runs if run.record.searcher == name]
@@ -47,28 +31,16 @@ def draw_comparison(report: Report) -> Figure:
     baselines = [row for row in report.rows if row.cap is None and row.name in _BASELINES]
     for axes in (left, right):
         _draw_baselines(axes, baselines, named=axes is right)
-        axes.tick_params(labelsize=8.5, labelcolor=INK, color=STRUCTURE)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(STRUCTURE)
-    _scale(left, np.concatenate([*shown, [row.median for row in baselines]]))
+    scale_accuracies(left, np.concatenate([*shown, [row.median for row in baselines]]))
     training = report.plan.training
     left.set_xlabel("seconds of search", size=9, color=INK)
     left.set_ylabel(f"accuracy in % ({training.dataset} {training.split}, {training.epochs} epochs)", size=9, color=INK)
     left.set_xlim(left=0)
-    _title(left, "Found so far: median and middle half of the seeds")
-    _title(right, "Found in the end: every seed")
+    set_title(left, "Found so far: median and middle half of the seeds")
+    set_title(right, "Found in the end: every seed")
     right.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     right.set_xlim(-0.6, len(names) - 0.4)
-    add_legend(figure, handles)
     return figure
-
-
-def _look(number: int) -> tuple[str, LineStyle]:
-    return _COLOURS[number % len(_COLOURS)], DASHES[number % len(DASHES)]
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", size=10, weight="bold", color=INK)
 
 
 def _draw_time(axes: Axes, runs: Sequence[Judged], colour: str, dashes: LineStyle) -> Floats:
@@ -111,28 +83,3 @@ def _draw_baselines(axes: Axes, rows: Sequence[Row], named: bool) -> None:
                 style="italic",
                 color=INK,
             )
-
-
-def _scale(axes: Axes, values: Floats) -> None:
-    """Scale by the logarithm of the error, upside down, with round accuracies as ticks."""
-    axes.set_yscale("function", functions=(_height, _accuracy))
-    low, high = float(_height(values.min())), float(_height(values.max()))
-    room = max(high - low, 0.05)
-    low, high = low - _MARGIN * room, high + _MARGIN * room
-    ticks: list[float] = []
-    for tick in _TICKS:
-        height = float(_height(tick))
-        crowded = any(abs(float(_height(other)) - height) < _APART * (high - low) for other in ticks)
-        if low <= height <= high and not crowded:
-            ticks.append(tick)
-    axes.set_ylim(float(_accuracy(low)), float(_accuracy(high)))
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
-    axes.minorticks_off()
-
-
-def _height(accuracy: Floats | float) -> Floats:
-    return np.asarray(-np.log10(np.maximum(100.0 - np.asarray(accuracy), _LEAST_ERROR)))
-
-
-def _accuracy(height: Floats | float) -> Floats:
-    return np.asarray(100.0 - 10.0 ** -np.asarray(height))

@@ -1,17 +1,21 @@
 """The plan of a comparison: searchers, seeds, caps, and the network of the published accuracies."""
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sparsenas.comparison.build import build_run, build_table
+from sparsenas.comparison.checks import (
+    check_mapping,
+    check_name,
+    check_number,
+    check_whole,
+    digest_of,
+    merge_component,
+    read_settings,
+)
 from sparsenas.complexity import CandidateCosts, candidate_costs
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NormOptions, SuperNet
@@ -54,7 +58,8 @@ class PlannedRun:
     Attributes:
         searcher: Name of its entry.
         seed: Seed of the network, the search and the data.
-        settings: ``model``, ``data``, ``trainer`` with the seed in them; ``caps``, ``published``.
+        settings: Plain settings of the run; by a table ``model``, ``data``, ``trainer`` with the seed in them, ``caps``
+            and ``published``.
         digest: Hash of all settings but the seed; a finished run counts only for the same settings.
     """
 
@@ -64,8 +69,13 @@ class PlannedRun:
     digest: str
 
     def __str__(self) -> str:
-        """Return the name in messages and of files."""
+        """Return the name of files."""
         return f"{self.searcher}-{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """Return the name in messages."""
+        return f"{self.searcher} with seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -149,31 +159,32 @@ def read_plan(path: str | Path) -> Plan:
     Raises:
         ConfigError: Naming the entry that is missing, unknown, or of the wrong kind.
     """
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+    config = read_settings(path)
     where = str(path)
     needed = ("budget_seconds", "caps", "table", "accuracy", "published", "searchers")
-    config = _mapping(config, where, needed, ("common", "first_seed", "also"))
+    config = check_mapping(config, where, needed, ("common", "first_seed", "also"))
     first = config.get("first_seed", 0)
     if isinstance(first, bool) or not isinstance(first, int) or first < 0:
         raise ConfigError(f"{where}: first_seed is {first!r}; use a whole number from 0 on")
-    budget = _number(config["budget_seconds"], f"{where}: budget_seconds")
+    budget = check_number(config["budget_seconds"], f"{where}: budget_seconds")
     caps = _caps(config["caps"], f"{where}: caps")
-    network = _mapping(config["published"], f"{where}: published", ("image_shape", "num_classes", "channels", "cells"))
+    network = check_mapping(
+        config["published"], f"{where}: published", ("image_shape", "num_classes", "channels", "cells")
+    )
     also = config.get("also", [])
     if not isinstance(also, list):
         raise ConfigError(f"{where}: also must be a list of entries like that of accuracy")
-    common = _mapping(config.get("common", {}), f"{where}: common", (), SECTIONS)
-    searchers = _mapping(config["searchers"], f"{where}: searchers", (), None)
+    common = check_mapping(config.get("common", {}), f"{where}: common", (), SECTIONS)
+    searchers = check_mapping(config["searchers"], f"{where}: searchers", (), None)
     if not searchers:
         raise ConfigError(f"{where}: searchers: empty; name at least one")
     shape = network["image_shape"]
     if not (isinstance(shape, list) and len(shape) == 3):
         raise ConfigError(f"{where}: published.image_shape is {shape!r}; give [channels, height, width]")
-    whole = {name: _whole(network[name], f"{where}: published.{name}") for name in ("num_classes", "channels", "cells")}
-    sizes = [_whole(size, f"{where}: published.image_shape") for size in shape]
+    whole = {
+        name: check_whole(network[name], f"{where}: published.{name}") for name in ("num_classes", "channels", "cells")
+    }
+    sizes = [check_whole(size, f"{where}: published.image_shape") for size in shape]
     published = PublishedNetwork((sizes[0], sizes[1], sizes[2]), **whole)
     judged = {"caps": list(caps), "published": network}
     runs: list[PlannedRun] = []
@@ -195,21 +206,20 @@ def _runs(
     name: str, where: str, entry: Any, common: Mapping[str, Any], budget: float, judged: Mapping[str, Any], first: int
 ) -> list[PlannedRun]:
     """Return the runs of one entry."""
-    if not name or not all(letter.isalnum() or letter in "_-." for letter in name):
-        raise ConfigError(f"{where}: names are of letters, digits, '_', '-' and '.': files are named after them")
-    entry = _mapping(entry, where, ("seeds", "max_epochs"), SECTIONS)
-    seeds = _whole(entry["seeds"], f"{where}.seeds")
-    model = _component(common.get("model"), entry.get("model"), f"{where}.model")
-    data = _component(common.get("data"), entry.get("data"), f"{where}.data")
+    check_name(name, where)
+    entry = check_mapping(entry, where, ("seeds", "max_epochs"), SECTIONS)
+    seeds = check_whole(entry["seeds"], f"{where}.seeds")
+    model = merge_component(common.get("model"), entry.get("model"), f"{where}.model")
+    data = merge_component(common.get("data"), entry.get("data"), f"{where}.data")
     trainer = {
         **QUIET_TRAINER,
-        **_mapping(common.get("trainer") or {}, "common.trainer", (), None),
-        **_mapping(entry.get("trainer") or {}, f"{where}.trainer", (), None),
-        "max_epochs": _whole(entry["max_epochs"], f"{where}.max_epochs", least=0),
+        **check_mapping(common.get("trainer") or {}, "common.trainer", (), None),
+        **check_mapping(entry.get("trainer") or {}, f"{where}.trainer", (), None),
+        "max_epochs": check_whole(entry["max_epochs"], f"{where}.max_epochs", least=0),
         "max_time": {"seconds": int(budget), "milliseconds": round(budget % 1 * 1000)},
     }
     settings = {"model": model, "data": data, "trainer": trainer, **judged}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    digest = digest_of(settings)
     return [
         PlannedRun(name, seed, {**settings, "model": _seeded(model, seed), "data": _seeded(data, seed)}, digest)
         for seed in range(first, first + seeds)
@@ -217,72 +227,18 @@ def _runs(
 
 
 def _training(entry: Any, where: str) -> Training:
-    entry = _mapping(entry, where, ("dataset", "split", "epochs"))
-    return Training(str(entry["dataset"]), str(entry["split"]), _whole(entry["epochs"], f"{where}.epochs"))
-
-
-def _component(common: Any, own: Any, where: str) -> dict[str, Any]:
-    """Return a class and its options: those of the entry over those of ``common``."""
-    parts = [
-        _mapping({"class_path": part} if isinstance(part, str) else part or {}, where, (), ("class_path", "init_args"))
-        for part in (common, own)
-    ]
-    names = [part["class_path"] for part in parts if "class_path" in part]
-    if not names:
-        raise ConfigError(f"{where}: class_path is missing; name a class")
-    options = [_mapping(part.get("init_args") or {}, f"{where}.init_args", (), None) for part in parts]
-    return {"class_path": names[-1], "init_args": _merged(options[0], options[1])}
-
-
-def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put options over others; those of a dataclass one by one, a class with its options as a whole."""
-    merged = dict(common)
-    for name, value in own.items():
-        before = merged.get(name)
-        plain = isinstance(value, Mapping) and isinstance(before, Mapping) and "class_path" not in {*value, *before}
-        merged[name] = _merged(before or {}, value) if plain else value
-    return merged
+    entry = check_mapping(entry, where, ("dataset", "split", "epochs"))
+    return Training(str(entry["dataset"]), str(entry["split"]), check_whole(entry["epochs"], f"{where}.epochs"))
 
 
 def _seeded(component: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**component, "init_args": {**component["init_args"], "seed": seed}}
 
 
-def _mapping(
-    value: Any, where: str, needed: tuple[str, ...], optional: tuple[str, ...] | None = ()
-) -> Mapping[str, Any]:
-    """Check that a mapping has all ``needed`` keys and no others than ``optional``; None allows any."""
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: must be a mapping of {', '.join((*needed, *(optional or ()))) or 'names'}")
-    for key in needed:
-        if key not in value:
-            raise ConfigError(f"{where}: {key} is missing")
-    for key in value:
-        if optional is not None and key not in (*needed, *optional):
-            raise ConfigError(f"{where}: unknown entry {key!r}; known are {', '.join((*needed, *optional))}")
-    return value
-
-
 def _caps(value: Any, where: str) -> tuple[float | None, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{where}: must be a list, with null for no cap")
-    caps = tuple(None if cap is None else _number(cap, where) for cap in value)
+    caps = tuple(None if cap is None else check_number(cap, where) for cap in value)
     if len(set(caps)) < len(caps):
         raise ConfigError(f"{where}: a cap occurs twice")
     return caps
-
-
-def _number(value: Any, where: str) -> float:
-    try:
-        number = float(value)  # YAML reads 0.6e6 as text
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not 0 < number < math.inf:
-        raise ConfigError(f"{where} is {value!r}; use a positive number")
-    return number
-
-
-def _whole(value: Any, where: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{where} is {value!r}; use a whole number from {least} on")
-    return value

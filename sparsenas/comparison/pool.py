@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from sparsenas.comparison.plan import PlannedRun
-from sparsenas.comparison.records import Record, from_json
 from sparsenas.errors import SparseNASError
 
 #: Lines of a log that a message shows.
@@ -166,19 +164,3 @@ def serve(run: Callable[[dict[str, Any]], Any]) -> None:
 def _end_with_parent() -> None:
     sys.stdin.read()
     os._exit(1)
-
-
-def run_all(runs: Sequence[PlannedRun], jobs: int, logs: Path) -> Iterator[Record | Failure]:
-    """Make the runs of a comparison by :func:`run_jobs`, so many at a time; yields them as they end."""
-    planned = [
-        Job(
-            name=str(run),
-            title=f"{run.searcher} with seed {run.seed}",
-            arguments=("sparsenas.comparison",),
-            message={"searcher": run.searcher, "seed": run.seed, "digest": run.digest, "settings": run.settings},
-        )
-        for run in runs
-    ]
-    with closing(run_jobs(planned, jobs, logs)) as answers:
-        for _, answer in answers:
-            yield answer if isinstance(answer, Failure) else from_json(answer)

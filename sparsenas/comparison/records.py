@@ -2,23 +2,38 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class Record:
-    """Choices of a run. It knows no accuracy of a table.
+class FinishedRun:
+    """What is known of every run that has ended.
 
     Attributes:
         searcher: Name of its entry.
         seed: Its seed.
         digest: See :class:`PlannedRun`.
+    """
+
+    searcher: str
+    seed: int
+    digest: str
+
+
+Finished = TypeVar("Finished", bound=FinishedRun)
+
+
+@dataclass(frozen=True)
+class Record(FinishedRun):
+    """Choices of a run. It knows no accuracy of a table.
+
+    Attributes:
         chosen: Each cap and the cell chosen under it, as the space writes it.
         timeline: Seconds since the start and the uncapped cell from then on.
         scored: Each cap, and the cells compared under it with their scores; more is better.
@@ -28,9 +43,6 @@ class Record:
         cut: True if the time budget ended it before its last epoch.
     """
 
-    searcher: str
-    seed: int
-    digest: str
     chosen: tuple[tuple[float | None, str], ...]
     timeline: tuple[tuple[float, str], ...]
     scored: tuple[tuple[float | None, tuple[tuple[str, float], ...]], ...]
@@ -41,7 +53,16 @@ class Record:
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
+    """Read all finished runs of a comparison by a table; see :func:`read_finished`."""
+    return read_finished(path, from_json)
+
+
+def read_finished(path: Path, parse: Callable[[dict[str, Any]], Finished]) -> tuple[Finished, ...]:
     """Read all finished runs; none if there is no file.
+
+    Args:
+        path: File of :func:`append_record`.
+        parse: Makes a run of the fields of a line, such as :func:`from_json`.
 
     Raises:
         DataError: Naming the line that is damaged.
@@ -52,10 +73,10 @@ def read_records(path: Path) -> tuple[Record, ...]:
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); name another folder by --out") from error
-    return tuple(_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    return tuple(_record(line, f"{path}, line {number}", parse) for number, line in enumerate(lines, start=1))
 
 
-def append_record(path: Path, record: Record) -> None:
+def append_record(path: Path, record: FinishedRun) -> None:
     """Add a line in one write, whole or not at all.
 
     Raises:
@@ -73,7 +94,7 @@ def append_record(path: Path, record: Record) -> None:
         raise ConfigError(f"{path}: cannot write ({error.strerror}); name a writable folder by --out") from error
 
 
-def planned_records(records: Iterable[Record], runs: Iterable[PlannedRun], path: Path) -> tuple[Record, ...]:
+def planned_records(records: Iterable[Finished], runs: Iterable[PlannedRun], path: Path) -> tuple[Finished, ...]:
     """Return the finished ones of the runs.
 
     Raises:
@@ -81,7 +102,7 @@ def planned_records(records: Iterable[Record], runs: Iterable[PlannedRun], path:
         DataError: If a run is there twice.
     """
     wanted = {(run.searcher, run.seed): run.digest for run in runs}
-    found: dict[tuple[str, int], Record] = {}
+    found: dict[tuple[str, int], Finished] = {}
     for record in records:
         key = (record.searcher, record.seed)
         if key not in wanted:
@@ -99,9 +120,9 @@ def planned_records(records: Iterable[Record], runs: Iterable[PlannedRun], path:
     return tuple(found[key] for key in wanted if key in found)
 
 
-def _record(line: str, where: str) -> Record:
+def _record(line: str, where: str, parse: Callable[[dict[str, Any]], Finished]) -> Finished:
     try:
-        return from_json(json.loads(line))
+        return parse(json.loads(line))
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{where}: no finished run ({error}); remove the line, and the run is repeated") from error
 

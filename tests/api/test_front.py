@@ -12,7 +12,8 @@ from PIL import Image
 
 import sparsenas
 from sparsenas.api import Prediction, TrainedNetwork
-from sparsenas.api.front import save_arrays, written_after
+from sparsenas.api.front import written_after
+from sparsenas.api.image_settings import save_arrays
 from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import CHANNELS, fitting_channels
 from sparsenas.complexity import candidate_costs

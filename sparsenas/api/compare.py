@@ -1,0 +1,116 @@
+"""Compare from Python: the function behind ``sparsenas.compare``."""
+
+import os
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sparsenas.api.image_settings import BATCH, Images, batch_size, data_settings
+from sparsenas.api.messages import user_errors
+from sparsenas.api.shipped import find_config
+from sparsenas.api.terminal import calm_terminal
+from sparsenas.comparison.images import ImagePlan, ImageReport, ImageSession, read_image_plan
+from sparsenas.comparison.images.making import parse_run
+from sparsenas.data import ImageData
+from sparsenas.errors import ConfigError, DataError
+from sparsenas.limits import Limits
+
+
+def compare(
+    data: Images | None = None,
+    *,
+    max_params: float | None = None,
+    max_macs: float | None = None,
+    seconds: float | None = None,
+    seeds: int | None = None,
+    folder: str | PathLike[str] | None = None,
+    config: str = "compare_images",
+    jobs: int | None = None,
+) -> ImageReport:
+    """Compare networks, found and made by hand, on images, at equal cost and in the same total time.
+
+    Each run is a process of one thread. Finished runs are kept in the folder: the same call makes those that are
+    missing, and writes the report anew.
+
+    Args:
+        data: A folder with a folder of images per class, an ``.npz`` archive, ``"digits"``, or ``(images, labels)``;
+            ``None`` for those of the config.
+        max_params: Most parameters; if only one limit is given, there is no other.
+        max_macs: Most multiply-accumulates of one image.
+        seconds: Processor seconds of a run, searching included.
+        seeds: Runs of each competitor that has no number of its own.
+        folder: Folder to write; ``None`` for ``lightning_logs/CONFIG``.
+        config: Config file, or name of a shipped one, that says everything else.
+        jobs: Runs at a time; ``None`` for one per core.
+
+    Returns:
+        The report: ``print`` it, or read its ``rows`` and ``tests``.
+
+    Raises:
+        SparseNASError: If an option or the images are wrong, or no run was finished; the message says why.
+    """
+    path = find_config(config)
+    out = Path("lightning_logs") / Path(path).stem if folder is None else Path(folder)
+    with calm_terminal(), user_errors():
+        session = image_session(path, out, data, max_params, max_macs, seconds, seeds)
+        session.check()
+        session.open()
+        failures = session.make(session.chosen(), jobs or os.cpu_count() or 1)
+        finished = session.finished()
+        if not finished:
+            raise ConfigError(f"no run was finished: {failures[0]}")
+        session.write_report(finished)
+        return session.report(finished)
+
+
+def image_session(
+    config: str,
+    out: Path,
+    data: Images | None = None,
+    max_params: float | None = None,
+    max_macs: float | None = None,
+    seconds: float | None = None,
+    seeds: int | None = None,
+) -> ImageSession:
+    """Read the plan of a comparison on images, with what is given in place of what the config says.
+
+    Args:
+        config: Path of the config.
+        out: Folder of the comparison.
+        data: See :func:`compare`, as for the following.
+        max_params: Limit.
+        max_macs: Limit.
+        seconds: Seconds of a run.
+        seeds: Runs of a competitor.
+
+    Raises:
+        SparseNASError: If something is wrong.
+    """
+    plan = read_image_plan(config)
+    changes: dict[str, Any] = {}
+    if max_params is not None or max_macs is not None:
+        changes["limits"] = Limits(max_params=max_params, max_macs=max_macs)
+    for name, value in (("seconds", seconds), ("seeds", seeds)):
+        if value is not None:
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}; use a number above 0")
+            changes[name] = value
+    if data is not None:
+        changes["data"] = _data(data, plan, out)
+    return ImageSession(replace(plan, **changes), out)
+
+
+def _data(data: Images, plan: ImagePlan, out: Path) -> dict[str, Any]:
+    """Settings of the given images, with the largest batch that suits them and the config."""
+    if isinstance(data, ImageData):
+        raise DataError(
+            "each run reads the images in a process of its own: give a path, arrays, or a config with these data, not "
+            "a data module"
+        )
+    settings = data_settings(data, out, plan.first_seed)
+    size = batch_size(
+        parse_run({**plan.shared, "data": settings}, plan.first_seed)().data,
+        plan.data["init_args"].get("batch_size", BATCH),
+    )
+    return {**settings, "init_args": {**settings["init_args"], "batch_size": size}}

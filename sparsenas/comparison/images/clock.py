@@ -1,0 +1,107 @@
+"""The seconds of a run, and callbacks that keep them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import process_time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from sparsenas.errors import ConfigError
+from sparsenas.search.searcher import ImageBatch
+from sparsenas.training import TrainingModule
+
+
+class Clock:
+    """Processor seconds of this process since the clock was made; other programs do not count.
+
+    Args:
+        total: Seconds of the whole run.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.total = total
+        self._start = process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return process_time() - self._start
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.total - self.seconds
+
+
+class StopAt(pl.Callback):
+    """Ends a search at a second of the clock.
+
+    Args:
+        clock: The clock of the run.
+        second: The second.
+    """
+
+    def __init__(self, clock: Clock, second: float) -> None:
+        self._clock, self._second = clock, second
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Stop if it is time."""
+        if self._clock.seconds >= self._second:
+            trainer.should_stop = True
+
+
+class TrainFor(pl.Callback):
+    """Sets the seconds of a training when it starts, so that what came before, its own preparation included, counts.
+
+    Args:
+        seconds: Gives the seconds.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set the seconds.
+
+        Raises:
+            ConfigError: If there are none.
+        """
+        assert isinstance(pl_module, TrainingModule)
+        seconds = self._seconds()
+        if seconds <= 0:
+            raise ConfigError("no second is left for the training; raise seconds, or lower the share of the search")
+        pl_module.weight_training = replace(pl_module.weight_training, seconds=seconds)
+
+
+class Validation(pl.Callback):
+    """Validates at equal shares of a training, whatever an epoch takes.
+
+    Args:
+        batches: Images as in evaluation.
+        points: Number of shares; the end is not validated here.
+        hear: Hears the number of the share and the accuracy, in [0, 1]; the training ends if it returns True.
+    """
+
+    def __init__(self, batches: Sequence[ImageBatch], points: int, hear: Callable[[int, float], bool]) -> None:
+        self._batches, self._points, self._hear, self._done = batches, points, hear, 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Validate if another share is done."""
+        assert isinstance(pl_module, TrainingModule)
+        done = int(pl_module.progress * self._points)
+        if self._done < done < self._points:
+            self._done = done
+            if self._hear(done, accuracy_on(pl_module, self._batches)):
+                trainer.should_stop = True
+
+
+@torch.no_grad()
+def accuracy_on(module: torch.nn.Module, batches: Sequence[ImageBatch]) -> float:
+    """Compute the share of images whose class is right, in evaluation mode; the mode is as before afterwards."""
+    training = module.training
+    module.eval()
+    right = sum(int((module(images).argmax(1) == labels).sum()) for images, labels in batches)
+    module.train(training)
+    return right / sum(len(labels) for _, labels in batches)

@@ -1,0 +1,71 @@
+"""A comparison on images in a folder."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sparsenas.comparison.images.contest import ImagePlan
+from sparsenas.comparison.images.finished import ImageRecord, image_record
+from sparsenas.comparison.images.halving import Asha, load_optuna
+from sparsenas.comparison.images.making import parse_run
+from sparsenas.comparison.images.outcomes import ImageReport, make_image_report
+from sparsenas.comparison.images.picture import draw_images
+from sparsenas.comparison.images.searching import Search
+from sparsenas.comparison.session import Session, write_pages
+from sparsenas.errors import ConfigError
+
+
+class ImageSession(Session[ImageRecord]):
+    """Runs of all competitors on the user's images.
+
+    Args:
+        plan: The plan.
+        out: Folder to write.
+    """
+
+    def __init__(self, plan: ImagePlan, out: Path) -> None:
+        super().__init__(plan.runs, out, "sparsenas.comparison.images")
+        self.plan = plan
+
+    def check(self) -> None:
+        """See :meth:`Session.check`: images, recipe, and the options of every searcher."""
+        data = parse_run(self.plan.shared, self.plan.first_seed)().data
+        for part, option in (("val", "val_fraction"), ("test", "test_fraction")):
+            if not data.has(part):
+                raise ConfigError(f"data: {data.source.name} has no {part} images; set {option} above 0")
+        data.setup("fit")
+        for name, entry in self.plan.entries.items():
+            where = f"competitors.{name}"
+            competitor = entry.make(where)
+            if isinstance(competitor, Asha):
+                load_optuna()
+            elif isinstance(competitor, Search):
+                own = {"model": entry.options["model"], "arch_fraction": competitor.arch_fraction}
+                competitor.check(parse_run({**self.plan.shared, **own}, self.plan.first_seed)().model)
+
+    def parse(self, fields: dict[str, Any]) -> ImageRecord:
+        """See :meth:`Session.parse`."""
+        return image_record(fields)
+
+    def outcome(self, record: ImageRecord) -> str:
+        """See :meth:`Session.outcome`."""
+        if record.impossible:
+            return f"impossible: {record.impossible}"
+        return f"{record.accuracy:.2f} % in {record.seconds:.1f} s"
+
+    def report(self, records: Sequence[ImageRecord]) -> ImageReport:
+        """Make the report."""
+        return make_image_report(self.plan, records)
+
+    def write_report(self, records: Sequence[ImageRecord]) -> str:
+        """See :meth:`Session.write_report`."""
+        report = self.report(records)
+        content = {
+            "seconds": self.plan.seconds,
+            "budget": asdict(self.plan.limits),
+            "best_reference": report.best_reference,
+            "rows": list(map(asdict, report.rows)),
+            "tests": list(map(asdict, report.tests)),
+        }
+        return write_pages(self.out, report.text, content, draw_images(report), len(records))

@@ -1,0 +1,92 @@
+"""The report of a comparison on images as text."""
+
+from collections.abc import Sequence
+
+from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTest
+
+#: With fewer seeds, the page says what they cannot show.
+FEW = 6
+#: Seconds over the plan, as a share, from which on a run is named.
+LATE = 0.02
+
+
+def page(report: ImageReport) -> str:
+    """Format the report: the table, the tests, and how to read them."""
+    plan = report.plan
+    lines = [
+        f"# {plan.name}",
+        "",
+        f"Test accuracy in percent on {_data(report)}. Every network fills a budget of {_budget(report)}, and is "
+        f"trained by one recipe. A run has {plan.seconds:g} processor seconds in one thread; deciding and searching "
+        "count. All competitors of a seed have the same parts of the images.",
+        "",
+        _table(
+            ("network", "runs", "mean", "sd", "min", "parameters", "MACs", "ms", "seconds", "deciding", "epochs"),
+            [_cells(row) for row in report.rows],
+        ),
+    ]
+    if report.best_reference is not None and report.tests:
+        lines += ["", f"## Against {report.best_reference}, the best reference", ""]
+        heads = ("network", "seeds", "difference", "95 % interval", "p, t-test", "p, Wilcoxon")
+        lines += [_table(heads, [_test_cells(test) for test in report.tests]), "", _notes(report)]
+    for row in report.rows:
+        if row.impossible:
+            count = f"{row.planned - row.runs} of {row.planned} runs" if row.runs else "no network"
+            lines += ["", f"`{row.name}`: {count}, because {row.impossible}"]
+    late = [record for record in report.records if record.seconds > (1 + LATE) * plan.seconds]
+    lines += [f"\n`{run.searcher}` with seed {run.seed} took {run.seconds:.1f} s." for run in late]
+    return "\n".join(lines) + "\n"
+
+
+def _data(report: ImageReport) -> str:
+    data = report.plan.data
+    return str(data["init_args"].get("path") or data["class_path"].rpartition(".")[2])
+
+
+def _budget(report: ImageReport) -> str:
+    limits = report.plan.limits
+    kinds = ((limits.max_params, "parameters"), (limits.max_macs, "MACs"))
+    return " and ".join(f"{limit:,.0f} {unit}" for limit, unit in kinds if limit is not None)
+
+
+def _notes(report: ImageReport) -> str:
+    seeds = min(test.runs for test in report.tests)
+    notes = (
+        "Differences are paired by seed. The reference is the best of several on these seeds, which flatters it. The "
+        "p-values are not corrected for their number."
+    )
+    if seeds < FEW:
+        notes += (
+            f" With {seeds} common seed{'s' if seeds > 1 else ''}, Wilcoxon's p cannot be below "
+            f"{2 ** (1 - seeds):.2g}, and the interval trusts that differences are normal: use {FEW} seeds or more."
+        )
+    return notes
+
+
+def _cells(row: ImageRow) -> list[str]:
+    runs = str(row.runs) if row.runs == row.planned else f"{row.runs} of {row.planned}"
+    if row.mean is None:
+        return [row.name, runs, "impossible", *[""] * 8]
+    return [
+        row.name,
+        runs,
+        f"{row.mean:.2f}",
+        "" if row.sd is None else f"{row.sd:.2f}",
+        f"{row.worst:.2f}",
+        f"{row.parameters:,.0f}",
+        f"{row.macs:,.0f}",
+        f"{row.milliseconds:.2f}",
+        f"{row.seconds:.1f}",
+        f"{row.deciding:.1f}",
+        f"{row.epochs:.1f}",
+    ]
+
+
+def _test_cells(test: PairedTest) -> list[str]:
+    interval = "" if test.low is None else f"{test.low:+.2f} to {test.high:+.2f}"
+    p_t = "" if test.p_t is None else f"{test.p_t:.3f}"
+    return [test.name, str(test.runs), f"{test.difference:+.2f}", interval, p_t, f"{test.p_wilcoxon:.3f}"]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))

@@ -1,0 +1,60 @@
+"""A comparison on images as a picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparsenas.comparison.images.finished import ImageRecord
+from sparsenas.comparison.images.outcomes import ImageReport
+from sparsenas.comparison.looks import Floats, look, scale_accuracies, set_title, two_panels
+from sparsenas.drawing.style import INK, STRUCTURE, LineStyle
+
+#: Points of a mean curve.
+_POINTS = 100
+
+
+def draw_images(report: ImageReport) -> Figure:
+    """Draw test accuracy against MACs, and validation accuracy against seconds.
+
+    Left: mean of the seeds, and a line from the worst to the best. Right: mean of the seeds, from the time when all of
+    them have a first one. Errors (100 minus accuracy) are on a logarithmic scale. The figure has no window.
+    """
+    looks = {row.name: look(number) for number, row in enumerate(report.rows) if row.runs}
+    figure, left, right = two_panels(looks, (1, 1))
+    shown = [np.array([0.0]) if not looks else np.empty(0)]
+    for name, (colour, dashes) in looks.items():
+        runs = [record for record in report.records if record.searcher == name and not record.impossible]
+        shown.append(_draw_cost(left, name, runs, colour))
+        shown.append(_draw_curve(right, runs, colour, dashes))
+    scale_accuracies(left, np.concatenate(shown))
+    left.set_xscale("log")
+    left.tick_params(axis="x", which="both", labelsize=8.5, labelcolor=INK, color=STRUCTURE)
+    left.set_xlabel("MACs of one image", size=9, color=INK)
+    left.set_ylabel("accuracy in %", size=9, color=INK)
+    right.set_xlabel("processor seconds", size=9, color=INK)
+    right.set_xlim(0, report.plan.seconds * 1.02)
+    set_title(left, "Test images: mean, worst and best")
+    set_title(right, "Validation images: mean")
+    return figure
+
+
+def _draw_cost(axes: Axes, name: str, runs: Sequence[ImageRecord], colour: str) -> Floats:
+    """Draw a competitor; return the accuracies that it covers."""
+    values = np.array([run.accuracy for run in runs])
+    macs = np.mean([run.macs for run in runs])
+    axes.vlines(macs, values.min(), values.max(), color=colour, linewidth=1.2, alpha=0.7)
+    axes.plot(macs, values.mean(), marker="o", markersize=5, color=colour)
+    axes.annotate(name, (macs, values.mean()), (5, 3), textcoords="offset points", size=7, color=INK)
+    return values
+
+
+def _draw_curve(axes: Axes, runs: Sequence[ImageRecord], colour: str, dashes: LineStyle) -> Floats:
+    """Draw the mean curve of a competitor; return the accuracies that it covers."""
+    curves = [np.array(run.curve) for run in runs]
+    begin, end = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    times = np.linspace(begin, max(begin, end), _POINTS)
+    means: Floats = np.mean([np.interp(times, *curve.T) for curve in curves], axis=0)
+    axes.plot(times, means, color=colour, linestyle=dashes, linewidth=1.5)
+    return means

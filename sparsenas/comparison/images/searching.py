@@ -1,0 +1,59 @@
+"""Any searcher as a competitor: it searches for a share of the seconds; what it found is trained anew for the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from sparsenas.comparison.build import SearcherModule
+from sparsenas.comparison.images.clock import StopAt
+from sparsenas.comparison.images.common import Common, quiet_trainer
+from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
+from sparsenas.errors import ConfigError
+from sparsenas.search import MeasuredSearch, Searcher
+
+
+@dataclass(frozen=True)
+class Search(Competitor):
+    """A searcher.
+
+    Attributes:
+        model: Its class and options, as in a config of ``fit``; without ``space``, it searches that of the comparison.
+        share: Share of the seconds for the search.
+        max_epochs: Epochs of the search, over which its schedules go; the share may end it before. A measured search
+            needs none.
+        arch_fraction: Share of the training images for the architecture, of searchers that need them apart.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    model: Mapping[str, Any]
+    share: float = 0.3
+    max_epochs: int | None = None
+    arch_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_share("share", self.share)
+
+    def check(self, model: Any) -> SearcherModule:
+        """Return the model if it is a searcher that these options suit.
+
+        Raises:
+            ConfigError: If not.
+        """
+        if not isinstance(model, Searcher):
+            raise ConfigError(f"model is {type(model).__name__}, which searches nothing")
+        if self.max_epochs is None and not isinstance(model, MeasuredSearch):
+            raise ConfigError(f"max_epochs is missing; {type(model).__name__} needs the length of its schedules")
+        return cast(SearcherModule, model)
+
+    def decide(self, common: Common) -> Decision:
+        """See :meth:`Competitor.decide`."""
+        search = self.check(common.model)
+        end = self.share * common.clock.total
+        if isinstance(search, MeasuredSearch):
+            search.measuring = replace(search.measuring, seconds=max(end - common.clock.seconds, 1e-3))
+        trainer = quiet_trainer(common.folder, [StopAt(common.clock, end)], self.max_epochs or 0)
+        trainer.fit(search, datamodule=common.images or common.data)
+        return Decision(search.space.genotype(search.decide()), search.summary())

@@ -1,0 +1,122 @@
+"""What competitors decide, and what all of them share."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparsenas.comparison.images.clock import Clock, accuracy_on
+from sparsenas.comparison.images.common import FILLED, Common
+from sparsenas.comparison.images.competitors import DRAWS, Largest, RandomDraw, Reference
+from sparsenas.comparison.images.contest import read_image_plan
+from sparsenas.comparison.images.contestant import compete
+from sparsenas.complexity import network_cost
+from sparsenas.data import Digits
+from sparsenas.errors import ConfigError
+from sparsenas.limits import Limits
+from sparsenas.spaces import StageSpace
+from sparsenas.training import StandAloneTraining, WeightTraining
+
+SPACE = StageSpace(stages=2, layers=2)
+
+
+def common(tmp_path, seed=0, limits=Limits(max_params=6000, max_macs=2e5), space=SPACE, seconds=10.0):
+    data = Digits(seed=seed, arch_fraction=0.0)
+    data.setup("fit")
+    return Common(data, space, limits, WeightTraining(seconds=1.0), Clock(seconds), seed, tmp_path)
+
+
+def names(part):
+    return set(part.names)
+
+
+def test_a_seed_decides_the_validation_images_and_never_the_test_images(tmp_path):
+    first, again, other = (common(tmp_path, seed) for seed in (0, 0, 1))
+    assert first.parts == again.parts != other.parts
+    assert names(first.data.parts.test) == names(other.data.parts.test)
+    assert names(first.data.parts.val) != names(other.data.parts.val)
+
+
+@pytest.mark.parametrize("by", ["params", "macs", "both"])
+def test_the_largest_uses_most_of_the_budget(tmp_path, by):
+    shared = common(tmp_path)
+    rng = np.random.default_rng(0)
+    sizes = {}
+    for genotype in (SPACE.sample(rng) for _ in range(DRAWS)):
+        width = shared.limits.fill(genotype, (1, 8, 8), 10, FILLED)
+        module = network_cost(genotype, (1, 8, 8), 10, width, FILLED)
+        shares = {"params": module.parameters / 6000, "macs": module.macs / 2e5}
+        sizes[genotype] = sum(shares.values()) if by == "both" else shares[by]
+    assert sizes[Largest(by).decide(shared).genotype] == max(sizes.values())
+
+
+def test_a_random_network_that_no_width_fits_is_drawn_again(tmp_path):
+    """At this budget the space has both kinds."""
+    limits = Limits(max_params=1000)
+    fits = [common(tmp_path, seed, limits).width(SPACE.sample(np.random.default_rng(seed))) for seed in range(20)]
+    assert None in fits
+    assert any(fits)
+    for seed in range(20):
+        shared = common(tmp_path, seed, limits)
+        assert shared.width(RandomDraw().decide(shared).genotype) is not None
+
+
+@pytest.mark.parametrize("competitor", [RandomDraw(), Largest("both")])
+def test_a_budget_that_no_network_meets_is_named(tmp_path, competitor):
+    with pytest.raises(ConfigError, match="random networks of the space keeps the budget: raise it"):
+        competitor.decide(common(tmp_path, limits=Limits(max_params=10)))
+
+
+def test_accuracy_agrees_with_a_count_and_keeps_the_mode(tmp_path):
+    shared = common(tmp_path)
+    torch.manual_seed(0)
+    genotype = Reference("resnet8").decide(shared).genotype.to_json()
+    module = StandAloneTraining((1, 8, 8), 10, genotype, FILLED, budget=shared.limits, training=WeightTraining())
+    module.train()
+    found = accuracy_on(module, shared.validation.batches)
+    assert module.training
+    module.eval()
+    images, labels = map(torch.cat, zip(*shared.validation.batches, strict=True))
+    with torch.no_grad():
+        assert found == pytest.approx(float((module(images).argmax(1) == labels).float().mean()))
+    assert shared.validation.images == len(labels)
+
+
+def record_of(contest, write, kind, options):
+    contest["competitors"] = {"one": {kind: options}}
+    (run,) = read_image_plan(write(contest)).runs
+    return compete(run.searcher, run.seed, run.digest, run.settings)
+
+
+@pytest.mark.filterwarnings("ignore")  # trainings so short make Lightning doubt their settings
+def test_a_network_that_cannot_be_is_a_result_with_its_reason(contest, write, one_thread):
+    assert "the network needs 17,090" in record_of(contest, write, "reference", "mobilenet_v1").impossible
+    contest["budget"] = {"max_params": 50_000}
+    deep = record_of(contest, write, "reference", "mobilenet_v1")
+    assert "images are 8x8" in deep.impossible
+    assert deep.seconds < contest["seconds"]
+    assert deep.genotype == ""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", ["TwoStageSearch", "MeasuredSearch"])
+def test_a_search_has_its_share_of_the_seconds(contest, write, one_thread, model):
+    options = {"network": {"channels": 4, "cells": None}}
+    options["space"] = {
+        "class_path": "StageSpace",
+        "init_args": {"stages": 2, "layers": 2, "types": ["conv_3x3", "residual_3x3"], "growths": [2.0]},
+    }
+    entry = {"share": 0.4, "model": {"class_path": model, "init_args": options}}
+    if model == "TwoStageSearch":
+        options["recovery"] = {"compressed_size": 3}
+        entry |= {"max_epochs": 1000, "arch_fraction": 0.5}
+    else:
+        options["measuring"] = {"count": 8, "rounds": 0}
+    contest["seconds"] = 8
+    found = record_of(contest, write, "search", entry)
+    assert not found.impossible
+    assert found.deciding < 7
+    if model == "TwoStageSearch":
+        assert found.deciding == pytest.approx(0.4 * 8, rel=0.2)
+    assert found.seconds == pytest.approx(8, rel=0.1)
+    assert found.epochs > 0

@@ -1,0 +1,120 @@
+"""Plans on images without a run; what is wrong with them in one clear message."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from sparsenas.api.compare import image_session
+from sparsenas.api.messages import user_errors
+from sparsenas.cli import main
+from sparsenas.comparison.images import read_image_plan
+from sparsenas.data import Digits
+from sparsenas.errors import ConfigError, DataError, SparseNASError
+from sparsenas.limits import Limits
+from sparsenas.spaces import REFERENCES
+
+
+def test_all_references_are_competitors_of_their_own(contest, write):
+    contest["competitors"] = {"by_hand": {"references": "all", "seeds": 2}, "big": {"largest": "macs"}}
+    plan = read_image_plan(write(contest))
+    assert list(plan.entries) == [*REFERENCES, "big"]
+    assert {(run.searcher, run.seed) for run in plan.runs} == {
+        *((name, seed) for name in REFERENCES for seed in (0, 1)),
+        ("big", 0),
+    }
+
+
+def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
+    """So more seeds keep what is finished, and other seconds do not."""
+    plan = read_image_plan(write(contest))
+    digests = [run.digest for run in plan.runs]
+    assert len(set(digests)) == len(digests)
+    assert [run.digest for run in replace(plan, seeds=2).runs] == [digest for digest in digests for _ in range(2)]
+    for change in ({"seconds": 3.0}, {"limits": Limits(max_params=7000)}, {"data": {**plan.data, "init_args": {}}}):
+        assert not {run.digest for run in replace(plan, **change).runs} & set(digests)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"secs": 3}, "unknown entry 'secs'; known are data, budget, seconds"),
+        ({"seconds": "long"}, "seconds is 'long'; use a positive number"),
+        ({"seeds": 0}, "seeds is 0; use a whole number from 1 on"),
+        ({"budget": {}}, "budget: set max_params, max_macs or both"),
+        ({"budget": {"max_flops": 3}}, "budget: unknown entry 'max_flops'; known are max_params, max_macs"),
+        ({"training": {"seconds": 3}}, "training.seconds: leave it out"),
+        ({"competitors": {}}, "competitors: empty"),
+        ({"competitors": {"x": {"reference": "resnet9"}}}, "no reference network is called 'resnet9'; there are vgg_l"),
+        ({"competitors": {"x": {"references": ["resnet9"]}}}, "no reference network is called 'resnet9'"),
+        ({"competitors": {"x": {"references": "some"}}}, "references is 'some'; use all, or a list of vgg_like"),
+        ({"competitors": {"x": {"largest": "depth"}}}, "largest by 'depth'; use params, macs or both"),
+        ({"competitors": {"x": {"guess": {}}}}, "unknown entry 'guess'; known are reference, random, largest, asha, s"),
+        ({"competitors": {"x": {"random": {}, "largest": "macs"}}}, "names random, largest; name one of reference"),
+        ({"competitors": {"x": {"random": {"draws": 3}}}}, "unknown entry 'draws'"),
+        ({"competitors": {"x": {"asha": {"share": 1.5}}}}, "share is 1.5; a share of the seconds lies between 0 and 1"),
+        ({"competitors": {"x": {"asha": {"factor": 1}}}}, "factor=1, rungs=3; need a factor from 2"),
+        ({"competitors": {"x": {"search": {}}}}, "x.search: model is missing|competitors.x.search: model is missing"),
+        ({"competitors": {"x y": {"random": {}}}}, "names are of letters, digits"),
+        (
+            {"competitors": {"resnet8": {"random": {}}, "all": {"references": "all"}}},
+            "competitors.all: resnet8 is there twice",
+        ),
+    ],
+)
+def test_a_mistake_is_named(contest, write, change, message):
+    with pytest.raises(ConfigError, match=message):
+        read_image_plan(write(contest | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"class_path": "Digits", "init_args": {"val_fraction": 0.0}}}, "digits has no val images; set "),
+        ({"data": {"class_path": "Digits", "init_args": {"num_workers": 2}}}, "num_workers is above 0, but"),
+        ({"data": {"class_path": "Digits", "init_args": {"batch_size": 5000}}}, "batch_size is 5000"),
+        ({"space": {"class_path": "StageSpace", "init_args": {"types": ["conv_9x9"]}}}, "space.types is .'conv_9x9'"),
+        (
+            {"competitors": {"x": {"search": {"model": {"class_path": "TwoStageSearch"}}}}},
+            "max_epochs is missing; TwoStageSearch needs",
+        ),
+        (
+            {"competitors": {"x": {"search": {"model": {"class_path": "StandAloneTraining"}}}}},
+            "option 'space.* is not accepted by .*StandAloneTraining",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_found_before_the_first_run(contest, write, tmp_path, change, message):
+    if "TwoStageSearch" in str(change):
+        options = {"space": {"class_path": "StageSpace", "init_args": {"growths": [2.0]}}, "network": {"cells": None}}
+        change["competitors"]["x"]["search"]["model"]["init_args"] = options
+    session = image_session(write(contest | change), tmp_path / "out")
+    with pytest.raises(SparseNASError, match=message), user_errors():
+        session.check()
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_replace_those_of_the_config(contest, write, tmp_path):
+    path = write(contest)
+    plan = image_session(path, tmp_path, "digits", max_macs=3e5, seconds=5.0, seeds=4).plan
+    assert plan.limits == Limits(max_macs=3e5)  # the limit of the config was for networks of another size
+    assert (plan.seconds, plan.seeds) == (5.0, 4)
+    assert plan.data["init_args"]["batch_size"] == 64
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        image_session(path, tmp_path, "nowhere")
+    with pytest.raises(DataError, match="in a process of its own"):
+        image_session(path, tmp_path, Digits())
+    with pytest.raises(ConfigError, match="seconds is 0; use a number above 0"):
+        image_session(path, tmp_path, seconds=0)
+
+
+def test_options_of_images_are_refused_where_a_table_judges(settings, write, capsys):
+    assert main(["compare", "--config", str(write(settings)), "--seconds", "3"]) == 2
+    assert "--seconds 3.0 is for comparisons on images" in capsys.readouterr().err
+
+
+def test_a_missing_optuna_is_named_before_the_first_run(contest, write, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    contest["competitors"] = {"asha": {"asha": {}}}
+    with pytest.raises(ConfigError, match=r"pip install 'sparsenas\[compare\]'"):
+        image_session(write(contest), tmp_path).check()

@@ -1,0 +1,103 @@
+"""Tables, tests and figures of finished runs that nobody has made."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sparsenas.comparison.images import ImageRecord, draw_images, make_image_report, paired_test, read_image_plan
+from sparsenas.comparison.images.finished import image_record
+from sparsenas.drawing import figure_bytes
+from sparsenas.errors import DataError
+
+
+@pytest.fixture
+def plan(contest, write):
+    contest["seeds"] = 3
+    contest["competitors"] |= {"vgg_like": {"reference": "vgg_like"}, "deep": {"reference": "mobilenet_v1"}}
+    return read_image_plan(write(contest))
+
+
+def record(plan, name, seed, accuracy, **fields):
+    (run,) = (run for run in plan.runs if (run.searcher, run.seed) == (name, seed))
+    defaults = {"parts": f"p{seed}", "seconds": 2.0, "accuracy": accuracy, "macs": 1000 + seed, "parameters": 10}
+    return ImageRecord(name, seed, run.digest, **(defaults | {"curve": ((0.5, 20.0), (2.0, accuracy))} | fields))
+
+
+def impossible(plan, name, seed):
+    return record(plan, name, seed, 0.0, impossible="images are too small", curve=())
+
+
+@pytest.fixture
+def records(plan):
+    accuracies = {"resnet8": (90, 92, 94), "random": (91, 95, 96), "vgg_like": (80, 97, 70)}
+    made = [record(plan, name, seed, float(a)) for name, row in accuracies.items() for seed, a in enumerate(row)]
+    return [*made, *(impossible(plan, "deep", seed) for seed in range(3))]
+
+
+def test_rows_are_sorted_by_the_mean_and_tested_against_the_best_reference(plan, records):
+    report = make_image_report(plan, records)
+    assert [row.name for row in report.rows] == ["random", "resnet8", "vgg_like", "deep"]
+    assert report.best_reference == "resnet8"
+    assert [test.name for test in report.tests] == ["random", "vgg_like"]
+    row = report.rows[0]
+    assert (row.mean, row.sd, row.worst) == (94, pytest.approx(np.std([91, 95, 96], ddof=1)), 91)
+    assert (row.macs, row.seconds, row.runs, row.planned) == (1001, 2.0, 3, 3)
+    deep = report.rows[-1]
+    assert (deep.runs, deep.mean, deep.impossible) == (0, None, "images are too small")
+    assert report.text == str(report)
+    for name in ("random", "deep", "images are too small"):
+        assert name in report.text
+    assert figure_bytes(draw_images(report), "png")[:4] == b"\x89PNG"
+    json.dumps([asdict(row) for row in report.rows], allow_nan=False)
+
+
+def test_a_report_of_impossible_runs_only_is_still_a_report(plan):
+    report = make_image_report(plan, [impossible(plan, "deep", 0)])
+    assert (report.best_reference, report.tests) == (None, ())
+    assert figure_bytes(draw_images(report), "png")
+
+
+def test_common_seeds_alone_are_compared(plan, records):
+    fewer = [r for r in records if (r.searcher, r.seed) != ("random", 1)]
+    test = next(test for test in make_image_report(plan, fewer).tests if test.name == "random")
+    assert test.runs == 2
+    assert test.difference == pytest.approx((1 + 2) / 2)
+
+
+def test_runs_on_other_parts_are_no_pairs(plan, records):
+    records[0] = replace(records[0], parts="other")
+    with pytest.raises(DataError, match="seed 0 have seen other images or parts"):
+        make_image_report(plan, records)
+
+
+def test_a_record_survives_its_file(plan, records):
+    assert image_record(json.loads(json.dumps(asdict(records[0])))) == records[0]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=12))
+def test_paired_test_agrees_with_the_formulas(pairs):
+    a, b = (dict(enumerate(map(float, side))) for side in zip(*pairs, strict=True))
+    test = paired_test("x", a, b)
+    d = np.array([x - y for x, y in pairs], dtype=float)
+    n = len(d)
+    assert (test.runs, test.difference) == (n, pytest.approx(d.mean()))
+    if not np.ptp(d):
+        assert (test.low, test.high, test.p_t) == (None, None, None)
+        return
+    error = d.std(ddof=1) / np.sqrt(n)
+    half = stats.t.ppf(0.975, n - 1) * error
+    assert (test.low, test.high) == (pytest.approx(d.mean() - half), pytest.approx(d.mean() + half))
+    assert test.p_t == pytest.approx(2 * stats.t.sf(abs(d.mean()) / error, n - 1))
+    assert test.p_wilcoxon == pytest.approx(stats.wilcoxon(d).pvalue)
+
+
+def test_one_seed_and_equal_accuracies_show_nothing():
+    alone = paired_test("x", {0: 90.0}, {0: 80.0})
+    assert (alone.runs, alone.difference, alone.low, alone.p_t, alone.p_wilcoxon) == (1, 10.0, None, None, 1.0)
+    assert paired_test("x", {0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p_wilcoxon == 1.0
