@@ -13,7 +13,11 @@ from sparsenas.networks.normalisation import (
     NormOptions,
     ScaledBatchNorm,
     batch_statistics,
+    forget_statistics,
     frozen_statistics,
+    horizon,
+    recalibrate,
+    young_norms,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
 from sparsenas.networks.skeletons import SKELETONS, Skeleton, skeleton_of
@@ -36,10 +40,14 @@ __all__ = [
     "candidate_gradients",
     "check_foldable",
     "fold",
+    "forget_statistics",
     "frozen_statistics",
     "fuse_batchnorm",
+    "horizon",
     "make_operation",
     "ramped_drop_path",
+    "recalibrate",
     "seed_drop_path",
     "skeleton_of",
+    "young_norms",
 ]
