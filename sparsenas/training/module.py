@@ -15,6 +15,7 @@ from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.training.divergence import check_finite
+from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
 
 Stage = Literal["train", "val", "test"]
@@ -84,6 +85,7 @@ class TrainingModule(pl.LightningModule):
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
         )
+        self._recalibration = Recalibration()
 
     def build(self, genotype: Genotype) -> None:
         """Build the network of a genotype, with new weights.
@@ -167,6 +169,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Say where the learning rate does not go as its schedule promises."""
+        self._recalibration = Recalibration()  # of this run, whose images may be others
         stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
         for remark in remarks(self.trainer, [stretch]):
             self.print(remark)
@@ -177,9 +180,18 @@ class TrainingModule(pl.LightningModule):
         self.built.drop_path = self.weight_training.drop_path * share
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take note of the images."""
+        self._recalibration.note(self.trainer, one_stream(batch)[0])
+
     def on_train_epoch_end(self) -> None:
-        """End a run that has diverged."""
+        """Recalibrate batch-norms unless a validation has just done so; end a run that has diverged."""
+        self._recalibration.run(self, self.built)
         self._check_finite("train/loss")
+
+    def on_validation_epoch_start(self) -> None:
+        """Recalibrate batch-norms: after callbacks, one of which may have put averaged weights in place."""
+        self._recalibration.run(self, self.built)
 
     def on_validation_epoch_end(self) -> None:
         """End a run that has diverged, before a checkpoint of this validation is written."""
