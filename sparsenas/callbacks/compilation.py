@@ -46,6 +46,10 @@ class CellCompiler(pl.Callback):
         compile_cells(network, self.backend)
         self._compiled = False
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the compiled cells again."""
+        torch.compiler.set_stance("default")
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
@@ -68,6 +72,10 @@ class CellCompiler(pl.Callback):
         rank_zero_info(f"compiled: the first batch took {seconds:.0f} seconds")
         for logger in trainer.loggers:
             logger.log_metrics({"speed/compile_seconds": seconds}, step=trained_batches(trainer))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the plain cells in what the module does at the end of an epoch."""
+        torch.compiler.set_stance("force_eager")
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the plain cells."""

@@ -13,7 +13,11 @@ from sparsenas.networks.normalisation import (
     NormOptions,
     ScaledBatchNorm,
     batch_statistics,
+    forget_statistics,
     frozen_statistics,
+    horizon,
+    recalibrate,
+    young_norms,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
 from sparsenas.networks.skeletons import CHANNEL_GRID, SKELETONS, Skeleton, skeleton_of, stage_cost
@@ -37,11 +41,15 @@ __all__ = [
     "candidate_gradients",
     "check_foldable",
     "fold",
+    "forget_statistics",
     "frozen_statistics",
     "fuse_batchnorm",
+    "horizon",
     "make_operation",
     "ramped_drop_path",
+    "recalibrate",
     "seed_drop_path",
     "skeleton_of",
     "stage_cost",
+    "young_norms",
 ]

@@ -2,10 +2,12 @@
 
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
+from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.stand_alone import StandAloneTraining
 from sparsenas.training.weights import WeightTraining
 
 __all__ = [
+    "Recalibration",
     "StandAloneTraining",
     "TrainingModule",
     "WeightTraining",

@@ -17,6 +17,7 @@ from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.pace import Pace
+from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
 
 Stage = Literal["train", "val", "test"]
@@ -88,6 +89,7 @@ class TrainingModule(pl.LightningModule):
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
         )
+        self._recalibration = Recalibration()
 
     def build(self, genotype: Genotype) -> None:
         """Build the network of a genotype, with new weights.
@@ -191,6 +193,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock; say where the learning rate does not go as its schedule promises."""
+        self._recalibration = Recalibration()  # of this run, whose images may be others
         if not self.weight_training.by_epochs:
             self._pace = Pace(self.weight_training, self.device)
             self._pace.before = self._seconds_before
@@ -206,12 +209,18 @@ class TrainingModule(pl.LightningModule):
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End a training of steps or seconds."""
+        """Take note of the images; end a training of steps or seconds."""
+        self._recalibration.note(self.trainer, one_stream(batch)[0])
         self._end_if_over()
 
     def on_train_epoch_end(self) -> None:
-        """End a run that has diverged."""
+        """Recalibrate batch-norms unless a validation has just done so; end a run that has diverged."""
+        self._recalibration.run(self, self.built)
         self._check_finite("train/loss")
+
+    def on_validation_epoch_start(self) -> None:
+        """Recalibrate batch-norms: after callbacks, one of which may have put averaged weights in place."""
+        self._recalibration.run(self, self.built)
 
     def on_validation_epoch_end(self) -> None:
         """End a run that has diverged, before a checkpoint of this validation is written."""

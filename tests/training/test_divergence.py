@@ -60,7 +60,7 @@ def test_a_rate_far_too_large_ends_the_first_epoch(make_training, fit, tmp_path,
     ("moment", "of", "found"),
     [
         ("on_train_batch_start", torch.nn.Module.parameters, "weights are not finite"),
-        ("on_validation_start", statistics, "val/loss is nan, weights are not finite"),
+        ("on_validation_batch_start", statistics, "val/loss is nan, weights are not finite"),
         ("on_validation_end", torch.nn.Module.parameters, "weights are not finite"),
     ],
 )

@@ -18,6 +18,7 @@ from sparsenas.networks import (
     batch_statistics,
     check_foldable,
     fold,
+    forget_statistics,
     seed_drop_path,
 )
 from sparsenas.schedules import Schedule, Stretch, remarks
@@ -32,7 +33,7 @@ from sparsenas.search.optimizers import ArchitectureTraining, descent
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints, ExactSolver
 from sparsenas.trainer import is_dry_run
-from sparsenas.training import WeightTraining, keep_plain_hyperparameters, one_stream
+from sparsenas.training import Recalibration, WeightTraining, keep_plain_hyperparameters, one_stream
 
 #: Every operation learns gamma and beta, keeps statistics, and ends in a batch-norm that can take up its weight.
 NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
@@ -119,6 +120,7 @@ class OneStageSearch(SearchModule):
         self.recovery, self.phases, self.arch_training = recovery, phases, architecture
         self.explorer = Explorer(exploration)
         self._build = build
+        self._recalibration = Recalibration()
         self.search_end: int | None = None
         self.trained_epochs = 0
         self._fixed_weights: Tensor | None = None
@@ -166,10 +168,10 @@ class OneStageSearch(SearchModule):
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far.
 
-        While other supports train too, running statistics are nobody's; batch statistics are used then, and until an
-        epoch of the training phase has gathered others.
+        While other supports train too, running statistics are nobody's; batch statistics are used then, and until the
+        first evaluation of the training phase.
         """
-        with nullcontext() if self.trained_epochs else batch_statistics(self.network):
+        with nullcontext() if self.trained_epochs or self._recalibration.done else batch_statistics(self.network):
             logits: Tensor = self.network(images, self.support, self.architecture.weights())
         return logits
 
@@ -222,6 +224,7 @@ class OneStageSearch(SearchModule):
             ConfigError: If ``trainer.max_epochs`` does not hold both phases.
         """
         super().on_train_start()
+        self._recalibration = Recalibration()  # of this run, whose images may be others
         if not is_dry_run(self.trainer):
             self.phases.check_length(self.trainer.max_epochs or 0)
             steps = self.trainer.num_training_batches
@@ -251,11 +254,23 @@ class OneStageSearch(SearchModule):
     def on_train_epoch_start(self) -> None:
         """Seed this epoch's draws; let the training phase begin."""
         super().on_train_epoch_start()
-        if not (self.searching or self.trained_epochs or self.phases.warm_start):
-            # apart from the first weights, if those came from the same seed
-            self.restart_weights(self._build, self.seed + 1)
-            self.print(f"epoch {self.current_epoch + 1}: training starts from new weights")
+        if not (self.searching or self.trained_epochs):
+            forget_statistics(self.network)  # those of many supports
+            if not self.phases.warm_start:
+                # apart from the first weights, if those came from the same seed
+                self.restart_weights(self._build, self.seed + 1)
+                self.print(f"epoch {self.current_epoch + 1}: training starts from new weights")
         seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take note of the images that train what was found."""
+        if not self.searching:
+            self._recalibration.note(self.trainer, one_stream(batch)[0])
+
+    def on_validation_epoch_start(self) -> None:
+        """Recalibrate batch-norms in the training phase."""
+        if not self.searching:
+            self._recalibration.run(self, self.network)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One forward and one backward pass for weights and, in the search phase, ``b``."""
@@ -277,6 +292,8 @@ class OneStageSearch(SearchModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch, recover if the schedule is by epoch, end a phase, step the schedules."""
+        if not self.searching:
+            self._recalibration.run(self, self.network)
         self.log_epoch()
         self.log("search/phase", 1.0 if self.searching else 2.0)
         if not self.searching:
@@ -304,7 +321,7 @@ class OneStageSearch(SearchModule):
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["search"]
         self.search_end, self.trained_epochs = state["search_end"], state["trained_epochs"]
-        self._fixed_weights = None
+        self._fixed_weights, self._recalibration = None, Recalibration()
 
     def progress(self) -> dict[str, str | int | float]:
         """See :meth:`SearchModule.progress`; the training phase has no news of the search."""

@@ -5,7 +5,9 @@ import copy
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.nn import functional
 
+from sparsenas.data import Digits
 from sparsenas.schedules import Schedule
 from sparsenas.search import (
     AbsoluteChange,
@@ -17,6 +19,7 @@ from sparsenas.search import (
     SettlingRule,
     StableSupport,
 )
+from sparsenas.training import recalibration
 
 #: No block settles by itself; all blocks settle with the first recovery.
 NEVER, AT_ONCE = StableSupport(patience=10**6), AbsoluteChange(tolerance=1e9)
@@ -180,3 +183,46 @@ def test_signal_loss_charges_the_drawn_candidates_and_leaves_the_weights_alone(m
     search._draw = lambda batch_idx: setattr(search, "tried", draw(batch_idx)) or search.tried
     fit(search, Check(), epochs=2, batches=8)
     assert Check.seen > 5
+
+
+class TestStatistics:
+    """Running statistics of the architecture found."""
+
+    def test_one_epoch_of_training_is_evaluated_with_exact_ones(self, make, fit_briefly):
+        search, data = make(), Digits(batch_size=32, arch_fraction=0.0, eval_batch_size=2000)
+        trainer = fit_briefly(search, data, epochs=2, limit_val_batches=None)
+        (trained, _), (images, labels) = (next(data.evaluation_batches(part)) for part in ("train", "val"))
+        found = search.deployable()
+        exact = copy.deepcopy(found).train()
+        for norm in exact.modules():
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                norm.momentum = 1.0
+        with torch.no_grad():
+            exact(trained)
+            loss = functional.cross_entropy(exact.eval()(images), labels)
+        for name, tensor in exact.state_dict().items():
+            if "running" in name:
+                torch.testing.assert_close(found.state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+        assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(float(loss), rel=1e-3)
+        assert trainer.validate(search, data, verbose=False)[0]["val/loss"] == pytest.approx(float(loss), rel=1e-3)
+
+    @pytest.mark.parametrize("warm_start", [True, False])
+    def test_their_age_is_that_of_the_training_phase(self, make, fit, warm_start):
+        ages = []
+
+        class Ages(pl.Callback):
+            def on_train_batch_start(self, trainer, search, *args):
+                ages.append(max(int(x) for name, x in search.network.named_buffers() if name.endswith("tracked")))
+
+        fit(make(phases=Phases(2, warm_start=warm_start), settling=NEVER), Ages(), epochs=4, batches=2)
+        assert ages == [0, 1, 2, 3, 0, 1, 2, 3]
+
+    def test_weights_and_the_search_phase_are_those_of_a_run_without(self, make, fit, watch, monkeypatch, changed):
+        fit(make(settling=NEVER, phases=Phases(2)), watch, epochs=4)
+        ours, watch.states = watch.states, []
+        monkeypatch.setattr(recalibration, "young_norms", lambda network: [])
+        fit(make(settling=NEVER, phases=Phases(2)), watch, epochs=4, folder="without")
+        *searching, first, last = (changed(*states) for states in zip(ours, watch.states, strict=True))
+        assert searching == [set()] * 3
+        assert first
+        assert {name.rpartition(".")[2] for name in first | last} == {"running_mean", "running_var"}
