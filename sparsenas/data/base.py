@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
+from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.parts import Part, Parts
@@ -300,7 +301,8 @@ class ImageData(pl.LightningDataModule):
             rank=self._rank,
             world_size=self._world_size,
         )
-        return BatchLoader(part.dataset, sampler, self.num_workers)
+        held = isinstance(part.dataset, ImageFiles) and part.dataset.held
+        return BatchLoader(part.dataset, sampler, 0 if held else self.num_workers)
 
     def _check_batch_size(self) -> None:
         split, processes = self.parts.split, self._world_size

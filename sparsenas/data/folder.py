@@ -154,7 +154,8 @@ class ImageFolder(ImageData):
         eval_resize: Shorter side in evaluation before the centre is cut out; by default ``size``; 256 is usual for 224.
         crop_scale: Smallest share of an image's area that a training window covers; 1 turns random windows off.
         augmentation: Further random changes, of the resized window.
-        num_workers: Processes that decode images.
+        num_workers: Processes that decode images. Without random windows, up to 256 MB of decoded images are kept, and
+            no other processes are needed.
         options: See :class:`ImageData`.
     """
 

@@ -12,6 +12,9 @@ from torchvision.transforms.v2 import functional
 from sparsenas.data.loading import Batch, Draw
 from sparsenas.images import centre, decode, pixels, with_channels
 
+#: Most bytes of images that are kept once they are decoded: decoding takes longer than training a small network.
+HELD_BYTES = 2**28
+
 
 class ImageFiles(Dataset[Batch]):
     """Image files; in training a random window of each, resized; in evaluation the resized centre.
@@ -30,6 +33,13 @@ class ImageFiles(Dataset[Batch]):
         self._size = size
         self._eval_resize = eval_resize
         self._crop_scale = crop_scale
+        held = len(files) * channels * size**2 <= HELD_BYTES
+        self._centres: dict[int, Tensor] | None = {} if held else None
+
+    @property
+    def held(self) -> bool:
+        """True if images are kept once they are read, so that other processes need not read them again."""
+        return self._centres is not None and self._crop_scale == 1
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -43,15 +53,21 @@ class ImageFiles(Dataset[Batch]):
         """
         labels = self._labels[torch.from_numpy(draw.indices)]
         if draw.entropy is None or self._crop_scale == 1:
-            return torch.stack([self._centre(self._files[index]) for index in draw.indices]), labels
+            return torch.stack([self._centre(int(index)) for index in draw.indices]), labels
         seed = np.random.SeedSequence(draw.entropy).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):  # torchvision draws windows from the global generator
             torch.default_generator.manual_seed(int(seed[0]) >> 1)
             return torch.stack([self._window(self._files[index]) for index in draw.indices]), labels
 
-    def _centre(self, file: Path) -> Tensor:
+    def _centre(self, index: int) -> Tensor:
+        if self._centres is not None and index in self._centres:
+            return self._centres[index]
+        file = self._files[index]
         image = with_channels(decode(file), self._channels, str(file))
-        return pixels(centre(image, self._eval_resize, self._size, self._size))
+        made = pixels(centre(image, self._eval_resize, self._size, self._size))
+        if self._centres is not None:
+            self._centres[index] = made
+        return made
 
     def _window(self, file: Path) -> Tensor:
         image = with_channels(decode(file), self._channels, str(file))

@@ -4,7 +4,7 @@ import torch
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from sparsenas.data import ImageFolder
+from sparsenas.data import ImageFolder, image_files
 from sparsenas.data.loading import Draw
 from sparsenas.errors import ConfigError, DataError
 
@@ -161,3 +161,24 @@ def test_a_test_part_without_images_is_refused_before_the_training(folder, tmp_p
         ImageFolder(str(tmp_path / "set"), **OPTIONS)
     (tmp_path / "set" / "train" / "ant" / "00.png").rename(tmp_path / "set" / "test" / "ant" / "0.png")
     assert len(ImageFolder(str(tmp_path / "set"), **OPTIONS).parts.test.indices) == 1  # a class may lack one
+
+
+def test_images_without_windows_are_decoded_once(pictures, recorder, trainer, monkeypatch):
+    """As long as they fit into the memory that is set aside; the batches are the same."""
+
+    read, decode = [], image_files.decode
+    monkeypatch.setattr(image_files, "decode", lambda file: read.append(file) or decode(file))
+
+    def run():
+        read.clear()
+        model = recorder()
+        data = ImageFolder(str(pictures), crop_scale=1, **OPTIONS | {"arch_fraction": 0.0})
+        trainer(max_epochs=3, enable_checkpointing=False, limit_val_batches=0).fit(model, data)
+        count = len(data.parts.split.train)
+        return torch.cat([images for images, _ in model.train_batches]), len(read), count
+
+    held, decoded, count = run()
+    monkeypatch.setattr(image_files, "HELD_BYTES", 0)
+    again, more, _ = run()
+    assert torch.equal(held, again)
+    assert more - decoded >= 2 * count  # the second and the third epoch

@@ -54,4 +54,4 @@ def _images(data: Mapping[str, Any], seed: int, arch_fraction: float) -> dict[st
     options = deepcopy(dict(data.get("init_args", {})))
     if options.get("num_workers"):
         raise ConfigError("data: num_workers is above 0, but seconds of other processes would not count; leave it out")
-    return {**data, "init_args": {**options, "seed": seed, "arch_fraction": arch_fraction}}
+    return {**data, "init_args": {**options, "num_workers": 0, "seed": seed, "arch_fraction": arch_fraction}}
