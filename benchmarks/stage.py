@@ -11,6 +11,7 @@ candidates under two limits.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -65,7 +66,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     rng = np.random.default_rng(0)
     genotypes = [space.sample(rng) for _ in range(options.repeats)]
     limits = Limits(max_params=500_000, max_macs=50e6)
-    samples = {"fill": [timed(lambda genotype=genotype: limits.fill(genotype, shape, 10)) for genotype in genotypes]}
+    samples = {"fill": [timed(partial(limits.fill, genotype, shape, 10)) for genotype in genotypes]}
     report.ratios["stage_fill_ms"] = 1e3 * report.seconds("width that fills a budget", samples)["fill"]
 
     costs = candidate_costs(SuperNet(space, shape, 10, channels=options.channels, cells=None))
@@ -77,7 +78,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
     recovery = SparseRecovery(ExactSolver(nonnegative=True), compressed_size=8)
     problem = recovery.problem(space, torch.Generator().manual_seed(0), budget.constraints(space, costs))
     drawn = [torch.randn(problem.dictionary.shape[:2], dtype=torch.float64) for _ in range(options.repeats)]
-    samples = {"recovery": [timed(lambda b=b: recovery.solver.solve(problem, b)) for b in drawn]}
+    samples = {"recovery": [timed(partial(recovery.solver.solve, problem, b)) for b in drawn]}
     report.ratios["stage_recovery_ms"] = 1e3 * report.seconds("recovery under two limits", samples)["recovery"]
 
 
