@@ -30,8 +30,6 @@ from sparsenas.training import TrainingModule
 Images = str | PathLike[str] | ImageData | tuple[Any, Any]
 #: Side of the square images that are made of a folder's files.
 SIDE = 32
-#: Images of a training batch, and batches that an epoch has at least.
-BATCH, LEAST_BATCHES = 64, 8
 #: Share of the minutes after which measuring ends, whatever is left of it.
 MEASURING = 0.3
 
@@ -144,7 +142,6 @@ class _Run:
         self._given = data if isinstance(data, ImageData) else None
         if not isinstance(data, ImageData):
             self._settings["data"] = _data_settings(data, self.folder, seed)
-            self._settings["data"]["init_args"]["batch_size"] = self._batch_size()
         logger = {"save_dir": str(parent.parent), "name": parent.name, "default_hp_metric": False}
         self._settings["trainer"]["log_every_n_steps"] = 1
         self._settings["trainer"]["logger"] = {
@@ -168,11 +165,6 @@ class _Run:
                 return assemble(settings, self._given)
         finally:
             seeding.setLevel(before)
-
-    def _batch_size(self) -> int:
-        """Images of a batch: fewer where there are few, so that an epoch has some batches."""
-        images = len(self.assemble().datamodule.parts.split.weights)
-        return min(BATCH, max(2, images // LEAST_BATCHES))
 
     def fit(self, assembly: Assembly, start: float) -> TrainedNetwork:
         """Search where there is something to find, then train and test.
@@ -226,7 +218,7 @@ def _data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, se
         if len(data) != 2:
             raise DataError(f"data is a tuple of {len(data)}; give (images, labels)")
         data = save_arrays(*data, folder / "data.npz")
-    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0}
+    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0, "batch_size": "auto"}
     if path.is_dir():
         return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
     if path.suffix == ".npz":
