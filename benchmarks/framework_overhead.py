@@ -27,7 +27,7 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.callbacks import CellFigures, GenotypeFile, HParamsSummary, SearchProgressBar, StepTimer, SupportMonitor
-from sparsenas.data import NpzImages
+from sparsenas.data import Augmentation, NpzImages
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import TwoStageSearch
 
@@ -85,7 +85,13 @@ def random_images(options: argparse.Namespace, folder: Path) -> NpzImages:
     images = rng.integers(256, size=(count, options.pixels, options.pixels, 3), dtype=np.uint8)
     labels = np.arange(count) % CLASSES
     np.savez(folder / "images.npz", x_train=images, y_train=labels, x_test=images[:100], y_test=labels[:100])
-    return NpzImages(str(folder / "images.npz"), batch_size=options.batch, arch_fraction=0.5, val_fraction=0.0)
+    return NpzImages(
+        str(folder / "images.npz"),
+        batch_size=options.batch,
+        arch_fraction=0.5,
+        val_fraction=0.0,
+        augmentation=Augmentation(padding_mode="zeros"),
+    )
 
 
 class Turns(pl.Callback):

@@ -65,6 +65,8 @@ GOALS = {
     "recovery_over_lars": Goal(1 / 50),
     "lightning_over_bare": Goal(1.05),
     "pipeline_over_step": Goal(0.10),
+    "augment_over_plain_step_16px": Goal(0.02),
+    "augment_over_plain_step_32px": Goal(0.02),
     "darts_over_ours": Goal(15, at_least=True),
     "stage_over_sequential": Goal(1.03),
     "stage_search_over_training_step": Goal(1.08),

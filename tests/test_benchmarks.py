@@ -20,7 +20,10 @@ FIGURES = {
     "candidates": (TINY, {"candidates_56_over_7", "candidates_56_over_7_memory"}),
     "baselines": (TINY, {"darts_over_ours", "pc_darts_over_ours", "gdas_over_ours", "darts_over_ours_memory"}),
     "recovery": (["--skip-missing"], {"recovery_ms", "recovery_over_lars"}),
-    "input_pipeline": ([], {"pipeline_over_step"}),
+    "input_pipeline": (
+        [],
+        {"pipeline_over_step", "augment_over_plain_step_16px", "augment_over_plain_step_32px"},
+    ),
     "framework_overhead": ([*TINY, "--batches", "3"], {"lightning_over_bare"}),
     "hot_path": ([*TINY, "--mode", "one-stage"], {"iteration_over_training_step"}),
     "stage": (

@@ -177,6 +177,26 @@ def test_errors_inside_constructors_and_runs_keep_their_message(run_error):
     assert clipping.startswith("Automatic gradient clipping is not supported for manual optimization")
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--data.augmentation", "off"], "data.augmentation: expected one of 'auto', 'none'; got 'off'"),
+        (
+            ["--data.augmentation.flop", "1"],
+            "data.augmentation: option 'flop' is not accepted by sparsenas.data.Augment",
+        ),
+        (["--data.augmentation.flip", "maybe"], "data.augmentation.flip: expected bool; got 'maybe'"),
+        (["--data.batch_size", "many"], "data.batch_size: expected int, or expected one of 'auto'; got 'many'"),
+    ],
+)
+def test_where_a_word_or_options_are_possible_the_message_is_about_what_was_given(run_error, args, message):
+    error = run_error("fit", *args)
+    assert error.startswith(message)
+    assert error.count("expected") <= 2
+    if "see --" in error:
+        assert error.endswith("see --data.help Digits")
+
+
 def test_errors_of_the_program_keep_their_traceback(monkeypatch):
     def defect(*args, **options):
         raise ZeroDivisionError("a defect")

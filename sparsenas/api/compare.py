@@ -6,12 +6,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from sparsenas.api.image_settings import BATCH, Images, batch_size, data_settings
+from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.comparison.images import ImagePlan, ImageReport, ImageSession, read_image_plan
-from sparsenas.comparison.images.making import parse_run
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError, DataError
 from sparsenas.limits import Limits
@@ -102,15 +101,10 @@ def image_session(
 
 
 def _data(data: Images, plan: ImagePlan, out: Path) -> dict[str, Any]:
-    """Settings of the given images, with the largest batch that suits them and the config."""
+    """Settings of the given images."""
     if isinstance(data, ImageData):
         raise DataError(
             "each run reads the images in a process of its own: give a path, arrays, or a config with these data, not "
             "a data module"
         )
-    settings = data_settings(data, out, plan.first_seed)
-    size = batch_size(
-        parse_run({**plan.shared, "data": settings}, plan.first_seed)().data,
-        plan.data["init_args"].get("batch_size", BATCH),
-    )
-    return {**settings, "init_args": {**settings["init_args"], "batch_size": size}}
+    return data_settings(data, out, plan.first_seed)

@@ -13,7 +13,7 @@ import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from sparsenas.api.image_settings import Images, batch_size, data_settings
+from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
@@ -138,7 +138,6 @@ class _Run:
         self._given = data if isinstance(data, ImageData) else None
         if not isinstance(data, ImageData):
             self._settings["data"] = data_settings(data, self.folder, seed)
-            self._settings["data"]["init_args"]["batch_size"] = self._batch_size()
         logger = {"save_dir": str(parent.parent), "name": parent.name, "default_hp_metric": False}
         self._settings["trainer"]["log_every_n_steps"] = 1
         self._settings["trainer"]["logger"] = {
@@ -162,10 +161,6 @@ class _Run:
                 return assemble(settings, self._given)
         finally:
             seeding.setLevel(before)
-
-    def _batch_size(self) -> int:
-        """See :func:`batch_size`."""
-        return batch_size(self.assemble().datamodule)
 
     def fit(self, assembly: Assembly, start: float) -> TrainedNetwork:
         """Search where there is something to find, then train and test.

@@ -14,13 +14,6 @@ from sparsenas.errors import DataError
 Images = str | PathLike[str] | ImageData | tuple[Any, Any]
 #: Side of the square images that are made of a folder's files.
 SIDE = 32
-#: Images of a training batch, and batches that an epoch has at least.
-BATCH, LEAST_BATCHES = 64, 8
-
-
-def batch_size(data: ImageData, most: int = BATCH) -> int:
-    """Choose the images of a batch: fewer where there are few, so that an epoch has some batches."""
-    return min(most, max(2, len(data.parts.split.weights) // LEAST_BATCHES))
 
 
 def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:
@@ -33,7 +26,7 @@ def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, see
         if len(data) != 2:
             raise DataError(f"data is a tuple of {len(data)}; give (images, labels)")
         data = save_arrays(*data, folder / "data.npz")
-    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0}
+    path, options = Path(data), {"seed": seed, "arch_fraction": 0.0, "batch_size": "auto"}
     if path.is_dir():
         return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
     if path.suffix == ".npz":

@@ -77,13 +77,27 @@ def shorten(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     lines += re.findall(r'Parser key "[^"]+": (.+)', message)
     found = list(dict.fromkeys(_plain_words(line) for line in lines if line and not _NOISE.match(line)))
+    kept = _of_what_was_given(found)
     classes = re.findall(r"given class_path '([^']+)'", message)
-    if classes and found and found[-1].endswith("is not accepted"):
-        return f"{keys}: {found[-1]} by {classes[-1]}; see --{keys}.help {classes[-1].rpartition('.')[2]}"
+    if classes and kept and kept[-1].endswith("is not accepted"):
+        # options in whose place a word may stand have no help of their own; that of their class lists them
+        place, shown = (keys.rpartition(".")[0], classes[-2:][0]) if kept != found else (keys, classes[-1])
+        return f"{keys}: {kept[-1]} by {classes[-1]}; see --{place}.help {shown.rpartition('.')[2]}"
     given = re.search(r"Given value: (?!NestedArg)(.{1,80})$", message, re.MULTILINE)
-    said = any("; got " in text or "unknown class" in text for text in found)
+    said = any("; got " in text or "unknown class" in text for text in kept)
     got = f"; got {given[1]!r}" if given and not said else ""
-    return f"{keys}: {', or '.join(found)}{got}"
+    return f"{keys}: {', or '.join(kept)}{got}"
+
+
+def _of_what_was_given(found: list[str]) -> list[str]:
+    """Keep what concerns a word, or options, where either is possible and only one was given."""
+    words = [text for text in found if re.match(r"expected one of [^;]*$", text)]
+    others = [text for text in found if text not in words]
+    if not words or not others:
+        return found
+    if any(re.match(r"unknown class '[a-z]\w*'", text) for text in others):
+        return words  # no class is written so
+    return others if any("; got " in text or text.startswith("option ") for text in others) else found
 
 
 def _plain_words(line: str) -> str:

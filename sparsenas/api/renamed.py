@@ -30,7 +30,7 @@ _MODEL = {
     r"((?:.+\.)?measuring)\.band": r"\1.size_band",
     r"((?:.+\.)?decoding)\.levels": r"\1.features",
 }
-_OPTIONS = {"model": _MODEL, "data": {r"(crop_padding|flip|cutout)": r"augmentation.\1"}}
+_OPTIONS = {"model": _MODEL, "data": {r"(crop_padding|padding_mode|flip|cutout)": r"augmentation.\1"}}
 #: Searchers that once measured by themselves, and what does it now.
 _MEASURING = {"OneStageSearch": "the class MeasuredSearch", "SinglePathSearch": "selection: MeasuredSelection"}
 _CLASSES = {

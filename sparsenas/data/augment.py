@@ -1,13 +1,19 @@
 """Augment and normalise batches by tensor operations on the device, without a loop over images."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sparsenas.data.sources import ImageSource
 from sparsenas.errors import ConfigError
+
+#: What lies around an image: black, or the image mirrored at its border.
+Padding = Literal["zeros", "reflect"]
 
 
 @dataclass(frozen=True)
@@ -15,48 +21,79 @@ class Augmentation:
     """Options of the augmentation of training images.
 
     Attributes:
-        crop_padding: Black pixels added on each side before a random image-sized window is cut out; 0 for no crop,
-            ``None`` for an eighth of the smaller side.
+        crop_padding: Pixels added on each side before a random image-sized window is cut out; 0 for no crop. ``None``
+            is an eighth of the smaller side, or 0 where random windows move the image already.
         flip: Mirror images left to right at random.
         cutout: Side in pixels of the square hidden at random; 0 for none.
+        padding_mode: Added pixels are black (``zeros``), or continue the image as in a mirror (``reflect``). ``None``
+            is ``reflect``, and ``zeros`` for data sets whose published recipes have it.
 
     Raises:
-        ConfigError: If a number is below 0.
+        ConfigError: If a number is below 0, or the mode is unknown.
     """
 
     crop_padding: int | None = None
     flip: bool = True
     cutout: int = 0
+    padding_mode: Padding | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the options."""
         for name, value in (("crop_padding", self.crop_padding or 0), ("cutout", self.cutout)):
             if value < 0:
                 raise ConfigError(f"data.augmentation.{name} is {value}; it must be at least 0")
+        if self.padding_mode not in (None, *get_args(Padding)):
+            modes = " or ".join(get_args(Padding))
+            raise ConfigError(f"data.augmentation.padding_mode is {self.padding_mode!r}; use {modes}")
 
-    def at(self, image_shape: tuple[int, int, int]) -> "Augmentation":
-        """Fill in the padding for images of a shape ``(C, H, W)``."""
-        return self if self.crop_padding is not None else replace(self, crop_padding=min(image_shape[1:]) // 8)
+    def at(self, source: ImageSource) -> "Augmentation":
+        """Fill in what the images of a source decide.
+
+        Raises:
+            ConfigError: If more is to be reflected than there is.
+        """
+        side, padding = min(source.image_shape[1:]), self.crop_padding
+        if padding is None:
+            padding = 0 if source.windowed else side // 8
+        mode: Padding = self.padding_mode or ("reflect" if source.grows else "zeros")
+        if mode == "reflect" and padding >= side:
+            raise ConfigError(
+                f"data.augmentation.crop_padding is {padding}; an image of {side} pixels reflects at most {side - 1}"
+            )
+        return replace(self, crop_padding=padding, padding_mode=mode)
 
 
-def crop_windows(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, padding: int) -> Tensor:
+def crop_windows(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, padding: int, mode: Padding) -> Tensor:
     """Cut one image-sized window out of each padded image, in one gather.
 
-    Windows begin at rows ``top`` and columns ``left`` of images ``(B, C, H, W)`` with ``padding`` zeros on each side.
+    Windows begin at rows ``top`` and columns ``left`` of images ``(B, C, H, W)`` with ``padding`` pixels on each side.
     They are mirrored left to right where ``mirrored`` is True.
     """
     count, channels, height, width = images.shape
-    padded = functional.pad(images, (padding, padding, padding, padding))
-    rows = top[:, None] + torch.arange(height, device=images.device)
-    columns = left[:, None] + torch.arange(width, device=images.device)
-    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    rows = _places(height, padding, mode, images.device)[0, top]
+    columns = _places(width, padding, mode, images.device)[mirrored.long(), left]
+    if mode == "zeros":  # reflected pixels are pixels of the image: they need no copy
+        images = functional.pad(images, (padding, padding, padding, padding))
     # Pixels are numbered through: on a CPU, gathering by one index is 2.5 times as fast as by image, row and column.
-    pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]  # (B, H, W)
+    pixels = (rows * images.shape[3])[:, :, None] + columns[:, None, :]  # (B, H, W)
     index = pixels.view(count, 1, -1).expand(count, channels, -1)
-    return padded.flatten(2).gather(2, index).view(images.shape)
+    return images.flatten(2).gather(2, index).view(count, channels, height, width)
 
 
-def random_crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+@lru_cache(maxsize=16)
+def _places(length: int, padding: int, mode: Padding, device: torch.device) -> Tensor:
+    """Tabulate the places of a line that each window sees, as it is and mirrored: ``(2, 2 padding + 1, length)``.
+
+    A table saves a dozen small operations a batch, which on small images cost more than the gather. Places of ``zeros``
+    count from the first added pixel, reflected ones are folded back into ``0 ... length - 1``.
+    """
+    places = torch.arange(2 * padding + 1)[:, None] + torch.arange(length)
+    if mode == "reflect":
+        places = length - 1 - (length - 1 - (places - padding).abs()).abs()
+    return torch.stack([places, places.flip(1)]).to(device)
+
+
+def random_crop_flip(images: Tensor, padding: int, mode: Padding, flip: bool, generator: torch.Generator) -> Tensor:
     """Crop with padding and mirror at random, each image ``(B, C, H, W)`` by itself.
 
     Windows are uniform over the ``(2 padding + 1)^2`` places. The generator is on the device of ``images``.
@@ -65,7 +102,7 @@ def random_crop_flip(images: Tensor, padding: int, flip: bool, generator: torch.
     top = torch.randint(2 * padding + 1, size, generator=generator, device=device)
     left = torch.randint(2 * padding + 1, size, generator=generator, device=device)
     mirrored = torch.randint(2, size, generator=generator, device=device).bool()
-    return crop_windows(images, top, left, mirrored if flip else torch.zeros_like(mirrored), padding)
+    return crop_windows(images, top, left, mirrored if flip else torch.zeros_like(mirrored), padding, mode)
 
 
 def random_cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -92,8 +129,12 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
     ``mean`` and ``std``, shape ``(C,)``, are of images scaled to [0, 1].
     """
+    count, channels, height, width = images.shape
     copy = images.to(torch.float32, memory_format=torch.channels_last)
-    return copy.sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
+    # by whole rows of pixels: a loop over three channels at a time takes twice as long
+    rows = copy.permute(0, 2, 3, 1).view(count * height, width * channels)
+    rows.sub_((255 * mean).repeat(width)).div_((255 * std).repeat(width))
+    return copy
 
 
 class Augmenter:
@@ -125,6 +166,7 @@ class Augmenter:
         wanted = self._augmentation
         generator = self.generator(stream, epoch, images.device)
         if wanted.crop_padding or wanted.flip:
-            images = random_crop_flip(images, wanted.crop_padding or 0, wanted.flip, generator)
+            padding, mode = wanted.crop_padding or 0, wanted.padding_mode or "zeros"
+            images = random_crop_flip(images, padding, mode, wanted.flip, generator)
         images = normalise(images, mean, std)
         return random_cutout(images, wanted.cutout, generator) if wanted.cutout else images

@@ -1,6 +1,6 @@
 """The data module that all image sources share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
+from sparsenas.data.auto import AugmentationWord, BatchSizeWord, Choices
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
 from sparsenas.data.part_record import PartRecord
@@ -42,14 +43,15 @@ class ImageData(pl.LightningDataModule):
 
     Args:
         source: Source of the images.
-        batch_size: Images of a training batch, per stream and per process.
+        batch_size: Images of a training batch, per stream and per process; ``auto`` follows from their number.
         eval_batch_size: Images of a validation, test or prediction batch, per process.
         arch_fraction: Share of the training images (after validation) that train the architecture; 0 for none.
         val_fraction: Share of the training images held out for validation; not used if the source has such a part.
         test_fraction: Share of all images held out for testing; not used if the source has such a part.
         seed: Seed of the split, the order and the augmentation.
         test_seed: Seed of the test images; apart from ``seed``, so all seeds are tested on the same images.
-        augmentation: Random changes of training images.
+        augmentation: Random changes of training images: ``auto`` follows from the images, ``none`` is none; otherwise
+            options ``crop_padding``, ``flip``, ``cutout``, ``padding_mode``.
         mean: Mean per channel of images scaled to [0, 1]; by default of the images that train something.
         std: Deviation per channel, likewise.
         num_workers: Processes that read batches; images held in memory need none.
@@ -58,7 +60,6 @@ class ImageData(pl.LightningDataModule):
         image_shape: ``(C, H, W)``.
         num_classes: Number of classes.
         class_names: One name per label.
-        augmentation: Options of the augmentation.
         parts: Images of each part.
 
     Raises:
@@ -69,14 +70,14 @@ class ImageData(pl.LightningDataModule):
     def __init__(
         self,
         source: ImageSource,
-        batch_size: int = 64,
+        batch_size: int | BatchSizeWord = 64,
         eval_batch_size: int = 256,
         arch_fraction: float = 0.5,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
         seed: int = 0,
         test_seed: int = 0,
-        augmentation: Augmentation = Augmentation(),
+        augmentation: Augmentation | AugmentationWord = Augmentation(),
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         num_workers: int = 0,
@@ -87,30 +88,39 @@ class ImageData(pl.LightningDataModule):
         self.image_shape = source.image_shape
         self.class_names = source.class_names
         self.num_classes = len(source.class_names)
-        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(1, eval_batch_size=eval_batch_size)
         check_at_least(0, seed=seed, test_seed=test_seed, num_workers=num_workers)
         check_statistics(mean, std, self.image_shape[0])
         self.parts = Parts(source, Shares(arch_fraction, val_fraction, test_fraction), Seeds(seed, test_seed))
-        self.batch_size = batch_size
+        self._choices = Choices(augmentation, batch_size, self.parts, source)
         self.eval_batch_size = eval_batch_size
         self.seed = seed
-        self.augmentation = augmentation.at(self.image_shape)
         self.num_workers = num_workers
         self._bilevel = arch_fraction > 0
         self._given = None if mean is None or std is None else (tuple(mean), tuple(std))
-        self._augmenter = Augmenter(self.augmentation, seed)
+        self._augmenter: Augmenter | None = None
         self._normalisation = torch.zeros(2, self.image_shape[0])  # mean and deviation; set by setup()
-        self._reported = False
+        self._told = False
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Random changes of training images, as given or chosen."""
+        return self._choices.augmentation
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a training batch, per stream and per process, as given or chosen."""
+        return self._choices.batch_size(self._world_size)
 
     @property
     def mean(self) -> tuple[float, ...]:
         """Mean per channel of images scaled to [0, 1]; computed when first needed, unless given."""
-        return (self._given or self.parts.statistics)[0]
+        return (self._given or self.parts.look[:2])[0]
 
     @property
     def std(self) -> tuple[float, ...]:
         """Deviation per channel, likewise."""
-        return (self._given or self.parts.statistics)[1]
+        return (self._given or self.parts.look[:2])[1]
 
     @property
     def eval_resize(self) -> int | None:
@@ -122,16 +132,18 @@ class ImageData(pl.LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        """Read what a stage needs, and compute mean and deviation unless they are given.
+        """Read what a stage needs, and compute what is not given.
 
         Raises:
             ConfigError: If a training batch is larger than its part, or the part of the stage is empty.
             DataError: If images or labels are damaged, or a class has too few images for the split.
         """
         if stage == "fit":
-            self._report()
+            self._tell(self.source.report)
             self.parts.check_varied()
             self._check_batch_size()
+            self._tell(self._choices.report)
+            self._told = True
         elif stage == "validate" and not len(self.parts.val.indices):
             raise self._nothing_to_validate()
         elif stage in ("test", "predict"):
@@ -204,12 +216,13 @@ class ImageData(pl.LightningDataModule):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return mean, deviation, class names and the part of every image for the checkpoint."""
+        """Return mean, deviation, class names, the part of every image, and what was chosen, for the checkpoint."""
         return {
             "mean": tuple(map(float, self.mean)),
             "std": tuple(map(float, self.std)),
             "class_names": tuple(map(str, self.class_names)),
             "parts": self.parts.record.to_plain(),
+            "choices": self._choices.to_plain(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -226,6 +239,9 @@ class ImageData(pl.LightningDataModule):
         self._normalisation = torch.tensor(self._given)
         if "parts" in state_dict:  # checkpoints of earlier versions lack them
             self._restore_parts(PartRecord.from_plain(state_dict["parts"]))
+        changed = self._choices.restore(state_dict.get("choices", {}))
+        if changed and self._rank == 0:
+            note(f"{self.source.name}: images are augmented as in the training so far: {changed}")
 
     def _restore_parts(self, record: PartRecord) -> None:
         moved = self.parts.restore(record)
@@ -259,12 +275,11 @@ class ImageData(pl.LightningDataModule):
             return ConfigError(f"{self.source.name}: the validation images of the training are gone; bring them back")
         return ConfigError("data.val_fraction is 0, so there is nothing to validate on; set it above 0")
 
-    def _report(self) -> None:
-        """Say once what was taken for images."""
-        if self._rank == 0 and not self._reported:
-            for line in self.source.report():
+    def _tell(self, report: Callable[[], list[str]]) -> None:
+        """Say once what was taken for images, and what was chosen for them."""
+        if self._rank == 0 and not self._told:
+            for line in report():
                 print(f"images        {line}")  # the first row of what a fit prints; its last rows are the command's
-        self._reported = True
 
     def _keep_configuration(self) -> None:
         """Store the options from the command line: plain values, environment variables unexpanded.
@@ -280,6 +295,7 @@ class ImageData(pl.LightningDataModule):
         self._normalisation = self._normalisation.to(images.device)  # copies once, with the first batch
         mean, std = self._normalisation
         if self.trainer is not None and self.trainer.training:
+            assert self._augmenter is not None  # made with the loader of training batches
             ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch)
         else:
             ready = normalise(images, mean, std)
@@ -305,12 +321,11 @@ class ImageData(pl.LightningDataModule):
         return BatchLoader(part.dataset, sampler, 0 if held else self.num_workers)
 
     def _check_batch_size(self) -> None:
-        split, processes = self.parts.split, self._world_size
-        smallest = min(len(split.weights), len(split.arch)) if self._bilevel else len(split.weights)
+        processes, smallest = self._world_size, self.parts.smallest
         if self.batch_size * processes > smallest:
             raise ConfigError(
                 f"data.batch_size is {self.batch_size} on {processes} process(es), more than the smallest training "
-                f"part holds ({split}); set it to at most {smallest // processes}"
+                f"part holds ({self.parts.split}); set it to at most {smallest // processes}"
             )
 
     @property

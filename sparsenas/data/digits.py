@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from sparsenas.data.augment import Augmentation
+from sparsenas.data.auto import AugmentationWord
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices
@@ -46,9 +47,12 @@ class Digits(ImageData):
     The test part has 360 images by default.
 
     Args:
-        augmentation: Random changes of training images; digits are not symmetric, so none is mirrored.
+        augmentation: Random changes of training images; digits are not symmetric, so none is mirrored. See
+            :class:`ImageData`.
         options: See :class:`ImageData`.
     """
 
-    def __init__(self, augmentation: Augmentation = Augmentation(1, flip=False), **options: Any) -> None:
+    def __init__(
+        self, augmentation: Augmentation | AugmentationWord = Augmentation(1, flip=False), **options: Any
+    ) -> None:
         super().__init__(DigitsSource(), augmentation=augmentation, **options)

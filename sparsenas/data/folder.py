@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from sparsenas.data.augment import Augmentation
+from sparsenas.data.auto import SMALL, AugmentationWord, BatchSizeWord
 from sparsenas.data.base import ImageData
 from sparsenas.data.folder_tree import Found, Identity, holds_classes, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
@@ -18,6 +19,8 @@ from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path, part_lines
 from sparsenas.errors import ConfigError, DataError
 
+#: Smallest share of the area of a window that is chosen for larger images: it still shows most of the object.
+MILD_CROP = 0.5
 _SUFFIXES = ", ".join(IMG_EXTENSIONS)
 
 
@@ -56,6 +59,7 @@ class FolderSource(ImageSource):
                 + (f"; left out: {self._tree.left_out}" if self._tree.left_out.counts else "")
             )
         self.image_shape = (1 if grey else 3, size, size)
+        self.windowed = crop_scale < 1
         self._crop_scale = crop_scale
         self._listed: dict[PartName, tuple[list[Path], NDArray[np.int64]]] = {}
         self._files: dict[PartName, set[Identity]] = {}
@@ -144,16 +148,19 @@ class ImageFolder(ImageData):
     """Image files of any size in one folder per class, decoded by worker processes.
 
     Either ``path/class/file``, or ``path/train/class/file`` with optional ``path/val`` and ``path/test`` alike. Parts
-    without a folder are taken from the training images. In training, a random window as for ImageNet is resized to
-    ``size``. In evaluation, the image is resized and its centre cut out. Colours are not changed.
+    without a folder are taken from the training images. In evaluation, the image is resized and its centre cut out; so
+    it is in training, unless random windows are resized to ``size`` there. Colours are not changed.
 
     Args:
         path: The folder; ``~`` and environment variables are replaced.
         size: Side of the square images the network sees, in pixels.
         grey: Grey images (one channel) instead of colour.
         eval_resize: Shorter side in evaluation before the centre is cut out; by default ``size``; 256 is usual for 224.
-        crop_scale: Smallest share of an image's area that a training window covers; 1 turns random windows off.
-        augmentation: Further random changes, of the resized window.
+        crop_scale: Smallest share of an image's area that a training window covers; 1 turns random windows off. By
+            default 0.5 above 64 pixels, and 1 up to there or without augmentation. Recipes for ImageNet have 0.08.
+        batch_size: Images of a training batch, per stream and per process; ``auto`` follows from their number.
+        augmentation: Random changes of the resized image or window: ``auto`` follows from the images, ``none`` is none;
+            otherwise options ``crop_padding``, ``flip``, ``cutout``, ``padding_mode``.
         num_workers: Processes that decode images. Without random windows, up to 256 MB of decoded images are kept, and
             no other processes are needed.
         options: See :class:`ImageData`.
@@ -165,13 +172,16 @@ class ImageFolder(ImageData):
         size: int,
         grey: bool = False,
         eval_resize: int | None = None,
-        crop_scale: float = 0.08,
-        augmentation: Augmentation = Augmentation(0),
+        crop_scale: float | None = None,
+        batch_size: int | BatchSizeWord = "auto",
+        augmentation: Augmentation | AugmentationWord = "auto",
         num_workers: int = 2,
         **options: Any,
     ) -> None:
+        if crop_scale is None:
+            crop_scale = MILD_CROP if size > SMALL and augmentation != "none" else 1.0
         source = FolderSource(path, size, grey, eval_resize, crop_scale)
-        super().__init__(source, augmentation=augmentation, num_workers=num_workers, **options)
+        super().__init__(source, batch_size, augmentation=augmentation, num_workers=num_workers, **options)
         self._eval_resize = source.eval_resize
 
     @property

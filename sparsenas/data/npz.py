@@ -12,6 +12,8 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from sparsenas.data.augment import Augmentation
+from sparsenas.data.auto import AugmentationWord, BatchSizeWord
 from sparsenas.data.base import ImageData
 from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices, Places, hashes
@@ -189,8 +191,17 @@ class NpzImages(ImageData):
 
     Args:
         path: The archive; ``~`` and environment variables such as ``${SPARSENAS_DATA}`` are replaced.
+        batch_size: Images of a training batch, per stream and per process; ``auto`` follows from their number.
+        augmentation: Random changes of training images: ``auto`` follows from the images, ``none`` is none; otherwise
+            options ``crop_padding``, ``flip``, ``cutout``, ``padding_mode``.
         options: See :class:`ImageData`.
     """
 
-    def __init__(self, path: str, **options: Any) -> None:
-        super().__init__(NpzSource(path), **options)
+    def __init__(
+        self,
+        path: str,
+        batch_size: int | BatchSizeWord = "auto",
+        augmentation: Augmentation | AugmentationWord = "auto",
+        **options: Any,
+    ) -> None:
+        super().__init__(NpzSource(path), batch_size, augmentation=augmentation, **options)

@@ -11,7 +11,7 @@ from sparsenas.data.names import Indices, mixed_order
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.sources import ImageSource, PartName, check_classes, check_labels
 from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fraction, divide
-from sparsenas.data.statistics import PerChannel, channel_statistics, check_varied
+from sparsenas.data.statistics import Look, check_varied, look_at
 from sparsenas.errors import ConfigError
 
 #: Name in a record of an image of a validation part of its own.
@@ -67,7 +67,7 @@ class Parts:
         del self.codes
         moved = not np.array_equal(self.codes, before)
         if moved:  # what has been read is of other parts
-            for name in ("_development", "split", "_images", "weights", "arch", "val", "test", "statistics"):
+            for name in ("_development", "split", "_images", "weights", "arch", "val", "test", "look"):
                 self.__dict__.pop(name, None)
         return moved
 
@@ -134,6 +134,12 @@ class Parts:
         """Positions of the parts among the development images."""
         return Split.of(self.codes[self._development])
 
+    @property
+    def smallest(self) -> int:
+        """Number of images of the smaller stream of training batches."""
+        weights = len(self.split.weights)
+        return min(weights, len(self.split.arch)) if self._shares.arch > 0 else weights
+
     @cached_property
     def _images(self) -> BatchDataset:
         return self._source.load("train", self._development)
@@ -187,9 +193,10 @@ class Parts:
         return None if self._source.files("train") is None else self.test.names
 
     @cached_property
-    def statistics(self) -> tuple[PerChannel, PerChannel]:
-        """Mean and deviation per channel over the images that train something."""
-        return channel_statistics(self._images, self.split.train, self._source.statistics_sample)
+    def look(self) -> Look:
+        """Mean and deviation of the images that train something, and thumbnails of some."""
+        labels = self._source.labels("train")[self._development][self.split.train]
+        return look_at(self._images, self.split.train, labels, self._source.statistics_sample)
 
     def check_varied(self) -> None:
         """Check that the images that train something are not all alike.

@@ -30,6 +30,7 @@ class ImageSource(Protocol):
         class_names: One name per label.
         statistics_sample: Most images read for mean and deviation; None for all.
         grows: True if images may be added later; then each image's place alone decides its part.
+        windowed: True if training images are random windows of larger ones, so that shifts are needless.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ImageSource(Protocol):
     class_names: tuple[str, ...]
     statistics_sample: int | None = None
     grows: bool = False
+    windowed: bool = False
 
     def prepare(self) -> None:
         """Fetch what is missing, if asked to; called by one process only."""

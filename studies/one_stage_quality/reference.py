@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from sparsenas.complexity import describe
-from sparsenas.data import NpzImages
+from sparsenas.data import Augmentation, NpzImages
+from sparsenas.data.augment import Augmenter
 from sparsenas.data.loading import BatchLoader
 
 ARM = "by hand: plain chain of five convolutions, 60 CPU-seconds"
@@ -39,13 +40,15 @@ def network(classes: int) -> nn.Module:
 def run(seed: int) -> dict[str, object]:
     """Train with one seed, and test the last weights once."""
     torch.manual_seed(seed)
-    data = NpzImages(os.path.expandvars("${SPARSENAS_DATA}/cifar10_12k_16px.npz"), arch_fraction=0.0, seed=seed)
+    path = os.path.expandvars("${SPARSENAS_DATA}/cifar10_12k_16px.npz")
+    black = Augmentation(padding_mode="zeros")
+    data = NpzImages(path, batch_size=64, augmentation=black, arch_fraction=0.0, seed=seed)
     chain = network(data.num_classes)
     optimizer = torch.optim.SGD(chain.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     start, epoch, done = process_time(), 0, 0.0
     loader = data.train_dataloader()
     assert isinstance(loader, BatchLoader)  # for type checkers: there is one stream
-    augment, mean, std = data._augmenter, torch.tensor(data.mean), torch.tensor(data.std)
+    augment, mean, std = Augmenter(data.augmentation, seed), torch.tensor(data.mean), torch.tensor(data.std)
     while done < 1:
         loader.sampler.set_epoch(epoch)
         for images, labels in loader:

@@ -21,7 +21,7 @@ from studies.common import DATA_FILE, Fields, complete, fit, main, parser
 NETWORK = ["--model.network.channels", "8", "--model.network.cells", "5", "--model.network.stem", "small"]
 TRAINING = [*NETWORK, "--trainer.max_epochs", "5", "--data.batch_size", "96"]
 OFFICIAL = [*NETWORK, "--trainer.max_epochs", "8", "--data", "NpzImages", "--data.path", DATA_FILE]
-OFFICIAL += ["--data.batch_size", "64", "--data.arch_fraction", "0.5"]
+OFFICIAL += ["--data.batch_size", "64", "--data.arch_fraction", "0.5", "--data.augmentation.padding_mode", "zeros"]
 #: Searches of the arms that search; primitives of those that draw.
 SEARCHES = {
     "two-stage search, default": ["search_two_stage_cifar10_16px"],

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from sparsenas.data import NpzImages
+from sparsenas.data import Augmentation, NpzImages
 from sparsenas.data.augment import Augmenter
 from sparsenas.data.base import STREAMS
 from sparsenas.data.loading import BatchLoader
@@ -129,7 +129,14 @@ def run(job: Fields, folder: Path) -> Fields:
     """Train and measure."""
     torch.manual_seed(job["seed"])
     level = LEVELS[job["arm"]]
-    data = NpzImages(DATA_FILE, batch_size=job["batch"], eval_batch_size=EVAL_BATCH, arch_fraction=0, seed=job["seed"])
+    data = NpzImages(
+        DATA_FILE,
+        batch_size=job["batch"],
+        eval_batch_size=EVAL_BATCH,
+        arch_fraction=0,
+        seed=job["seed"],
+        augmentation=Augmentation(padding_mode="zeros"),
+    )
     steps = CYCLE * (job["epochs"] * len(data.train_dataloader()) // CYCLE)
     if not 1 <= job["last"] <= steps:
         raise ConfigError(

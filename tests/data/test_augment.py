@@ -24,13 +24,16 @@ def generator(seed=0):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_windows_equal_a_loop_over_images(images, layout):
-    padding = 2
+@pytest.mark.parametrize(
+    ("mode", "padding"), [("zeros", 2), ("zeros", 12), ("reflect", 0), ("reflect", 2), ("reflect", 6)]
+)
+def test_windows_equal_a_loop_over_images(images, layout, mode, padding):
     top, left = (torch.randint(2 * padding + 1, (32,), generator=generator(seed)) for seed in (1, 2))
     mirrored = torch.arange(32) % 2 == 0
-    windows = crop_windows(images.contiguous(memory_format=layout), top, left, mirrored, padding)
+    windows = crop_windows(images.contiguous(memory_format=layout), top, left, mirrored, padding, mode)
     for image, window, row, column, flip in zip(images, windows, top, left, mirrored, strict=True):
-        padded = np.pad(image.numpy(), ((0, 0), (padding, padding), (padding, padding)))
+        around = ((0, 0), (padding, padding), (padding, padding))
+        padded = np.pad(image.numpy(), around, mode="constant" if mode == "zeros" else mode)
         expected = padded[:, row : row + 7, column : column + 9]
         assert (window.numpy() == (expected[:, :, ::-1] if flip else expected)).all()
 
@@ -39,7 +42,7 @@ def test_all_places_and_both_directions_are_equally_likely():
     count, padding = 18_000, 1
     image = torch.zeros(1, 1, 5, 5, dtype=torch.uint8)
     image[0, 0, 2, 1] = 255  # off the centre line, so that a mirrored window shows it elsewhere
-    windows = random_crop_flip(image.expand(count, -1, -1, -1), padding, True, generator())
+    windows = random_crop_flip(image.expand(count, -1, -1, -1), padding, "zeros", True, generator())
     assert (windows.flatten(1).sum(1) == 255).all()
     place = windows.flatten(1).int().argmax(1)
     rows, columns = place // 5, place % 5
@@ -50,8 +53,9 @@ def test_all_places_and_both_directions_are_equally_likely():
     assert torch.allclose(torch.bincount(columns) / count, torch.tensor([1, 1, 2, 1, 1]) / 6, atol=0.02)
 
 
-def test_without_flip_nothing_is_mirrored(images):
-    assert torch.equal(random_crop_flip(images, 0, False, generator()), images)
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_without_flip_nothing_is_mirrored(images, mode):
+    assert torch.equal(random_crop_flip(images, 0, mode, False, generator()), images)
 
 
 def test_cutout_is_one_square_cut_off_at_the_border():

@@ -68,7 +68,7 @@ def test_evaluation_sees_the_resized_centre(pictures):
 
 
 def test_training_windows_depend_on_the_draw_only(pictures):
-    dataset = ImageFolder(str(pictures), **OPTIONS).parts.weights.dataset
+    dataset = ImageFolder(str(pictures), crop_scale=0.3, **OPTIONS).parts.weights.dataset
     indices = np.arange(6)
     state = torch.get_rng_state()
     first, again, other = (dataset[Draw(indices, entropy)][0] for entropy in ((0, 1), (0, 1), (0, 2)))
@@ -82,7 +82,7 @@ def test_training_windows_depend_on_the_draw_only(pictures):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_unreadable_image_is_named(pictures, recorder, trainer, num_workers):
     (pictures / "bee" / "03.png").write_bytes((pictures / "bee" / "04.png").read_bytes()[:60])
-    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "augmentation": "none"}  # nothing is read before the fit
     data = ImageFolder(str(pictures), **OPTIONS | statistics | {"num_workers": num_workers, "test_fraction": 0.2})
     with pytest.raises(DataError, match=r"^\S*bee/03\.png: not a readable image \(.*\); replace or remove the file$"):
         trainer(max_epochs=5, enable_checkpointing=False, num_sanity_val_steps=-1).fit(recorder(), data)

@@ -45,9 +45,9 @@ def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
         ({"budget": {"max_flops": 3}}, "budget: unknown entry 'max_flops'; known are max_params, max_macs"),
         ({"training": {"seconds": 3}}, "training.seconds: leave it out"),
         ({"competitors": {}}, "competitors: empty"),
-        ({"competitors": {"x": {"reference": "resnet9"}}}, "no reference network is called 'resnet9'; there are vgg_l"),
+        ({"competitors": {"x": {"reference": "resnet9"}}}, "no reference network is called 'resnet9'; there are plain_cnn, vgg_l"),
         ({"competitors": {"x": {"references": ["resnet9"]}}}, "no reference network is called 'resnet9'"),
-        ({"competitors": {"x": {"references": "some"}}}, "references is 'some'; use all, or a list of vgg_like"),
+        ({"competitors": {"x": {"references": "some"}}}, "references is 'some'; use all, or a list of plain_cnn, vgg_like"),
         ({"competitors": {"x": {"largest": "depth"}}}, "largest by 'depth'; use params, macs or both"),
         ({"competitors": {"x": {"guess": {}}}}, "unknown entry 'guess'; known are reference, random, largest, asha, s"),
         ({"competitors": {"x": {"random": {}, "largest": "macs"}}}, "names random, largest; name one of reference"),
@@ -99,7 +99,7 @@ def test_options_replace_those_of_the_config(contest, write, tmp_path):
     plan = image_session(path, tmp_path, "digits", max_macs=3e5, seconds=5.0, seeds=4).plan
     assert plan.limits == Limits(max_macs=3e5)  # the limit of the config was for networks of another size
     assert (plan.seconds, plan.seeds) == (5.0, 4)
-    assert plan.data["init_args"]["batch_size"] == 64
+    assert plan.data["init_args"]["batch_size"] == "auto"
     with pytest.raises(DataError, match="nowhere: no such folder"):
         image_session(path, tmp_path, "nowhere")
     with pytest.raises(DataError, match="in a process of its own"):
