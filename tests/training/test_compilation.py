@@ -62,9 +62,11 @@ def test_it_is_the_plain_training(make_training, fit):
         torch.testing.assert_close(compiled.state_dict()[name], tensor, msg=name)
 
 
-def test_validation_and_later_epochs_compile_nothing(make_training, fit):
+@pytest.mark.parametrize("validated", [1, 0])
+def test_evaluation_and_later_epochs_compile_nothing(make_training, fit, validated):
     watch = CountGraphs()
-    fit(make_training(drop_path=0.4), CellCompiler("counting"), watch, batches=1, epochs=3)
+    options = {"batches": 1, "epochs": 3, "limit_val_batches": validated}
+    fit(make_training(drop_path=0.4), CellCompiler("counting"), watch, **options)
     assert watch.counts[0] == watch.counts[-1] <= 1 + 3  # one is that of the trial, the others are of three cells
     assert watch.rates == pytest.approx([0.0, 0.4 / 3, 0.8 / 3])
 

@@ -45,9 +45,15 @@ def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
         ({"budget": {"max_flops": 3}}, "budget: unknown entry 'max_flops'; known are max_params, max_macs"),
         ({"training": {"seconds": 3}}, "training.seconds: leave it out"),
         ({"competitors": {}}, "competitors: empty"),
-        ({"competitors": {"x": {"reference": "resnet9"}}}, "no reference network is called 'resnet9'; there are plain_cnn, vgg_l"),
+        (
+            {"competitors": {"x": {"reference": "resnet9"}}},
+            "no reference network is called 'resnet9'; there are plain_cnn, vgg_l",
+        ),
         ({"competitors": {"x": {"references": ["resnet9"]}}}, "no reference network is called 'resnet9'"),
-        ({"competitors": {"x": {"references": "some"}}}, "references is 'some'; use all, or a list of plain_cnn, vgg_like"),
+        (
+            {"competitors": {"x": {"references": "some"}}},
+            "references is 'some'; use all, or a list of plain_cnn, vgg_like",
+        ),
         ({"competitors": {"x": {"largest": "depth"}}}, "largest by 'depth'; use params, macs or both"),
         ({"competitors": {"x": {"guess": {}}}}, "unknown entry 'guess'; known are reference, random, largest, asha, s"),
         ({"competitors": {"x": {"random": {}, "largest": "macs"}}}, "names random, largest; name one of reference"),
