@@ -116,11 +116,13 @@ def _adapted(genotype: Genotype) -> Iterator[object]:
 
 
 def _training_configs() -> dict[str, str]:
-    """Shipped training configs for one device, by the class of their images."""
+    """Shipped training configs for one device, of networks whose width they give, by the class of their images."""
     configs = {}
     for config, path in shipped_configs().items():
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if config.startswith("train_") and settings["trainer"]["devices"] == 1:
+        if not config.startswith("train_") or settings["model"]["init_args"]["network"]["channels"] is None:
+            continue
+        if settings["trainer"]["devices"] == 1:
             configs[settings["data"]["class_path"].rpartition(".")[2]] = config
     return configs
 
