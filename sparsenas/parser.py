@@ -11,6 +11,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 class SettingsParser(LightningArgumentParser):
     """Lightning's parser, to which ``1`` is a whole number where ``1.0`` is a share, as in ``limit_train_batches``."""
 
+    # jsonargparse has further positional arguments, which nothing here passes
     def parse_args(self, args: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Parse options, also ``null`` for a setting inside of a model, as in ``--model.network.cells null``.
 

@@ -70,7 +70,7 @@ def tables(args: Sequence[str]) -> int:
 
 
 def _listing(folder: Path) -> Iterator[str]:
-    """What is known of every table; those in the folder are found."""
+    """Lines about every table; those in the folder are found."""
     for release in RELEASES:
         table = folder / release.table
         yield f"{release.benchmark}: {release.table}, read by {release.reader}"

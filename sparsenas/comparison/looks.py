@@ -1,4 +1,4 @@
-"""How figures of comparisons look: two panels, accuracies by the logarithm of the error, a line style an entry."""
+"""Looks of the figures of comparisons: two panels, accuracies by the logarithm of the error, a line style an entry."""
 
 from collections.abc import Mapping
 
@@ -35,7 +35,7 @@ def two_panels(looks: Mapping[str, tuple[str, LineStyle]], widths: tuple[int, in
     legend = legend_height(len(handles), _WIDTH) if handles else 0.0
     height = _HEIGHT + legend
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
-    # matplotlib's hints know neither that a layout was just chosen, nor what can be set of it
+    # matplotlib's hints know neither that a layout was just chosen, nor what can be set of it: hence the ignores
     figure.get_layout_engine().set(rect=(0, legend / height, 1, 1 - legend / height))  # type: ignore[union-attr, call-arg]
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     for axes in (left, right):

@@ -13,7 +13,7 @@ from sparsenas.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What is known of every run that has ended.
+    """The common part of all records of runs that have ended.
 
     Attributes:
         searcher: Name of its entry.

@@ -19,7 +19,7 @@ SIGNIFICANCE, LEAST_LOSS = 0.01, 0.25
 
 
 class MirrorTest(NamedTuple):
-    """What a linear classifier makes of mirrored images.
+    """Answers of a linear classifier to images and to their mirror images.
 
     Attributes:
         passed: True if mirrored images look like their class.

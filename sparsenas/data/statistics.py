@@ -1,4 +1,4 @@
-"""What one pass over images tells: mean and deviation, and small copies of some."""
+"""Statistics from one pass over images: mean and deviation, and small copies of some."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ SIDE, MOST = 8, 2000
 
 
 class Look(NamedTuple):
-    """What a pass over images tells.
+    """Result of a pass over images.
 
     Attributes:
         mean: Mean per channel of images scaled to [0, 1].

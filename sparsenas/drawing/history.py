@@ -38,7 +38,7 @@ class _Row:
 
     @property
     def group(self) -> str:
-        """What its block decides."""
+        """Name of the decision that its block stands for."""
         return style.decision_name(self.cell, self.candidate.target)
 
     def label(self, num_inputs: int) -> str:

@@ -35,7 +35,7 @@ class Convolution(NamedTuple):
 
 
 class LayerPlan(NamedTuple):
-    """What a layer computes: ``relu?(convolutions(x) + shortcut?(x))``."""
+    """Plan of a layer: ``relu?(convolutions(x) + shortcut?(x))``."""
 
     convolutions: tuple[Convolution, ...]
     shortcut: Literal["none", "identity", "projection"] = "none"

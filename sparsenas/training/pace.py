@@ -1,4 +1,4 @@
-"""How far a training is, where its length is in steps or seconds."""
+"""Progress of a training whose length is in steps or seconds."""
 
 from collections.abc import Callable
 from time import perf_counter, process_time

@@ -1,4 +1,4 @@
-"""What all competitors of a seed share: images and their parts, budget, recipe and seconds."""
+"""The common part of all competitors of a seed: images and their parts, budget, recipe and seconds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class ReadImages(NamedTuple):
 
 @dataclass
 class Common:
-    """What all competitors of a seed share.
+    """The common part of all competitors of a seed.
 
     Attributes:
         data: Images; the seed decides which of them validate, and the order of the others.

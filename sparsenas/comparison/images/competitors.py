@@ -1,4 +1,4 @@
-"""Who is compared: each decides on an architecture, by hand, by chance, by size, or by a search."""
+"""Competitors: each decides on an architecture, by hand, by chance, by size, or by a search."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ PATIENCE = 1000
 
 
 class Decision(NamedTuple):
-    """What a competitor trains.
+    """The network that a competitor trains.
 
     Attributes:
         genotype: The architecture.

@@ -1,4 +1,4 @@
-"""What a run on images has found and how good it is."""
+"""The record of a run on images: what it found, and how good that is."""
 
 from dataclasses import dataclass
 from typing import Any

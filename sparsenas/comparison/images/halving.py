@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Heard(NamedTuple):
-    """How far a trial came, and its validation accuracy there; further ones are greater."""
+    """Rung that a trial reached, and its validation accuracy there; further ones are greater."""
 
     point: int
     accuracy: float
