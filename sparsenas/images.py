@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -18,6 +19,9 @@ _EXACT |= {"RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "CMYK": "C
 _TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
 #: What is said of other modes.
 _DEEP = "not grey or colour of 8 bits per channel; convert the file (deeper pixels: scale them to 0 to 255 first)"
+#: How an image comes to the size of a network: the shorter side to which it is resized, its shape kept, before the
+#: centre is cut out; or the whole of it is squeezed.
+Resize = int | Literal["squeeze"]
 #: Mode of the images of a network, by its number of channels.
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -84,12 +88,15 @@ def with_channels(image: Image.Image, channels: int, name: str) -> Image.Image:
     return image.convert("RGBA" if exact in ("LA", "RGBA") else "RGB").convert(wanted)
 
 
-def centre(image: Image.Image, shorter_side: int, height: int, width: int) -> Image.Image:
-    """Resize the shorter side (bilinear, antialiased), keep the shape, and cut out the centre.
+def resized(image: Image.Image, resize: Resize, height: int, width: int) -> Image.Image:
+    """Bring an image to a size (bilinear, antialiased).
 
-    If the resized image is smaller than the cut, black is added.
+    If an image with a shorter side of ``resize`` is smaller than the cut, black is added.
     """
-    cut: Image.Image = functional.center_crop(functional.resize(image, [shorter_side]), [height, width])
+    if resize == "squeeze":
+        squeezed: Image.Image = functional.resize(image, [height, width])
+        return squeezed
+    cut: Image.Image = functional.center_crop(functional.resize(image, [resize]), [height, width])
     return cut
 
 

@@ -19,6 +19,7 @@ from sparsenas.data.sources import ImageSource, PartName, check_at_least
 from sparsenas.data.split import Seeds, Shares
 from sparsenas.data.statistics import check_statistics
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.images import Resize
 from sparsenas.texts import note, readable
 
 #: Streams of training batches; the numbers keep their randomness apart.
@@ -123,8 +124,8 @@ class ImageData(pl.LightningDataModule):
         return (self._given or self.parts.look[:2])[1]
 
     @property
-    def eval_resize(self) -> int | None:
-        """Shorter side to which evaluation images are resized before the centre cut; None for no resize."""
+    def eval_resize(self) -> Resize | None:
+        """Shorter side to which images are resized in evaluation before the centre cut, or ``squeeze``; or None."""
         return None
 
     def prepare_data(self) -> None:

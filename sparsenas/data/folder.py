@@ -3,7 +3,7 @@
 import filecmp
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.names import Indices
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path, part_lines
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.images import Resize
 
 #: Smallest share of the area of a window that is chosen for larger images: it still shows most of the object.
 MILD_CROP = 0.5
@@ -38,10 +39,11 @@ class FolderSource(ImageSource):
     statistics_sample = 512
     grows = True
 
-    def __init__(self, path: str, size: int, grey: bool, eval_resize: int | None, crop_scale: float) -> None:
-        self.eval_resize = size if eval_resize is None else eval_resize
+    def __init__(self, path: str, size: int, grey: bool, eval_resize: Resize, crop_scale: float) -> None:
+        self.eval_resize = eval_resize
         check_at_least(1, size=size)
-        check_at_least(size, eval_resize=self.eval_resize)
+        if eval_resize != "squeeze":
+            check_at_least(size, eval_resize=eval_resize)
         if not 0 < crop_scale <= 1:
             raise ConfigError(f"data.crop_scale is {crop_scale}; it is a share of the area, above 0 and at most 1")
         root = expand_path(path, "data.path")
@@ -148,14 +150,16 @@ class ImageFolder(ImageData):
     """Image files of any size in one folder per class, decoded by worker processes.
 
     Either ``path/class/file``, or ``path/train/class/file`` with optional ``path/val`` and ``path/test`` alike. Parts
-    without a folder are taken from the training images. In evaluation, the image is resized and its centre cut out; so
+    without a folder are taken from the training images. In evaluation, the image is resized as ``eval_resize`` says; so
     it is in training, unless random windows are resized to ``size`` there. Colours are not changed.
 
     Args:
         path: The folder; ``~`` and environment variables are replaced.
         size: Side of the square images the network sees, in pixels.
         grey: Grey images (one channel) instead of colour.
-        eval_resize: Shorter side in evaluation before the centre is cut out; by default ``size``; 256 is usual for 224.
+        eval_resize: Shorter side in evaluation before the centre is cut out; 256 is usual for 224. Or ``squeeze``: the
+            whole image, its shape not kept. ``auto`` squeezes up to 64 pixels without random windows, where a cut would
+            lose what little there is, and is ``size`` otherwise; so is null.
         crop_scale: Smallest share of an image's area that a training window covers; 1 turns random windows off. By
             default 0.5 above 64 pixels, and 1 up to there or without augmentation. Recipes for ImageNet have 0.08.
         batch_size: Images of a training batch, per stream and per process; ``auto`` follows from their number.
@@ -171,7 +175,7 @@ class ImageFolder(ImageData):
         path: str,
         size: int,
         grey: bool = False,
-        eval_resize: int | None = None,
+        eval_resize: Resize | Literal["auto"] | None = "auto",
         crop_scale: float | None = None,
         batch_size: int | BatchSizeWord = "auto",
         augmentation: Augmentation | AugmentationWord = "auto",
@@ -180,11 +184,15 @@ class ImageFolder(ImageData):
     ) -> None:
         if crop_scale is None:
             crop_scale = MILD_CROP if size > SMALL and augmentation != "none" else 1.0
-        source = FolderSource(path, size, grey, eval_resize, crop_scale)
+        if isinstance(eval_resize, str) and eval_resize not in ("auto", "squeeze"):
+            raise ConfigError(f"data.eval_resize is {eval_resize!r}; use auto, squeeze, or a number of pixels")
+        if eval_resize == "auto":
+            eval_resize = "squeeze" if size <= SMALL and crop_scale == 1 else None
+        source = FolderSource(path, size, grey, size if eval_resize is None else eval_resize, crop_scale)
         super().__init__(source, batch_size, augmentation=augmentation, num_workers=num_workers, **options)
         self._eval_resize = source.eval_resize
 
     @property
-    def eval_resize(self) -> int:
-        """Shorter side to which evaluation images are resized before the centre cut."""
+    def eval_resize(self) -> Resize:
+        """Shorter side to which evaluation images are resized before the centre cut, or ``squeeze``."""
         return self._eval_resize

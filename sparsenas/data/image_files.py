@@ -10,14 +10,14 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from sparsenas.data.loading import Batch, Draw
-from sparsenas.images import centre, decode, pixels, with_channels
+from sparsenas.images import Resize, decode, pixels, resized, with_channels
 
 #: Most bytes of images that are kept once they are decoded: decoding takes longer than training a small network.
 HELD_BYTES = 2**28
 
 
 class ImageFiles(Dataset[Batch]):
-    """Image files; in training a random window of each, resized; in evaluation the resized centre.
+    """Image files; in training a random window of each, resized; in evaluation the centre, or the whole, resized.
 
     Labels have shape ``(N,)``, ``channels`` is 3 or 1; other options are those of :class:`sparsenas.data.ImageFolder`.
 
@@ -25,7 +25,7 @@ class ImageFiles(Dataset[Batch]):
     """
 
     def __init__(
-        self, files: list[Path], labels: Tensor, *, channels: int, size: int, eval_resize: int, crop_scale: float
+        self, files: list[Path], labels: Tensor, *, channels: int, size: int, eval_resize: Resize, crop_scale: float
     ) -> None:
         self._files = files
         self._labels = labels
@@ -34,12 +34,12 @@ class ImageFiles(Dataset[Batch]):
         self._eval_resize = eval_resize
         self._crop_scale = crop_scale
         held = len(files) * channels * size**2 <= HELD_BYTES
-        self._centres: dict[int, Tensor] | None = {} if held else None
+        self._images: dict[int, Tensor] | None = {} if held else None
 
     @property
     def held(self) -> bool:
         """True if images are kept once they are read, so that other processes need not read them again."""
-        return self._centres is not None and self._crop_scale == 1
+        return self._images is not None and self._crop_scale == 1
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -53,20 +53,20 @@ class ImageFiles(Dataset[Batch]):
         """
         labels = self._labels[torch.from_numpy(draw.indices)]
         if draw.entropy is None or self._crop_scale == 1:
-            return torch.stack([self._centre(int(index)) for index in draw.indices]), labels
+            return torch.stack([self._image(int(index)) for index in draw.indices]), labels
         seed = np.random.SeedSequence(draw.entropy).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):  # torchvision draws windows from the global generator
             torch.default_generator.manual_seed(int(seed[0]) >> 1)
             return torch.stack([self._window(self._files[index]) for index in draw.indices]), labels
 
-    def _centre(self, index: int) -> Tensor:
-        if self._centres is not None and index in self._centres:
-            return self._centres[index]
+    def _image(self, index: int) -> Tensor:
+        if self._images is not None and index in self._images:
+            return self._images[index]
         file = self._files[index]
         image = with_channels(decode(file), self._channels, str(file))
-        made = pixels(centre(image, self._eval_resize, self._size, self._size))
-        if self._centres is not None:
-            self._centres[index] = made
+        made = pixels(resized(image, self._eval_resize, self._size, self._size))
+        if self._images is not None:
+            self._images[index] = made
         return made
 
     def _window(self, file: Path) -> Tensor:

@@ -11,6 +11,7 @@ from sparsenas.errors import ExportError, GenotypeError
 from sparsenas.export.blueprint import Blueprint
 from sparsenas.export.fields import Fields
 from sparsenas.export.preparation import Preparation
+from sparsenas.images import Resize
 from sparsenas.networks import NormOptions, StemName
 from sparsenas.networks.normalisation import AppendedNorm
 from sparsenas.spaces import Genotype
@@ -152,7 +153,7 @@ class Manifest:
                 image_shape=image_shape,
                 mean=given.several("mean", float),
                 std=given.several("std", float),
-                shorter_side=None if resize is None else resize.get("shorter_side", int),
+                resize=None if resize is None else _resize(resize),
             ),
             class_names=tree.several("classes", str),
             parameters=tree.get("parameters", int),
@@ -234,14 +235,16 @@ def _sha256(path: Path) -> str:
 
 
 def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
-    if preparation.shorter_side is None:
+    if preparation.resize is None:
         return None
-    return {
-        "orientation": "upright, by EXIF",
-        "shorter_side": preparation.shorter_side,
-        "interpolation": "bilinear, antialiased",
-        "centre_crop": preparation.image_shape[1:],
-    }
+    size = preparation.image_shape[1:]
+    how = {"squeeze": size} if preparation.resize == "squeeze" else {"shorter_side": preparation.resize}
+    cut = {} if preparation.resize == "squeeze" else {"centre_crop": size}
+    return {"orientation": "upright, by EXIF", **how, "interpolation": "bilinear, antialiased", **cut}
+
+
+def _resize(fields: Fields) -> Resize:
+    return "squeeze" if "squeeze" in fields.names else fields.get("shorter_side", int)
 
 
 def _accuracy(fields: Fields | None) -> Accuracy | None:

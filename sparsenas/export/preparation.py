@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from sparsenas.errors import DataError
-from sparsenas.images import MODES, centre, decode, exact_mode, pixels, upright, with_channels
+from sparsenas.images import MODES, Resize, decode, exact_mode, pixels, resized, upright, with_channels
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Preparation:
         image_shape: ``(C, H, W)`` of the network's images.
         mean: Per channel, of pixels scaled to [0, 1].
         std: Deviation per channel, likewise.
-        shorter_side: Shorter side to which images are resized before the centre cut; None for no resize.
+        resize: Shorter side to which images are resized before the centre cut, or ``squeeze``; None for no resize.
     """
 
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shorter_side: int | None = None
+    resize: Resize | None = None
 
     def __call__(self, image: Image.Image | str | os.PathLike[str], adapt: bool = False) -> Tensor:
         """Read, bring to size, and normalise an image.
@@ -53,7 +53,7 @@ class Preparation:
     def _fit(self, image: Image.Image, name: str, adapt: bool) -> Tensor:
         """Return pixels of the right shape, uint8."""
         channels, height, width = self.image_shape
-        if channels in MODES and not adapt and self.shorter_side is None:
+        if channels in MODES and not adapt and self.resize is None:
             found, wanted = exact_mode(image, name), MODES[channels]
             if (image.height, image.width, found) != (height, width, wanted):
                 raise DataError(
@@ -62,9 +62,9 @@ class Preparation:
                 )
             return pixels(with_channels(image, channels, name))
         image = with_channels(image, channels, name)
-        if self.shorter_side is None:
+        if self.resize is None:
             return pixels(ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR))
-        return pixels(centre(image, self.shorter_side, height, width))
+        return pixels(resized(image, self.resize, height, width))
 
 
 def _shape(height: int, width: int, mode: str) -> str:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -60,11 +61,37 @@ def test_parts_in_folders_of_their_own(folder, tmp_path):
     assert len(data.parts.test.indices) == 6
 
 
-def test_evaluation_sees_the_resized_centre(pictures):
-    exact = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights.dataset
+@pytest.mark.parametrize("eval_resize", [10, None])
+def test_evaluation_sees_the_resized_centre(pictures, eval_resize):
+    exact = ImageFolder(str(pictures), eval_resize=eval_resize, **OPTIONS | {"size": 10}).parts.weights.dataset
     file = exact._files[0]  # 12 x 10: the shorter side is right, two rows are cut off
     images, _ = exact[Draw(np.array([0]))]
     assert torch.equal(images[0], pil_to_tensor(pil_loader(str(file)))[:, 1:11])
+
+
+@pytest.mark.parametrize(
+    ("options", "resize"),
+    [
+        ({"size": 64}, "squeeze"),
+        ({"size": 65}, 65),
+        ({"size": 64, "crop_scale": 0.5}, 64),
+        ({"size": 65, "crop_scale": 1}, 65),
+        ({"size": 65, "eval_resize": "squeeze"}, "squeeze"),
+        ({"size": 8, "eval_resize": None}, 8),
+        ({"size": 8, "eval_resize": 9}, 9),
+    ],
+)
+def test_small_images_are_squeezed(pictures, options, resize):
+    assert ImageFolder(str(pictures), **OPTIONS | options).eval_resize == resize
+
+
+def test_squeezed_images_show_the_whole(pictures):
+    squeezed = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights.dataset
+    with Image.open(squeezed._files[0]) as image:
+        whole = image.convert("RGB").resize((10, 10), Image.Resampling.BILINEAR)
+    for _ in range(2):  # the second time it is held
+        images, _ = squeezed[Draw(np.array([0]))]
+        assert torch.equal(images[0], pil_to_tensor(whole))
 
 
 def test_training_windows_depend_on_the_draw_only(pictures):
@@ -125,6 +152,7 @@ def test_class_that_training_does_not_know(folder, tmp_path):
         ({"size": 0}, r"data\.size is 0; it must be at least 1"),
         ({"size": -3}, r"data\.size is -3; it must be at least 1"),
         ({"size": 8, "eval_resize": 7}, r"data\.eval_resize is 7; it must be at least 8"),
+        ({"size": 8, "eval_resize": "stretch"}, r"data\.eval_resize is 'stretch'; use auto, squeeze, or a number"),
         ({"size": 8, "crop_scale": 0.0}, r"data\.crop_scale is 0\.0; it is a share of the area"),
     ],
 )

@@ -282,22 +282,26 @@ def test_without_validation_images_training_images_are_compared_on(tmp_path):
     assert manifest.compared_images == 256
 
 
-def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "recipe"),
+    [("9", {"shorter_side": 9, "centre_crop": [8, 8]}), ("auto", {"squeeze": [8, 8]})],
+)
+def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys, option, recipe):
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(20):
             image = Image.fromarray(rng.integers(0, 256, (20 + number, 25, 3), dtype=np.uint8))
             image.save(tmp_path / "photos" / name / f"{number}.png")
-    images = ["--data", "ImageFolder", "--data.path", "photos", "--data.size", "8", "--data.eval_resize", "9"]
+    images = ["--data", "ImageFolder", "--data.path", "photos", "--data.size", "8", "--data.eval_resize", option]
     assert main([*TRAINING, *images, "--data.batch_size", "4", "--data.num_workers", "0"]) == 0
     assert main(["export", str(next(tmp_path.rglob("last.ckpt"))), "--to", "new", *QUICK]) == 0
     assert json.loads((tmp_path / "new" / "manifest.json").read_text())["input"]["resize"] == {
         "orientation": "upright, by EXIF",
-        "shorter_side": 9,
         "interpolation": "bilinear, antialiased",
-        "centre_crop": [8, 8],
+        **recipe,
     }
+    assert read_manifest(tmp_path / "new").preparation.resize == (9 if option == "9" else "squeeze")
     capsys.readouterr()
     assert main(["predict", "new", "photos/cat/0.png", "photos/dog/9.png"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
