@@ -102,6 +102,7 @@ class Common:
         seconds: Callable[[StandAloneTraining], float],
         points: int,
         hear: Callable[[int, float], bool],
+        network: NetworkConfig = FILLED,
     ) -> Trained:
         """Train the network of a genotype that fills the budget.
 
@@ -110,6 +111,7 @@ class Common:
             seconds: Gives the seconds when the training starts.
             points: See :class:`Validation`.
             hear: See :class:`Validation`.
+            network: Size apart from the width.
 
         Raises:
             ConfigError: If there is no such network, or no time.
@@ -120,7 +122,7 @@ class Common:
             self.data.image_shape,
             self.data.num_classes,
             genotype.to_json(),
-            FILLED,
+            network,
             replace(self.training, steps=None, seconds=self.clock.total),
             self.limits,
             self.seed,

@@ -1,15 +1,16 @@
 """Competitors: each decides on an architecture, by hand, by chance, by size, or by a search."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from sparsenas.comparison.images.common import FILLED, Common
 from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import ConfigError
-from sparsenas.spaces import REFERENCES, Genotype
+from sparsenas.networks import NetworkConfig, StemName
+from sparsenas.spaces import REFERENCES, Genotype, read_genotype
 
 #: Random draws among which the largest is taken.
 DRAWS = 200
@@ -23,10 +24,12 @@ class Decision(NamedTuple):
     Attributes:
         genotype: The architecture.
         remark: How it was found, for people; may be empty.
+        network: Its size apart from the width.
     """
 
     genotype: Genotype
     remark: str = ""
+    network: NetworkConfig = FILLED
 
 
 class Competitor(ABC):
@@ -62,6 +65,41 @@ class Reference(Competitor):
     def decide(self, common: Common) -> Decision:
         """See :meth:`Competitor.decide`."""
         return Decision(REFERENCES[self.name].genotype)
+
+
+@dataclass(frozen=True)
+class Given(Competitor):
+    """An architecture of the user's own, of any space.
+
+    Attributes:
+        genotype: The architecture: a file, a text, or a name.
+        cells: Number of cells, of spaces that leave it open.
+        stem: Kind of stem, likewise.
+
+    Raises:
+        GenotypeError: If it is none.
+        ConfigError: If there is no such stem, or it does not suit the number of cells.
+    """
+
+    genotype: str
+    cells: int | None = None
+    stem: StemName = "small"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.stem not in get_args(StemName):
+            raise ConfigError(f"stem is {self.stem!r}; use one of {', '.join(get_args(StemName))}")
+        read_genotype(self.genotype)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Options with the architecture itself, which no longer depend on a file."""
+        return {**asdict(self), "genotype": read_genotype(self.genotype).to_json()}
+
+    def decide(self, common: Common) -> Decision:
+        """See :meth:`Competitor.decide`."""
+        network = NetworkConfig(channels=None, cells=self.cells, stem=self.stem)
+        return Decision(read_genotype(self.genotype), network=network)
 
 
 @dataclass(frozen=True)

@@ -14,24 +14,25 @@ from sparsenas.comparison.checks import (
     merge_component,
     read_settings,
 )
-from sparsenas.comparison.images.competitors import Competitor, Largest, RandomDraw, Reference, option_names
+from sparsenas.comparison.images.competitors import Competitor, Given, Largest, RandomDraw, Reference, option_names
 from sparsenas.comparison.images.halving import Asha
 from sparsenas.comparison.images.searching import Search
 from sparsenas.comparison.plan import PlannedRun
-from sparsenas.errors import ConfigError
+from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.limits import Limits
 from sparsenas.spaces import REFERENCES
 
 #: Kinds of competitors by their name in a config.
 KINDS: dict[str, type[Competitor]] = {
     "reference": Reference,
+    "genotype": Given,
     "random": RandomDraw,
     "largest": Largest,
     "asha": Asha,
     "search": Search,
 }
 #: Kinds whose one option may be given without its name.
-SHORT = {"reference": "name", "largest": "by"}
+SHORT = {"reference": "name", "genotype": "genotype", "largest": "by"}
 #: A kind that stands for several competitors.
 SEVERAL = "references"
 
@@ -123,7 +124,7 @@ def make_competitor(kind: str, options: Mapping[str, Any], where: str) -> Compet
     check_mapping(options, where, needed, tuple(name for name in known if name not in needed))
     try:
         return made(**options)
-    except ConfigError as error:
+    except (ConfigError, GenotypeError) as error:
         raise ConfigError(f"{where}: {error}") from error
     except TypeError as error:
         raise ConfigError(f"{where}: an option is of the wrong kind ({error})") from error
@@ -194,6 +195,8 @@ def _entries(name: str, value: Any, where: str) -> list[tuple[str, Entry]]:
         if "model" in options:
             options["model"] = merge_component(None, options["model"], f"{where}.{kind}.model")
         entries = [(name, Entry(kind, options, seeds))]
-    for _, entry in entries:
-        entry.make(f"{where}.{kind}")  # raises if an option is wrong
+    for number, (found, entry) in enumerate(entries):
+        made = entry.make(f"{where}.{kind}")  # raises if an option is wrong
+        if isinstance(made, Given):  # the plan does not change with a file
+            entries[number] = found, entry._replace(options=made.plain)
     return entries

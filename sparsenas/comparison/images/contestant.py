@@ -73,7 +73,7 @@ def _result(decision: Any, common: Common) -> dict[str, Any]:
         curve.append((clock.seconds, 100 * accuracy))
         return False
 
-    trained = common.train(decision.genotype, common.left_to_train, POINTS, hear)
+    trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network)
     module = trained.module
     validation = accuracy_on(module, common.validation.batches)
     curve.append((clock.seconds, 100 * validation))

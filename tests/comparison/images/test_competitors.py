@@ -13,7 +13,8 @@ from sparsenas.complexity import network_cost
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 from sparsenas.limits import Limits
-from sparsenas.spaces import StageSpace
+from sparsenas.networks import NetworkConfig
+from sparsenas.spaces import Genotype, StageSpace, read_genotype
 from sparsenas.training import StandAloneTraining, WeightTraining
 
 SPACE = StageSpace(stages=2, layers=2)
@@ -95,6 +96,19 @@ def test_a_network_that_cannot_be_is_a_result_with_its_reason(contest, write, on
     assert "images are 8x8" in deep.impossible
     assert deep.seconds < contest["seconds"]
     assert deep.genotype == ""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
+    record = record_of(contest, write, "genotype", {"genotype": "darts_v2", "cells": 3})
+    assert not record.impossible
+    assert Genotype.from_json(record.genotype) == read_genotype("darts_v2")
+    limits = Limits(**contest["budget"])
+    size = NetworkConfig(channels=record.channels, cells=3, stem="small")
+    assert record.parameters <= limits.max_params
+    wider = network_cost(read_genotype("darts_v2"), (1, 8, 8), 10, record.channels + 2, size)
+    assert not limits.allow(wider)
+    assert "network.cells is null" in record_of(contest, write, "genotype", "darts_v2").impossible
 
 
 @pytest.mark.slow

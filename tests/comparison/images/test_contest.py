@@ -12,7 +12,7 @@ from sparsenas.comparison.images import read_image_plan
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError, DataError, SparseNASError
 from sparsenas.limits import Limits
-from sparsenas.spaces import REFERENCES
+from sparsenas.spaces import REFERENCES, Genotype
 
 
 def test_all_references_are_competitors_of_their_own(contest, write):
@@ -35,6 +35,19 @@ def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
         assert not {run.digest for run in replace(plan, **change).runs} & set(digests)
 
 
+def test_an_architecture_of_a_file_is_part_of_the_plan(contest, write, tmp_path):
+    """So that it can be compared when the file has changed, and a finished run is of what it was made with."""
+    file = tmp_path / "mine.json"
+    contest["competitors"] = {"mine": {"genotype": str(file)}}
+    digests = []
+    for name in ("resnet8", "vgg_like"):
+        file.write_text(REFERENCES[name].genotype.to_json())
+        (run,) = read_image_plan(write(contest)).runs
+        assert Genotype.from_json(run.settings["options"]["genotype"]) == REFERENCES[name].genotype
+        digests.append(run.digest)
+    assert digests[0] != digests[1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -55,7 +68,9 @@ def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
             "references is 'some'; use all, or a list of plain_cnn, vgg_like",
         ),
         ({"competitors": {"x": {"largest": "depth"}}}, "largest by 'depth'; use params, macs or both"),
-        ({"competitors": {"x": {"guess": {}}}}, "unknown entry 'guess'; known are reference, random, largest, asha, s"),
+        ({"competitors": {"x": {"genotype": "gone.json"}}}, r"competitors\.x\.genotype: gone\.json"),
+        ({"competitors": {"x": {"genotype": {"genotype": "resnet8", "stem": "big"}}}}, "stem is 'big'; use one of"),
+        ({"competitors": {"x": {"guess": {}}}}, "unknown entry 'guess'; known are reference, genotype, random, larg"),
         ({"competitors": {"x": {"random": {}, "largest": "macs"}}}, "names random, largest; name one of reference"),
         ({"competitors": {"x": {"random": {"draws": 3}}}}, "unknown entry 'draws'"),
         ({"competitors": {"x": {"asha": {"share": 1.5}}}}, "share is 1.5; a share of the seconds lies between 0 and 1"),
