@@ -152,7 +152,7 @@ class SearchModule(Searcher, pl.LightningModule):
         if epochs >= (self.trainer.max_epochs or 0) and not is_dry_run(self.trainer):
             raise ConfigError(
                 f"warmup_epochs is {epochs} and trainer.max_epochs {self.trainer.max_epochs}: no epoch is left for the "
-                "search, which would end with the cell it began with"
+                "search, which would end with the network it began with"
             )
 
     def search_progress(self, warmup_epochs: int, batch_idx: int) -> float:

@@ -53,14 +53,14 @@ class SharedResult(SearchResult):
         random = ""
         if self.beats_random is not None:
             mean = np.mean(self.random_losses)
-            random = f"; ahead of random cells of nearly that size ({mean:.3f}) in {self.beats_random:.0%}"
+            random = f"; ahead of random networks of nearly that size ({mean:.3f}) in {self.beats_random:.0%}"
         by = f"loss with shared weights on {self.images} images, {BOOTSTRAPS} bootstraps"
         if self.support == self.largest:
-            return f"the largest cell ({self.loss:.3f}){random} ({by})"
+            return f"the largest network ({self.loss:.3f}){random} ({by})"
         ahead = f"ahead of it ({self.largest_loss:.3f}) in {self.beats_largest:.0%}{random} ({by})"
         if self.beats_largest < CERTAIN:
-            return f"{NO_BETTER}: the cell found ({self.loss:.3f}) is {ahead}"
-        return f"the cell found ({self.loss:.3f}) and the largest one: {ahead}. {NO_PROOF}"
+            return f"{NO_BETTER}: the network found ({self.loss:.3f}) is {ahead}"
+        return f"the network found ({self.loss:.3f}) and the largest one: {ahead}. {NO_PROOF}"
 
     def to_plain(self, space: SearchSpace) -> dict[str, object]:
         """See :class:`SearchResult`."""

@@ -148,8 +148,8 @@ def test_where_nothing_can_be_trusted_the_largest_is_reported(fit, with_result):
     run = fit(ResultReport(), search=with_result(result))
     report = report_of(run.trainer.log_dir)
     assert report["summary"] == (
-        "no better than the largest cell at this budget, which is given back: no proxy can be trusted (naswot: given "
-        "size, the others disagree; noise: no other is left to agree with it)"
+        "no better than the largest network at this budget, which is given back: no proxy can be trusted (naswot: "
+        "given size, the others disagree; noise: no other is left to agree with it)"
     )
     assert genotype(report["found"]) == genotype(report["best"]) == SPACE.genotype(LARGEST)
     assert genotype(report["largest"]["genotype"]) == SPACE.genotype(LARGEST)

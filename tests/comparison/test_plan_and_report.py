@@ -116,12 +116,12 @@ def test_records_are_read_as_written(plan, tmp_path):
 def test_remarks_and_scores_are_kept_by_cap(plan, tmp_path):
     caps = plan.caps
     scored = tuple((cap, (("111", 0.5), ("222", -float(i)))) for i, cap in enumerate(caps))
-    one = record(plan.runs[0], scored=scored, remarks=((caps[1], "no better than the largest cell"),))
+    one = record(plan.runs[0], scored=scored, remarks=((caps[1], "no better than the largest network"),))
     append_record(tmp_path / "runs.jsonl", one)
     (again,) = read_records(tmp_path / "runs.jsonl")
     assert again == one
     assert dict(again.scored)[caps[1]] == (("111", 0.5), ("222", -1.0))
-    assert dict(again.remarks) == {caps[1]: "no better than the largest cell"}
+    assert dict(again.remarks) == {caps[1]: "no better than the largest network"}
     assert record(plan.runs[0]).remarks == ()
 
 

@@ -130,7 +130,7 @@ def test_a_measured_search_says_what_it_compared_under_each_cap(settings, search
         assert 8 <= len(scored[cap]) <= 10
         assert chosen[cap] in dict(scored[cap])
         assert all(cap is None or derived_size(text) <= cap for text, _ in scored[cap])
-        assert " deviations from " in remarks[cap] or "no better than the largest cell" in remarks[cap]
+        assert " deviations from " in remarks[cap] or "no better than the largest network" in remarks[cap]
     texts = {text for cap in settings["caps"] for text, _ in scored[cap]}
     assert record.visited == len(texts)
     assert record.timeline[-1][1] == chosen[None]
@@ -143,7 +143,9 @@ def test_a_measured_search_that_trusts_nothing_says_so_under_each_cap(settings, 
     chosen, remarks = dict(record.chosen), dict(record.remarks)
     assert record.scored == tuple((cap, ()) for cap in settings["caps"])
     for cap in settings["caps"]:
-        assert remarks[cap].startswith("no better than the largest cell at this budget, which is given back: no proxy")
+        assert remarks[cap].startswith(
+            "no better than the largest network at this budget, which is given back: no proxy"
+        )
         assert cap is None or derived_size(chosen[cap]) <= cap
     sizes = {text: derived_size(text) for text in settings["table"]["init_args"]["texts"]}
     assert [sizes[text] for text in chosen.values()] == [

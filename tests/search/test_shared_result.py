@@ -110,7 +110,7 @@ def test_a_lead_on_every_image_is_certain(make_search, batches, monkeypatch):
         result = compare_with_baselines(search, batches)
         assert result.beats_largest == pytest.approx(share, abs=0.05)
         assert result.beats_random == result.beats_largest
-        assert result.summary.startswith("no better than the largest cell") == (share < 0.9)
+        assert result.summary.startswith("no better than the largest network") == (share < 0.9)
 
 
 def test_the_bootstrap_is_as_wide_as_theory_says(make_search, batches, monkeypatch):
@@ -128,21 +128,21 @@ def test_the_bootstrap_is_as_wide_as_theory_says(make_search, batches, monkeypat
     [
         (
             {},
-            "the cell found (1.250) and the largest one: ahead of it (1.500) in 95%; ahead of random cells of nearly "
-            f"that size (2.500) in 99% {BY}. {NO_PROOF}",
+            "the network found (1.250) and the largest one: ahead of it (1.500) in 95%; ahead of random networks of "
+            f"nearly that size (2.500) in 99% {BY}. {NO_PROOF}",
         ),
         (
             {"beats_largest": 0.4},
-            "no better than the largest cell at this budget: the cell found (1.250) is ahead of it (1.500) in 40%; "
-            f"ahead of random cells of nearly that size (2.500) in 99% {BY}",
+            "no better than the largest network at this budget: the network found (1.250) is ahead of it (1.500) in "
+            f"40%; ahead of random networks of nearly that size (2.500) in 99% {BY}",
         ),
         (
             {"largest": ((0,),), "largest_loss": 1.25, "beats_largest": 1.0},
-            f"the largest cell (1.250); ahead of random cells of nearly that size (2.500) in 99% {BY}",
+            f"the largest network (1.250); ahead of random networks of nearly that size (2.500) in 99% {BY}",
         ),
         (
             {"random_losses": (), "beats_random": None},
-            f"the cell found (1.250) and the largest one: ahead of it (1.500) in 95% {BY}. {NO_PROOF}",
+            f"the network found (1.250) and the largest one: ahead of it (1.500) in 95% {BY}. {NO_PROOF}",
         ),
     ],
 )

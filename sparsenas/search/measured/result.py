@@ -105,8 +105,8 @@ class MeasuredResult(SearchResult):
         """One sentence for people."""
         if not self.reliability:
             return (
-                f"the largest of the {self.measured} cells in the size band, too few to compare: relax the budget or "
-                "measuring.size_band"
+                f"the largest of the {self.measured} networks in the size band, too few to compare: relax the budget "
+                "or measuring.size_band"
             )
         trusted = ", ".join(e.proxy for e in self.reliability if e.trusted)
         dropped = "; ".join(f"{e.proxy}: {e.why}" for e in self.reliability if not e.trusted)
@@ -117,10 +117,10 @@ class MeasuredResult(SearchResult):
             ahead = f"another one is ahead in {self.beats_largest:.0%} of bootstraps"
             return f"{NO_BETTER}, which is given back: {ahead}, {by}"
         if self.best == self.largest:
-            return f"the largest cell, {self.score:+.1f} deviations from a random one of its size, {by}"
+            return f"the largest network, {self.score:+.1f} deviations from a random one of its size, {by}"
         sure = "as measured once" if self.measured_once else f"in {self.beats_largest:.0%} of bootstraps"
         return (
-            f"{self.score:+.1f} deviations from a random cell of its size, ahead of the largest one "
+            f"{self.score:+.1f} deviations from a random network of its size, ahead of the largest one "
             f"({self.largest_score:+.1f}) {sure}, {by}"
         )
 

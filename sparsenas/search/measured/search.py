@@ -33,7 +33,7 @@ class MeasuredSearch(Searcher, TrainingModule):
 
     Nobody knows beforehand which proxies rank architectures in a space. Those that are noise, or that the others
     contradict, are not used. The :attr:`result` names them, and says how sure the choice is. If it is no better than
-    the largest cell, the largest is given back.
+    the largest network, the largest is given back.
 
     Measuring happens once, before training. It reads the first training batches of the data module, and appends every
     score to ``proxies.jsonl`` in the run's folder: what is in that file is not measured again. Then the network of the

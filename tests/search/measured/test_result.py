@@ -151,7 +151,7 @@ def test_the_largest_may_be_the_best(drawn, found_of):
     result = make_result(NB201, found_of(supports, truth, truth), 20, [], Decoding(), 0)
     assert result.support == result.best == result.largest
     assert result.beats_largest == 1.0
-    assert result.summary.startswith("the largest cell, +2.0 deviations from a random one")
+    assert result.summary.startswith("the largest network, +2.0 deviations from a random one")
 
 
 @pytest.mark.parametrize("choice", ["measured", "code"])
@@ -270,7 +270,7 @@ def test_without_a_trusted_proxy_the_largest_is_given_back(drawn, found_of, choi
     gives_back_the_largest(result, supports, 12)
     assert result.reliability == found.assess()
     assert result.summary == (
-        "no better than the largest cell at this budget, which is given back: no proxy can be trusted (flat: gives "
+        "no better than the largest network at this budget, which is given back: no proxy can be trusted (flat: gives "
         "all the same score; noise: its repeats disagree)"
     )
 

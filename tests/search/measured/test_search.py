@@ -79,7 +79,7 @@ def biased(planted):
 
 @pytest.fixture
 def capped():
-    """Constraints that leave open so much of the largest cell."""
+    """Constraints that leave open so much of the largest network."""
     costs = candidate_costs(SuperNet(NB201, (1, 8, 8), 10, 4, 3, norms=NormOptions(track=False)))
     most = 6 * max(costs.parameters[0])
 
@@ -211,7 +211,10 @@ class TestRun:
 
     @pytest.mark.parametrize(
         ("beside", "summary"),
-        [([], "the largest cell, "), ([Always(1.0)], f"{NO_BETTER}, which is given back: no proxy can be trusted (")],
+        [
+            ([], "the largest network, "),
+            ([Always(1.0)], f"{NO_BETTER}, which is given back: no proxy can be trusted ("),
+        ],
         ids=["alone", "beside another"],
     )
     def test_size_gives_the_largest(self, make_measured, fit_in, beside, summary):
@@ -348,5 +351,5 @@ def test_a_cap_that_leaves_next_to_nothing_gives_the_largest(make_measured, fit_
     fit_in(search)
     assert {c.primitive for c in search.genotype.cell("normal")} == {"skip_connect"}
     assert search.result.summary == (
-        "the largest of the 1 cells in the size band, too few to compare: relax the budget or measuring.size_band"
+        "the largest of the 1 networks in the size band, too few to compare: relax the budget or measuring.size_band"
     )

@@ -168,7 +168,7 @@ def test_a_band_of_one_gives_the_largest_and_says_so(make_survey):
     known = carry_out(survey)
     result = survey.make_result(known)
     assert result.support == survey.band.largest
-    assert result.summary.startswith("the largest of the 1 cells in the size band, too few to compare")
+    assert result.summary.startswith("the largest of the 1 networks in the size band, too few to compare")
     assert not any(map(any, result.chosen))
     assert survey.scores(known, result) == {}
 
