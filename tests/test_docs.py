@@ -41,6 +41,7 @@ from sparsenas.comparison import read_plan
 from sparsenas.comparison.build import build_run
 from sparsenas.comparison.images import paired_test
 from sparsenas.complexity import Complexity
+from sparsenas.latency import read_layer_times
 from sparsenas.limits import Limits
 from sparsenas.networks import NormOptions, SuperNet, make_operation
 from sparsenas.search import measured
@@ -81,6 +82,7 @@ SNIPPETS = {
     ("method.md", "yaml"): 1,
     ("python.md", "python"): 2,
     ("spaces.md", "python"): 3,
+    ("spaces.md", "shell"): 1,
     ("ranking.md", "python"): 1,
     ("tables.md", "python"): 1,
     ("tables.md", "shell"): 1,
@@ -500,6 +502,16 @@ def test_a_reference_network_fills_the_budget_of_the_page(capsys):
     genotype, limits = spaces.read_genotype("resnet8"), Limits(max_params=40e3, max_macs=2e6)
     costs = [Complexity(*networks.stage_cost(genotype, (3, 16, 16), 10, width)) for width in (channels, channels + 2)]
     assert [limits.allow(cost) for cost in costs] == [True, False]
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_milliseconds_of_the_page_are_kept(user_folder, capsys):
+    measure, train = command_lines("spaces.md")
+    assert main([*measure, "--rounds=1"]) == 0
+    assert main([*train, "--model.training.seconds=0.5", "--data.num_workers=0"]) == 0, capsys.readouterr().err
+    found = sparsenas.load_checkpoint(next(user_folder.rglob("last.ckpt")))
+    times, width = read_layer_times("times.json"), found.model.config.channels
+    assert times.latency(found.genotype, (3, 32, 32), 2, width) <= 0.25
 
 
 def test_own_space_is_searched_and_derived():

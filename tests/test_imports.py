@@ -33,7 +33,7 @@ ALLOWED = {
         "export": "__init__ errors images spaces networks complexity",
         "latency": "errors files spaces networks complexity",
         "zero_cost": "errors networks",
-        "limits": "errors spaces networks complexity",
+        "limits": "errors spaces networks complexity latency",
         "training": "errors spaces networks schedules metrics limits",
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency limits schedules "
         "metrics zero_cost training",

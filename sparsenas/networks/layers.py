@@ -102,6 +102,51 @@ def layer_plan(type: str, inputs: int, outputs: int, reduces: bool) -> LayerPlan
     return LayerPlan((Convolution(inputs, outputs, kernel, reduces=reduces, relu=False),), relu=True)
 
 
+class PlacedLayer(NamedTuple):
+    """Equal layers in a row at their place in a network.
+
+    Attributes:
+        type: Type.
+        down: How the first one halves the resolution.
+        repeats: Number of layers; all but the first keep resolution and width.
+        inputs: Channels in.
+        outputs: Channels out.
+        height: Rows of the images that come in.
+        width: Columns.
+    """
+
+    type: str
+    down: Downsampling | None
+    repeats: int
+    inputs: int
+    outputs: int
+    height: int
+    width: int
+
+    @property
+    def primitive(self) -> str:
+        """Type with its way to halve the resolution."""
+        return str(Layer(self.type, self.down))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns that come out."""
+        return (self.height, self.width) if self.down is None else (halved(self.height), halved(self.width))
+
+    @property
+    def macs(self) -> int:
+        """MACs of one layer."""
+        cost = layer_cost(self.type, self.inputs, self.outputs, self.down is not None)
+        height, width = self.size
+        return cost.before * self.height * self.width + cost.after * height * width + cost.once
+
+    @property
+    def values(self) -> int:
+        """Numbers that go into one layer and come out."""
+        height, width = self.size
+        return self.inputs * self.height * self.width + self.outputs * height * width
+
+
 @lru_cache(maxsize=65536)
 def layer_cost(type: str, inputs: int, outputs: int, reduces: bool) -> LayerCost:
     """Count the cost of one layer with batch-norms that learn; arguments of :func:`layer_plan`."""

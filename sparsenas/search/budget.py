@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sparsenas.complexity import CandidateCosts, candidate_costs
 from sparsenas.errors import ConfigError
 from sparsenas.latency import read_latency
-from sparsenas.limits import Limits, check_limit
+from sparsenas.limits import Limits
 from sparsenas.networks import SuperNet
 from sparsenas.spaces import Block, SearchSpace
 from sparsenas.sparse_coding import Cap, Constraints, CostLimit
@@ -19,8 +19,6 @@ class Budget(Limits):
     Limits are of the found network at the size of the super-net.
 
     Attributes:
-        max_latency_ms: Most milliseconds of the found network by the latency table.
-        latency_table: File of ``python -m sparsenas latency``, see :class:`~sparsenas.latency.LatencyTable`.
         max_per_cell: Most uses of a primitive in a cell type, e.g. ``{"normal": {"skip_connect": 2}}``.
         forbidden: Primitives that may not be found.
 
@@ -28,20 +26,8 @@ class Budget(Limits):
         ConfigError: If a limit is not positive, or only one of ``max_latency_ms`` and ``latency_table`` is set.
     """
 
-    max_latency_ms: float | None = None
-    latency_table: str | None = None
     max_per_cell: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     forbidden: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check the numbers that no later check sees."""
-        super().__post_init__()
-        if (self.max_latency_ms is None) != (self.latency_table is None):
-            raise ConfigError(
-                f"budget.max_latency_ms is {self.max_latency_ms} and budget.latency_table is {self.latency_table}; a "
-                "limit needs a table, and a table a limit"
-            )
-        check_limit("max_latency_ms", self.max_latency_ms)
 
     @property
     def needs_costs(self) -> bool:

@@ -83,7 +83,7 @@ class Given(Competitor):
 
     genotype: str
     cells: int | None = None
-    stem: StemName = "small"
+    stem: StemName = FILLED.stem
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -1,7 +1,7 @@
 """The plan of a comparison on images: who competes, under which budget, by which recipe, for how long."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +98,9 @@ class ImagePlan:
     def runs(self) -> tuple[PlannedRun, ...]:
         """All runs, in the order of the config."""
         found = []
-        limits = {"max_params": self.limits.max_params, "max_macs": self.limits.max_macs}
+        limits: dict[str, Any] = {"max_params": self.limits.max_params, "max_macs": self.limits.max_macs}
+        if self.limits.latency_table is not None:
+            limits |= {"max_latency_ms": self.limits.max_latency_ms, "latency_table": self.limits.latency_table}
         for name, entry in self.entries.items():
             settings = {**self.shared, "budget": limits, "kind": entry.kind, "options": dict(entry.options)}
             digest = digest_of(settings)
@@ -139,12 +141,12 @@ def read_image_plan(path: str | Path) -> ImagePlan:
     where = str(path)
     needed = ("data", "budget", "seconds", "space", "training", "competitors")
     config = check_mapping(read_settings(path), where, needed, ("seeds", "first_seed"))
-    budget = check_mapping(config["budget"], f"{where}: budget", (), ("max_params", "max_macs"))
-    numbers = {
-        name: None if value is None else check_number(value, f"{where}: budget.{name}")
-        for name, value in budget.items()
-    }
-    if all(number is None for number in numbers.values()):
+    known = tuple(limit.name for limit in fields(Limits))
+    budget = dict(check_mapping(config["budget"], f"{where}: budget", (), known))
+    for name, value in budget.items():
+        if value is not None and name != "latency_table":
+            budget[name] = check_number(value, f"{where}: budget.{name}")
+    if all(value is None for value in budget.values()):
         raise ConfigError(f"{where}: budget: set max_params, max_macs or both; every network fills it")
     training = dict(check_mapping(config["training"], f"{where}: training", (), None))
     for name in ("seconds", "steps"):
@@ -162,7 +164,7 @@ def read_image_plan(path: str | Path) -> ImagePlan:
     return ImagePlan(
         name=Path(path).stem,
         data=merge_component(None, config["data"], f"{where}: data"),
-        limits=Limits(**numbers),
+        limits=Limits(**budget),
         seconds=check_number(config["seconds"], f"{where}: seconds"),
         seeds=check_whole(config.get("seeds", 3), f"{where}: seeds"),
         first_seed=check_whole(config.get("first_seed", 0), f"{where}: first_seed", least=0),

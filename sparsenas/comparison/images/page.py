@@ -45,8 +45,8 @@ def _data(report: ImageReport) -> str:
 
 def _budget(report: ImageReport) -> str:
     limits = report.plan.limits
-    kinds = ((limits.max_params, "parameters"), (limits.max_macs, "MACs"))
-    return " and ".join(f"{limit:,.0f} {unit}" for limit, unit in kinds if limit is not None)
+    kinds = ((limits.max_params, "parameters"), (limits.max_macs, "MACs"), (limits.max_latency_ms, "ms"))
+    return " and ".join(f"{limit:,.12g} {unit}" for limit, unit in kinds if limit is not None)
 
 
 def _notes(report: ImageReport) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 from sparsenas.errors import ConfigError
 from sparsenas.networks.cell import Cell
 from sparsenas.networks.heads import PlainStem, Stem, StemName
-from sparsenas.networks.layers import Passage, halved, layer_cost, make_layer
+from sparsenas.networks.layers import Passage, PlacedLayer, layer_cost, make_layer
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
 from sparsenas.networks.skeletons.base import Held, Skeleton
@@ -100,6 +100,27 @@ class StageSkeleton(Skeleton):
             inputs = width
 
 
+def placed_layers(genotype: Genotype, image_shape: tuple[int, int, int], channels: int) -> Iterator[PlacedLayer]:
+    """Yield the layers of a network; equal ones in a row behind the first of a stage come together.
+
+    Args:
+        genotype: Of the staged space.
+        image_shape: ``(C, H, W)`` of the images.
+        channels: Base width.
+    """
+    stem, stages = read_chain(genotype)
+    inputs, height, width = image_shape
+    widths = (channels, *widen(channels, tuple(stage.growth for stage in stages)))
+    for outputs, layers in zip(widths, ((stem,), *(stage.layers for stage in stages)), strict=True):
+        for type, down, repeats in layers:
+            first = PlacedLayer(type, down, 1, inputs, outputs, height, width)
+            yield first
+            height, width = first.size
+            if repeats > 1:
+                yield PlacedLayer(type, None, repeats - 1, outputs, outputs, height, width)
+            inputs = outputs
+
+
 def stage_cost(
     genotype: Genotype, image_shape: tuple[int, int, int], num_classes: int, channels: int
 ) -> tuple[int, int]:
@@ -111,21 +132,11 @@ def stage_cost(
         num_classes: Number of classes.
         channels: Base width.
     """
-    stem, stages = read_chain(genotype)
-    inputs, height, width = image_shape
-    parameters = macs = 0
-    widths = (channels, *widen(channels, tuple(stage.growth for stage in stages)))
-    for outputs, layers in zip(widths, ((stem,), *(stage.layers for stage in stages)), strict=True):
-        for type, down, repeats in layers:
-            cost = layer_cost(type, inputs, outputs, down is not None)
-            pixels = height * width
-            if down is not None:
-                height, width = halved(height), halved(width)
-            parameters += cost.parameters
-            macs += cost.before * pixels + cost.after * height * width + cost.once
-            if repeats > 1:
-                cost = layer_cost(type, outputs, outputs, False)
-                parameters += (repeats - 1) * cost.parameters
-                macs += (repeats - 1) * (cost.after * height * width + cost.once)
-            inputs = outputs
-    return parameters + (inputs + 1) * num_classes, macs + inputs * num_classes
+    parameters = macs = outputs = 0
+    for layer in placed_layers(genotype, image_shape, channels):
+        outputs = layer.outputs
+        cost = layer_cost(layer.type, layer.inputs, outputs, layer.down is not None)
+        height, width = layer.size
+        parameters += layer.repeats * cost.parameters
+        macs += layer.repeats * (cost.before * layer.height * layer.width + cost.after * height * width + cost.once)
+    return parameters + (outputs + 1) * num_classes, macs + outputs * num_classes

@@ -100,7 +100,7 @@ def test_a_network_that_cannot_be_is_a_result_with_its_reason(contest, write, on
 
 @pytest.mark.filterwarnings("ignore")
 def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
-    record = record_of(contest, write, "genotype", {"genotype": "darts_v2", "cells": 3})
+    record = record_of(contest, write, "genotype", {"genotype": "darts_v2", "cells": 3, "stem": "small"})
     assert not record.impossible
     assert Genotype.from_json(record.genotype) == read_genotype("darts_v2")
     limits = Limits(**contest["budget"])
@@ -109,6 +109,7 @@ def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
     wider = network_cost(read_genotype("darts_v2"), (1, 8, 8), 10, record.channels + 2, size)
     assert not limits.allow(wider)
     assert "network.cells is null" in record_of(contest, write, "genotype", "darts_v2").impossible
+    assert record_of(contest, write, "genotype", "vgg_like").parameters
 
 
 @pytest.mark.slow

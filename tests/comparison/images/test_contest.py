@@ -55,7 +55,7 @@ def test_an_architecture_of_a_file_is_part_of_the_plan(contest, write, tmp_path)
         ({"seconds": "long"}, "seconds is 'long'; use a positive number"),
         ({"seeds": 0}, "seeds is 0; use a whole number from 1 on"),
         ({"budget": {}}, "budget: set max_params, max_macs or both"),
-        ({"budget": {"max_flops": 3}}, "budget: unknown entry 'max_flops'; known are max_params, max_macs"),
+        ({"budget": {"max_flops": 3}}, "budget: unknown entry 'max_flops'; known are max_params, max_macs, max_l"),
         ({"training": {"seconds": 3}}, "training.seconds: leave it out"),
         ({"competitors": {}}, "competitors: empty"),
         (

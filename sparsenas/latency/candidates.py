@@ -1,13 +1,10 @@
 """Time of candidates on a device: measured once, kept in a file, used as a budget."""
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,14 +14,12 @@ from torch import Tensor
 from sparsenas.complexity import Kind, candidate_places, evaluating
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
+from sparsenas.latency.timing import Run, about_device, milliseconds, times
 from sparsenas.networks import SuperNet
 from sparsenas.spaces import SearchSpace
 
 #: Kind of file, written into it.
 SCHEMA = "sparsenas.latency/1"
-#: Runs before the clock counts.
-WARMUP = 2
-Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def read_latency(path: str | Path, space: SearchSpace) -> LatencyTable:
                 raise ConfigError(f"{path}: no latency of {candidate} in the {block.cell} cell; measure the table anew")
             row.append(known[(block.cell, *candidate)])
         rows.append(tuple(row))
-    return LatencyTable(space.name, tuple(rows), _milliseconds(content.get("base"), path), content.get("about", {}))
+    return LatencyTable(space.name, tuple(rows), milliseconds(content.get("base"), path), content.get("about", {}))
 
 
 def _entries(content: Mapping[str, Any], path: str | Path) -> Iterator[tuple[str, tuple[int, int, str], float]]:
@@ -102,15 +97,9 @@ def _entries(content: Mapping[str, Any], path: str | Path) -> Iterator[tuple[str
         for block in content["blocks"]:
             for entry in block["candidates"]:
                 key = (entry["target"], entry["source"], entry["primitive"])
-                yield block["cell"], key, _milliseconds(entry["ms"], path)
+                yield block["cell"], key, milliseconds(entry["ms"], path)
     except (TypeError, KeyError) as error:
         raise ConfigError(f"{path}: a damaged latency table ({error}); measure it anew") from error
-
-
-def _milliseconds(value: Any, path: str | Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ConfigError(f"{path}: a latency is {value!r}; milliseconds are a number not below 0")
-    return float(value)
 
 
 @torch.no_grad()
@@ -137,28 +126,10 @@ def measure_latency(network: SuperNet, batch: int = 1, rounds: int = 20) -> Late
         runs: dict[Kind | None, Run] = {None: partial(network.run, images, wirings)}
         for place in (place for block in places for row in block for place in row):
             runs.setdefault(place.kind, partial(place.operation, place.source))
-        times = _times(runs, rounds, device)
-    candidates = tuple(tuple(sum(times[place.kind] for place in row) for row in block) for block in places)
+        taken = times(runs, rounds, device)
+    candidates = tuple(tuple(sum(taken[place.kind] for place in row) for row in block) for block in places)
     kept = sum(row[index] for row, indices in zip(candidates, support, strict=True) for index in indices)
     size, shape = network.size, "x".join(map(str, network.size["image_shape"]))
-    about = {
-        "device": str(device),
-        "threads": str(torch.get_num_threads()),
-        "batch": str(batch),
-        "network": f"{size['channels']} channels, {size['cells']} cells, images {shape}",
-    }
-    return LatencyTable(network.space.name, candidates, max(times[None] - kept, 0.0), about)
-
-
-def _times(runs: Mapping[Kind | None, Run], rounds: int, device: torch.device) -> dict[Kind | None, float]:
-    """Return the median milliseconds of each run."""
-    taken: dict[Kind | None, list[float]] = {kind: [] for kind in runs}
-    for number in range(-WARMUP, rounds):
-        for kind, run in runs.items():
-            start = perf_counter()
-            run()
-            if device.type != "cpu":
-                torch.accelerator.synchronize(device)
-            if number >= 0:
-                taken[kind].append(1000 * (perf_counter() - start))
-    return {kind: median(values) for kind, values in taken.items()}
+    network_size = f"{size['channels']} channels, {size['cells']} cells, images {shape}"
+    about = {**about_device(device, batch), "network": network_size}
+    return LatencyTable(network.space.name, candidates, max(taken[None] - kept, 0.0), about)
