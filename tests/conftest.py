@@ -1,6 +1,10 @@
 """What several rooms' tests share."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -37,5 +41,25 @@ def fit_briefly(tmp_path):
                 warnings.filterwarnings("ignore", noise)
             trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
         return trainer
+
+    return run
+
+
+@pytest.fixture
+def run_program(tmp_path):
+    """A function that runs a Python program in ``tmp_path``, which may start further processes."""
+
+    def run(text):
+        (tmp_path / "program.py").write_text(text, encoding="utf-8")
+        process = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert process.returncode == 0, process.stderr[-2000:]
 
     return run

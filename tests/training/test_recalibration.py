@@ -1,10 +1,6 @@
 """Young running statistics are replaced by exact ones; weights and old statistics stay what they would have been."""
 
 import copy
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -297,18 +293,8 @@ torch.save({"state": training.network.state_dict(), "images": images}, f"rank{tr
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_statistics_of_all_their_images(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    process = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+def test_two_processes_have_the_statistics_of_all_their_images(tmp_path, run_program):
+    run_program(PROGRAM)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert not torch.equal(first["images"][:8], second["images"][:8])
     for name, tensor in first["state"].items():

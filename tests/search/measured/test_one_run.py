@@ -2,11 +2,7 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -409,19 +405,9 @@ trainer.fit(search, Digits(batch_size=16, arch_fraction=0.0))
 
 
 @pytest.mark.slow
-def test_of_two_processes_the_first_one_measures(tmp_path):
+def test_of_two_processes_the_first_one_measures(tmp_path, run_program):
     """Both train what it found, from the same weights to the same."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    process = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    run_program(PROGRAM)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert (first["measured"], second["measured"], second["calls"]) == (True, False, [])
     assert sorted(first["calls"]) == sorted(scores_in(tmp_path))
