@@ -15,7 +15,7 @@ from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.parts import Part, Parts
-from sparsenas.data.sources import ImageSource, PartName, check_at_least
+from sparsenas.data.sources import ImageSource, PartName, check_at_least, first_difference
 from sparsenas.data.split import Seeds, Shares
 from sparsenas.data.statistics import check_statistics
 from sparsenas.errors import ConfigError, DataError
@@ -234,7 +234,7 @@ class ImageData(pl.LightningDataModule):
         """
         trained, own = tuple(map(readable, state_dict["class_names"])), tuple(map(str, self.class_names))
         if trained != own:
-            difference = _first_difference(trained, own)
+            difference = first_difference(trained, own)
             raise DataError(f"{self.source.name}: {difference}; give images of the same classes in the same order")
         self._given = tuple(state_dict["mean"]), tuple(state_dict["std"])
         self._normalisation = torch.tensor(self._given)
@@ -342,10 +342,3 @@ def _uses_batch_statistics(module: torch.nn.Module) -> bool:
     """Say if a network is evaluated with statistics of the batch: of shared weights, or for want of its own."""
     norms = (norm for norm in module.modules() if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm))
     return bool(getattr(module, "shares_weights", False)) or any(norm.running_mean is None for norm in norms)
-
-
-def _first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:
-    if len(trained) != len(own):
-        return f"has {len(own)} classes, but the checkpoint was trained on {len(trained)}"
-    label = next(label for label, (one, other) in enumerate(zip(trained, own, strict=True)) if one != other)
-    return f"class {label} is {own[label]!r}, but the checkpoint was trained with {trained[label]!r}"

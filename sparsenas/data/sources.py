@@ -154,3 +154,11 @@ def check_at_least(least: int, **options: int) -> None:
     for option, value in options.items():
         if value < least:
             raise ConfigError(f"data.{option} is {value}; it must be at least {least}")
+
+
+def first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:
+    """Say in what classes differ, which are not the same."""
+    if len(trained) != len(own):
+        return f"has {len(own)} classes, but the checkpoint was trained on {len(trained)}"
+    label = next(label for label, (one, other) in enumerate(zip(trained, own, strict=True)) if one != other)
+    return f"class {label} is {own[label]!r}, but the checkpoint was trained with {trained[label]!r}"
