@@ -30,7 +30,7 @@ def photos(archive):
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize(("side", "shift"), [(7, 0), (8, 1), (30, 3), (32, 4), (64, 4), (80, 10)])
+@pytest.mark.parametrize(("side", "shift"), [(7, 0), (8, 1), (15, 1), (16, 2), (32, 2), (64, 4), (80, 5)])
 def test_shifts_follow_from_the_size_and_flips_from_the_images(photos, mirrored, side, shift):
     data = NpzImages(photos(80, mirrored, side), arch_fraction=0.0)
     assert data.augmentation == Augmentation(shift, not mirrored, 0, "reflect")
