@@ -21,7 +21,6 @@ SMALL = 64
 def chosen_augmentation(source: ImageSource, flip: bool) -> Augmentation:
     """Choose shifts by the size of the images: a sixteenth of the smaller side, or an eighth up to 2 pixels.
 
-
     Images that are random windows already are not shifted. In short trainings on few images, 4 pixels of 32 cost three
     points where objects touch the edge, and brought one where they do not.
 
