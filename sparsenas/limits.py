@@ -10,6 +10,9 @@ from sparsenas.latency import changed, read_layer_times
 from sparsenas.networks import CHANNEL_GRID, NetworkConfig
 from sparsenas.spaces import Genotype, StageSpace
 
+#: Steps of the channel grid beyond which a network is a mistake.
+WIDEST = 2**13
+
 
 def check_limit(name: str, limit: float | None) -> None:
     """Raise a ``ConfigError`` unless a limit of the budget is positive, or there is none."""
@@ -157,6 +160,11 @@ def _filled(
         )
     fits, breaks = 1, 2
     while limits.allow(*cost(breaks)):
+        if breaks > WIDEST:
+            raise ConfigError(
+                f"budget: it allows more than {WIDEST * CHANNEL_GRID:,} channels, so it limits nothing: "
+                f"{limits.compared(*cost(breaks))}; lower it, or measure the latency table anew"
+            )
         fits, breaks = breaks, 2 * breaks
     while breaks - fits > 1:
         middle = (fits + breaks) // 2

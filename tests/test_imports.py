@@ -34,7 +34,7 @@ ALLOWED = {
         "latency": "errors files spaces networks complexity",
         "zero_cost": "errors networks",
         "limits": "errors spaces networks complexity latency",
-        "training": "errors spaces networks schedules metrics limits",
+        "training": "errors trainer spaces networks schedules metrics limits",
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency limits schedules "
         "metrics zero_cost training",
         "callbacks": "errors files texts trainer spaces networks search drawing complexity",

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,7 @@ from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
-from sparsenas.api.sizing import epochs_within, fitting_channels
+from sparsenas.api.sizing import PLANNED, epochs_within, fitting_channels
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.api.trained import TrainedNetwork
 from sparsenas.data import ImageData
@@ -177,7 +178,12 @@ class _Run:
                     # measuring comes first; the number of epochs behind it is only known when it is over
                     assembly.instantiate_trainer(max_epochs=0).fit(model, datamodule=data)
                 left = 60 * self.minutes - (perf_counter() - start)
-                trainer = assembly.instantiate_trainer(max_epochs=epochs_within(model, data, left))
+                if model.weight_training.by_epochs:
+                    trainer = assembly.instantiate_trainer(max_epochs=epochs_within(model, data, left))
+                else:
+                    seconds = max(PLANNED * left, 1.0)
+                    model.weight_training = replace(model.weight_training, steps=None, seconds=seconds)
+                    trainer = assembly.instantiate_trainer(max_epochs=-1)
             trainer.fit(model, datamodule=data)
             metrics = dict(trainer.callback_metrics)
             if data.has("test"):

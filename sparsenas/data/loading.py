@@ -135,6 +135,7 @@ class BatchLoader:
         self.sampler = sampler
         self._read = dataset
         self._pin = torch.cuda.is_available()
+        self.num_workers = num_workers
         self._workers: DataLoader[Batch | DataError] | None = None
         if num_workers > 0:
             self._workers = DataLoader(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ from sparsenas.spaces.stage import ALL_TYPES, DOWNSAMPLINGS, Layer
 SCHEMA = "sparsenas.layer_times/1"
 #: Widths that are timed, each to its own and to the double; between and beyond them the fit tells.
 WIDTHS = (8, 16, 32)
-#: Most halvings of the images, and MACs of a layer, that are timed: larger ones take too long, and tell the same.
-HALVINGS, MOST_MACS = 3, 3e7
+#: Most MACs of a layer that is timed: larger ones take too long, and tell the same.
+MOST_MACS = 3e7
 #: How to come by a file.
 HOW = "write one by `python -m sparsenas latency --space stage --any_width`"
 #: Name of what follows the layers.
@@ -116,7 +117,7 @@ def _read(path: str, time: int) -> LayerTimes:
     """Read a file of a time, once."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: no readable JSON ({error}); measure the table anew") from error
     found = content.get("schema") if isinstance(content, dict) else None
     if found != SCHEMA:
@@ -142,7 +143,7 @@ def measure_layers(
     All layers take turns in each of ``rounds``; medians count. The fit has no negative part, and errors are relative.
 
     Args:
-        image_shape: ``(C, H, W)``; layers are timed at this resolution and at up to three halvings of it.
+        image_shape: ``(C, H, W)``; layers are timed at this resolution and at all halvings of it.
         device: Device.
         batch: Images at a time.
         rounds: Repetitions.
@@ -175,17 +176,18 @@ def measure_layers(
 def _layers(image_shape: tuple[int, int, int]) -> Iterable[PlacedLayer]:
     """Yield what is timed."""
     channels, height, width = image_shape
-    for outputs in WIDTHS:
-        yield PlacedLayer("conv_3x3", None, 1, channels, outputs, height, width)
-        yield PlacedLayer("conv_3x3", "stride", 1, channels, outputs, height, width)
-    for _ in range(HALVINGS + 1):
-        for type in ALL_TYPES:
-            for down in (None, *DOWNSAMPLINGS):
-                for inputs in WIDTHS:
-                    for outputs in (inputs, 2 * inputs):
-                        layer = PlacedLayer(type, down, 1, inputs, outputs, height, width)
-                        if layer.macs <= MOST_MACS:
-                            yield layer
+    kinds = [(type, down) for type in ALL_TYPES for down in (None, *DOWNSAMPLINGS)]
+    stems = [
+        PlacedLayer("conv_3x3", down, 1, channels, outputs, height, width)
+        for down in (None, "stride")
+        for outputs in WIDTHS
+    ]
+    yield from (stem for stem in stems if stem.macs <= MOST_MACS)
+    while True:
+        for (type, down), inputs, double in product(kinds, WIDTHS, (1, 2)):
+            layer = PlacedLayer(type, down, 1, inputs, double * inputs, height, width)
+            if layer.macs <= MOST_MACS:
+                yield layer
         if min(height, width) < 4:
             return
         height, width = halved(height), halved(width)

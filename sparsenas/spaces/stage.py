@@ -126,6 +126,8 @@ class StageSpace(SearchSpace):
             ("stems", stems, STEMS),
         ):
             _check_names(option, names, known)
+        if per not in ("layer", "stage"):
+            raise ConfigError(f"space.per is {per!r}; use layer or stage")
         if not growths or len(set(growths)) < len(growths) or not all(map(_is_growth, growths)):
             raise ConfigError(
                 f"space.growths is {list(growths)}; name each once: multiples of 0.25 from 0.25 to 4, so that widths "
@@ -179,6 +181,8 @@ def read_chain(genotype: Genotype) -> Chain:
             f"genotype has the cells {', '.join(genotype.cell_types)}; expected stem, stage1, stage2, ... without gaps"
         )
     (stem,) = _layers("stem", _in_a_row("stem", genotype.cell("stem"), least=1, most=1))
+    if stem.type == SKIP:
+        raise GenotypeError("stem is skip; it is a layer, such as conv_3x3")
     stages = []
     for number, cell in enumerate(cells[1:], start=1):
         width, *names = _in_a_row(cell, genotype.cell(cell), least=2, most=MOST_LAYERS + 1)

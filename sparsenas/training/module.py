@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -15,6 +16,7 @@ from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
+from sparsenas.trainer import is_dry_run
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.pace import Pace
 from sparsenas.training.recalibration import Recalibration
@@ -187,6 +189,8 @@ class TrainingModule(pl.LightningModule):
             ConfigError: If it is not.
         """
         if not self.weight_training.by_epochs:
+            if self.trainer.max_epochs != 0 and not is_dry_run(self.trainer):
+                self.trainer.fit_loop.max_epochs = -1  # a run has one length
             return
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 0:
             raise ConfigError("trainer.max_epochs is not set; schedule and drop-path go over its epochs: set it")
@@ -195,7 +199,7 @@ class TrainingModule(pl.LightningModule):
         """Start the clock; say where the learning rate does not go as its schedule promises."""
         self._recalibration = Recalibration()  # of this run, whose images may be others
         if not self.weight_training.by_epochs:
-            self._pace = Pace(self.weight_training, self.device)
+            self._pace = Pace(self.weight_training, self.device, _workers(self.trainer.train_dataloader))
             self._pace.before = self._seconds_before
             self._end_if_over()  # resumed once more; nothing is left to do
             return
@@ -289,3 +293,9 @@ class TrainingModule(pl.LightningModule):
         metrics[f"{stage}/loss"].update(loss, len(labels))
         metrics[f"{stage}/acc"].update(logits.detach(), labels)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage != "train")
+
+
+def _workers(loaders: Any) -> int:
+    """Count the processes that read training images."""
+    streams = loaders.flattened if isinstance(loaders, CombinedLoader) else [loaders]
+    return sum(getattr(stream, "num_workers", 0) for stream in streams)

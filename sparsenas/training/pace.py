@@ -14,14 +14,15 @@ class Pace:
     Args:
         training: Options that give the length.
         device: Device of the training; it decides which seconds count.
+        workers: Number of other processes that read images, whose seconds of the processor nobody would count.
 
     Attributes:
         before: Seconds of earlier runs, before a resume.
     """
 
-    def __init__(self, training: WeightTraining, device: torch.device) -> None:
+    def __init__(self, training: WeightTraining, device: torch.device, workers: int = 0) -> None:
         self._training = training
-        self.of_processor = device.type == "cpu" and torch.get_num_threads() == 1
+        self.of_processor = device.type == "cpu" and torch.get_num_threads() == 1 and not workers
         self._clock: Callable[[], float] = process_time if self.of_processor else perf_counter
         self._start = self._clock()
         self.before = 0.0

@@ -30,10 +30,10 @@ class WeightTraining:
         label_smoothing: Label smoothing of the training loss.
         drop_path: Drop-path probability that the run grows towards.
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
-        steps: Length of the training in steps, whatever ``trainer.max_epochs`` says; the learning rate then follows
-            the schedule step by step.
-        seconds: Length in seconds, likewise: of the processor where torch runs on one thread of a CPU, so that other
-            programs do not count; else of the clock.
+        steps: Length of the training in steps, whatever ``trainer.max_epochs`` says, unless it is 0; the learning rate
+            then follows the schedule step by step.
+        seconds: Length in seconds, likewise: of the processor where all is done by one thread of a CPU, so that other
+            programs do not count; of the clock with more threads, other devices, or processes that read images.
 
     Raises:
         ConfigError: If a number is out of range, or two lengths are set.
@@ -64,8 +64,10 @@ class WeightTraining:
                 f"training.steps is {self.steps} and training.seconds {self.seconds}; set one of them, the other null"
             )
         for name, length in (("steps", self.steps), ("seconds", self.seconds)):
-            if length is not None and not 0 < length < math.inf:
+            if length is not None and (isinstance(length, bool) or not 0 < length < math.inf):
                 raise ConfigError(f"training.{name} is {length}; use a positive number, or null to count epochs")
+        if self.steps is not None and self.steps != int(self.steps):
+            raise ConfigError(f"training.steps is {self.steps}; use a whole number")
         self.schedule.check(self.by_epochs)
 
     @property

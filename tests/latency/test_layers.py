@@ -11,7 +11,7 @@ from sparsenas.cli import main
 from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import ConfigError
 from sparsenas.latency import LayerTimes, Line, measure_layers, read_layer_times
-from sparsenas.latency.layers import HEAD
+from sparsenas.latency.layers import HEAD, _layers
 from sparsenas.limits import Limits
 from sparsenas.networks import CHANNEL_GRID, DerivedNet, NetworkConfig
 from sparsenas.spaces import REFERENCES, StageSpace, read_genotype
@@ -126,6 +126,28 @@ def test_a_file_that_is_no_table_is_named(tmp_path, text, message):
     (tmp_path / "times.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_layer_times(tmp_path / "times.json")
+
+
+def test_large_images_have_times_of_all_layers():
+    """Layers that take too long at their size are timed at others."""
+    for side in (1, 8, 224, 2048):
+        found = {}
+        for layer in _layers((3, side, side)):
+            found[layer.primitive] = found.get(layer.primitive, 0) + 1
+        assert set(found) == set(KINDS)
+        assert min(found.values()) >= 3
+
+
+def test_a_table_of_equal_times_limits_nothing(path, times):
+    flat = {name: Line(0.01, 0.0, 0.0) for name in times.lines}
+    replace(times, lines=flat).write(path)
+    with pytest.raises(ConfigError, match=r"budget: it allows more than 16,384 channels, so it limits nothing: .* ms"):
+        Limits(max_latency_ms=1.0, latency_table=path).fill(REFERENCES["resnet8"].genotype, SHAPE, 10, FILLED)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(ConfigError, match=r"no readable JSON \(.*directory"):
+        read_layer_times(tmp_path)
 
 
 def test_what_a_table_cannot_tell_is_named(path, times, tmp_path):

@@ -75,6 +75,7 @@ def test_references_have_names(name):
         ({"types": []}, r"space.types is \[\]"),
         ({"types": ["conv_3x3_se"]}, "space.types"),
         ({"downsamplings": ["blur"]}, "space.downsamplings .* of stride, max_pool"),
+        ({"per": "stages"}, "space.per is 'stages'; use layer or stage"),
         ({"growths": [1.1]}, r"space.growths is \[1.1\].*multiples of 0.25 .* stay on the channel grid"),
         ({"growths": [2.0, 2.0]}, "space.growths .* each once"),
         ({"growths": [8.0]}, "space.growths"),
@@ -94,6 +95,7 @@ def changed(cell, *candidates):
     ("genotype", "message"),
     [
         (changed("stage1", Candidate(1, 0, "residual_3x3")), "stage1: has 1 candidates; it needs 2 to 31"),
+        (changed("stem", Candidate(1, 0, "skip")), "stem is skip; it is a layer, such as conv_3x3"),
         (changed("stem", Candidate(1, 0, "conv_9x9")), "unknown layer 'conv_9x9'; known are conv_3x3"),
         (
             changed("stage2", Candidate(1, 0, "width_x2"), Candidate(2, 0, "conv_3x3/stride")),

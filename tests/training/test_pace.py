@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning import Callback
 
+from sparsenas.data import ImageFolder
+from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
 from sparsenas.training import WeightTraining
 from sparsenas.training.pace import Pace
@@ -38,6 +41,32 @@ def test_a_training_of_steps_ends_after_them(make_training, fit):
     assert seen.rates[-1] == pytest.approx(peak * (1 + math.cos(math.pi * 5 / 6)) / 2)
     assert seen.validations == 3
     assert training.finished
+
+
+def test_a_run_has_one_length(make_training, fit):
+    """Epochs of a config do not end a training of steps amid its schedule; 0 epochs are none."""
+    training = make_training(steps=8, **PLAIN)
+    assert fit(training, batches=3, epochs=1).global_step == 8
+    assert training.finished
+    assert fit(make_training(steps=8, **PLAIN), batches=3, epochs=0).global_step == 0
+
+
+@pytest.mark.parametrize(("steps", "message"), [(2.5, "is 2.5; use a whole number"), (True, "is True; use a positive")])
+def test_steps_are_whole(steps, message):
+    with pytest.raises(ConfigError, match=message):
+        WeightTraining(steps=steps)
+
+
+def test_reading_processes_make_the_clock_count(tmp_path):
+    """Their processor time is their own."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            Image.new("RGB", (70, 70), (20 * number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    for size, workers, counted in ((8, 2, 0), (66, 2, 2), (66, 0, 0)):
+        data = ImageFolder(str(tmp_path), size, arch_fraction=0.0, num_workers=workers)
+        data.setup("fit")
+        assert data.train_dataloader().num_workers == counted
 
 
 def test_the_last_weights_are_validated_in_any_epoch(make_training, fit):
@@ -83,6 +112,7 @@ def test_seconds_of_the_processor_count_on_one_thread_only():
         torch.set_num_threads(1)
         assert Pace(training, cpu).of_processor
         assert not Pace(training, torch.device("cuda")).of_processor
+        assert not Pace(training, cpu, workers=2).of_processor
         torch.set_num_threads(2)
         assert not Pace(training, cpu).of_processor
     finally:

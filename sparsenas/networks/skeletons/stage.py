@@ -136,7 +136,6 @@ def stage_cost(
     for layer in placed_layers(genotype, image_shape, channels):
         outputs = layer.outputs
         cost = layer_cost(layer.type, layer.inputs, outputs, layer.down is not None)
-        height, width = layer.size
         parameters += layer.repeats * cost.parameters
-        macs += layer.repeats * (cost.before * layer.height * layer.width + cost.after * height * width + cost.once)
+        macs += layer.repeats * layer.macs
     return parameters + (outputs + 1) * num_classes, macs + outputs * num_classes
