@@ -9,6 +9,10 @@ class ConfigError(SparseNASError):
     """An option, or two options together, cannot work."""
 
 
+class BudgetError(ConfigError):
+    """There is no network of an architecture within the budget, for these images, or in the time."""
+
+
 class DataError(SparseNASError):
     """A data file or folder is missing, damaged, or incomplete."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from sparsenas.complexity import Complexity, network_cost
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.latency import changed, read_layer_times
 from sparsenas.networks import CHANNEL_GRID, NetworkConfig
 from sparsenas.spaces import Genotype, StageSpace
@@ -75,7 +75,8 @@ class Limits:
             config: Size apart from the width.
 
         Raises:
-            ConfigError: If there is no limit, the narrowest network breaks one, or the table cannot tell its time.
+            ConfigError: If there is no limit, or the table cannot tell its time; a ``BudgetError`` if the narrowest
+                network breaks a limit, or the images are too small for it.
         """
         if self._unlimited:
             raise ConfigError(
@@ -154,7 +155,7 @@ def _filled(
         return limits.cost(genotype, image_shape, num_classes, replace(config, channels=steps * CHANNEL_GRID))
 
     if not limits.allow(*(narrowest := cost(1))):
-        raise ConfigError(
+        raise BudgetError(
             f"budget: at its smallest width, {CHANNEL_GRID}, {limits.compared(*narrowest)}: raise the budget, or take "
             "a shallower network or smaller images"
         )

@@ -10,6 +10,7 @@ from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
+from sparsenas.comparison.checks import check_number, check_whole
 from sparsenas.comparison.images import ImagePlan, ImageReport, ImageSession, read_image_plan
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError, DataError
@@ -55,7 +56,7 @@ def compare(
         session = image_session(path, out, data, max_params, max_macs, seconds, seeds)
         session.check()
         session.open()
-        failures = session.make(session.chosen(), jobs or os.cpu_count() or 1)
+        failures = session.make(session.chosen(), (os.cpu_count() or 1) if jobs is None else check_whole(jobs, "jobs"))
         finished = session.finished()
         if not finished:
             raise ConfigError(f"no run was finished: {failures[0]}")
@@ -88,13 +89,14 @@ def image_session(
     """
     plan = read_image_plan(config)
     changes: dict[str, Any] = {}
-    if max_params is not None or max_macs is not None:
-        changes["limits"] = Limits(max_params=max_params, max_macs=max_macs)
-    for name, value in (("seconds", seconds), ("seeds", seeds)):
-        if value is not None:
-            if not value > 0:
-                raise ConfigError(f"{name} is {value}; use a number above 0")
-            changes[name] = value
+    given = {"max_params": max_params, "max_macs": max_macs}
+    limits = {name: check_number(value, name) for name, value in given.items() if value is not None}
+    if limits:
+        changes["limits"] = Limits(max_params=limits.get("max_params"), max_macs=limits.get("max_macs"))
+    if seconds is not None:
+        changes["seconds"] = check_number(seconds, "seconds")
+    if seeds is not None:
+        changes["seeds"] = check_whole(seeds, "seeds")
     if data is not None:
         changes["data"] = _data(data, plan, out)
     return ImageSession(replace(plan, **changes), out)
@@ -107,4 +109,7 @@ def _data(data: Images, plan: ImagePlan, out: Path) -> dict[str, Any]:
             "each run reads the images in a process of its own: give a path, arrays, or a config with these data, not "
             "a data module"
         )
-    return data_settings(data, out, plan.first_seed)
+    settings = data_settings(data, out, plan.first_seed)
+    decided = ("seed", "arch_fraction")  # by the comparison, for each run
+    options = {name: value for name, value in settings.get("init_args", {}).items() if name not in decided}
+    return {**settings, "init_args": options}

@@ -6,7 +6,7 @@ from typing import TypedDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks.cell import Cell, Wiring
 from sparsenas.networks.heads import AuxiliaryHead, StemName
 from sparsenas.networks.normalisation import NormOptions
@@ -170,7 +170,7 @@ def _check_resolution(height: int, width: int, downscale: int, reductions: int, 
     """Raise unless the last cell still sees 2x2 pixels: 3x3 primitives on one pixel are 1x1 convolutions."""
     factor = downscale * 2**reductions
     if min(height, width) < 2 * factor:
-        raise ConfigError(
+        raise BudgetError(
             f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
             f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}"
             + (", or the stem 'small' or 'cifar'" if stem == "imagenet" else "")

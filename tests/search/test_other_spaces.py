@@ -46,7 +46,8 @@ ROWS = {
 
 def two_stage(space, network, m, side=8, **options):
     torch.manual_seed(0)
-    recovery = SparseRecovery(compressed_size=m, every_n_steps=2)
+    in_a_row = isinstance(space, StageSpace | ProxylessSpace | NasBenchMacroSpace)
+    recovery = SparseRecovery(compressed_size=m, every_n_steps=2, unit_weights=in_a_row)
     return TwoStageSearch((1, side, side), 10, space, network, recovery=recovery, **options)
 
 
@@ -89,6 +90,25 @@ def test_a_chain_is_searched_on_its_smallest_images(name, side):
         assert torch.isfinite(step.gradient).all()
         assert step.gradient.abs().sum() > 0
     space.validate(search.genotype)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "stage"])
+def test_weights_that_are_scaled_are_so_at_any_support(name):
+    """Gradients are taken there: in a chain, products of weights made them, and ``b``, grow without bound."""
+    space, _, m = ROWS[name]
+    recovery = SparseRecovery(compressed_size=m, unit_weights=True)
+    architecture = CompressedArchitecture(space, recovery, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        architecture.b.mul_(100)
+    architecture.recover()
+    rng = np.random.default_rng(0)
+    for support in (architecture.support, *(space.sample_support(rng) for _ in range(5))):
+        weights = architecture.weights_at(support)
+        torch.testing.assert_close(weights.norm(dim=1), torch.ones(len(space.blocks)))
+        if support == architecture.support:
+            torch.testing.assert_close(weights, architecture.weights().detach())
+    if name == "stage":
+        assert (weights == 1).all()
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -151,8 +171,10 @@ def test_one_stage_folds_edges_that_are_nothing():
 
 def test_layers_of_stages_take_no_weights_but_one():
     space, network, m = ROWS["stage"]
-    with pytest.raises(ConfigError, match=r"recovery.unit_weights is false, but .* weights of 1 only: set it to true"):
-        OneStageSearch((1, 8, 8), 10, space, network, WeightTraining(), recovery=SparseRecovery(compressed_size=m))
+    recovery = SparseRecovery(compressed_size=m)
+    for searcher in (OneStageSearch, TwoStageSearch):
+        with pytest.raises(ConfigError, match=r"recovery.unit_weights is false, but .* of 1 only: set it to true"):
+            searcher((1, 8, 8), 10, space, network, WeightTraining(drop_path=0.0), recovery=recovery)
 
 
 def test_a_chain_has_nothing_to_fold_into():

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.training import TrainingModule
 
@@ -66,12 +66,12 @@ class TrainFor(pl.Callback):
         """Set the seconds.
 
         Raises:
-            ConfigError: If there are none.
+            BudgetError: If there are none.
         """
         assert isinstance(pl_module, TrainingModule)
         seconds = self._seconds()
         if seconds <= 0:
-            raise ConfigError("no second is left for the training; raise seconds, or lower the share of the search")
+            raise BudgetError("no second is left for the training; raise seconds, or lower the share of the search")
         pl_module.weight_training = replace(pl_module.weight_training, seconds=seconds)
 
 
@@ -93,6 +93,7 @@ class Validation(pl.Callback):
         done = int(pl_module.progress * self._points)
         if self._done < done < self._points:
             self._done = done
+            pl_module.recalibrate()
             if self._hear(done, accuracy_on(pl_module, self._batches)):
                 trainer.should_stop = True
 

@@ -13,8 +13,9 @@ import pytorch_lightning as pl
 from sparsenas.comparison.images.clock import Clock, TrainFor, Validation, accuracy_on
 from sparsenas.comparison.plan import QUIET_TRAINER
 from sparsenas.data import ImageData
+from sparsenas.data.sources import PartName
 from sparsenas.data.split import PartCode
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError
 from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
 from sparsenas.search.searcher import ImageBatch
@@ -85,8 +86,29 @@ class Common:
         """Return the width that fills the budget; ``None`` if the narrowest network breaks it, or there is none."""
         try:
             return self.limits.fill(genotype, self.data.image_shape, self.data.num_classes, FILLED)
-        except ConfigError:
+        except BudgetError:
             return None
+
+    def make(self, genotype: Genotype, network: NetworkConfig = FILLED) -> StandAloneTraining:
+        """Make the training of a network that fills the budget.
+
+        Args:
+            genotype: Its architecture.
+            network: Its size apart from the width.
+
+        Raises:
+            BudgetError: If there is no such network.
+            ConfigError: If the recipe does not suit it.
+        """
+        return StandAloneTraining(
+            self.data.image_shape,
+            self.data.num_classes,
+            genotype.to_json(),
+            network,
+            replace(self.training, steps=None, seconds=self.clock.total),
+            self.limits,
+            self.seed,
+        )
 
     @cached_property
     def validation(self) -> ReadImages:
@@ -114,33 +136,44 @@ class Common:
             network: Size apart from the width.
 
         Raises:
-            ConfigError: If there is no such network, or no time.
+            BudgetError: If there is no such network, or no time.
             DivergenceError: If it diverges.
         """
         pl.seed_everything(self.seed, workers=True, verbose=False)
-        module = StandAloneTraining(
-            self.data.image_shape,
-            self.data.num_classes,
-            genotype.to_json(),
-            network,
-            replace(self.training, steps=None, seconds=self.clock.total),
-            self.limits,
-            self.seed,
-        )
+        module = self.make(genotype, network)
         callbacks = [TrainFor(lambda: seconds(module)), Validation(self.validation.batches, points, hear)]
         trainer = quiet_trainer(self.folder, callbacks, max_epochs=-1)
         trainer.fit(module, datamodule=self.data)
         return Trained(module, trainer.global_step / max(trainer.num_training_batches, 1))
 
     def left_to_train(self, module: StandAloneTraining) -> float:
-        """Compute the seconds that are left but for the tests, which are timed on the validation images."""
+        """Compute the seconds that are left but for the tests, which are timed on the validation images.
+
+        Raises:
+            BudgetError: If they would take all of them.
+        """
         read = self.validation
+        start = self.clock.seconds
         accuracy_on(module, read.batches[:1])  # the first time is slower
+        needed = len(read.batches) * (self.clock.seconds - start) / 3
+        if needed > self.clock.left:
+            raise BudgetError(
+                f"classifying {read.images} validation images alone would take about {needed:.0f} s, and "
+                f"{max(self.clock.left, 0):.1f} s are left; raise seconds, or lower the budget"
+            )
         start = self.clock.seconds
         accuracy_on(module, read.batches)
         once = self.clock.seconds - start
         tests = _count_tests(self.data) * (once / read.images + read.seconds)
         return self.clock.left - SURPLUS * (once + tests)
+
+    @property
+    def images_hash(self) -> str:
+        """Hash of the names of all images of each part, equal for all runs: archives name them by their pixels."""
+        source = self.data.source
+        parts: tuple[PartName, ...] = ("train", "val", "test")
+        names = sorted(f"{part}/{name}" for part in parts if source.has(part) for name in source.names(part))
+        return blake2b("\n".join(names).encode(errors="surrogateescape"), digest_size=6).hexdigest()
 
     @property
     def parts(self) -> str:

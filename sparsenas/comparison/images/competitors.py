@@ -6,9 +6,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.common import FILLED, Common
 from sparsenas.complexity import Complexity, network_cost
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks import NetworkConfig, StemName
 from sparsenas.spaces import REFERENCES, Genotype, read_genotype
 
@@ -78,7 +79,7 @@ class Given(Competitor):
 
     Raises:
         GenotypeError: If it is none.
-        ConfigError: If there is no such stem, or it does not suit the number of cells.
+        ConfigError: If an option is wrong.
     """
 
     genotype: str
@@ -87,6 +88,10 @@ class Given(Competitor):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        if not isinstance(self.genotype, str):
+            raise ConfigError(f"genotype is {self.genotype!r}, which is no text; write it in quotes")
+        if self.cells is not None:
+            check_whole(self.cells, "cells")
         if self.stem not in get_args(StemName):
             raise ConfigError(f"stem is {self.stem!r}; use one of {', '.join(get_args(StemName))}")
         read_genotype(self.genotype)
@@ -113,7 +118,7 @@ class RandomDraw(Competitor):
             genotype = common.space.sample(rng)
             if common.width(genotype) is not None:
                 return Decision(genotype)
-        raise ConfigError(f"none of {PATIENCE} random networks of the space keeps the budget: raise it")
+        raise BudgetError(f"none of {PATIENCE} random networks of the space keeps the budget: raise it")
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Largest(Competitor):
                     genotype, common.data.image_shape, common.data.num_classes, width, FILLED
                 )
         if not costs:
-            raise ConfigError(f"none of {DRAWS} random networks of the space keeps the budget: raise it")
+            raise BudgetError(f"none of {DRAWS} random networks of the space keeps the budget: raise it")
         most_params = common.limits.max_params or max(cost.parameters for cost in costs.values())
         most_macs = common.limits.max_macs or max(cost.macs for cost in costs.values())
 

@@ -1,7 +1,7 @@
 """The plan of a comparison on images: who competes, under which budget, by which recipe, for how long."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from sparsenas.comparison.images.halving import Asha
 from sparsenas.comparison.images.searching import Search
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError, GenotypeError
+from sparsenas.latency import read_layer_times
 from sparsenas.limits import Limits
 from sparsenas.spaces import REFERENCES
 
@@ -99,10 +100,12 @@ class ImagePlan:
         """All runs, in the order of the config."""
         found = []
         limits: dict[str, Any] = {"max_params": self.limits.max_params, "max_macs": self.limits.max_macs}
+        shared = self.shared
         if self.limits.latency_table is not None:
             limits |= {"max_latency_ms": self.limits.max_latency_ms, "latency_table": self.limits.latency_table}
+            shared["times"] = asdict(read_layer_times(self.limits.latency_table))  # the file may change
         for name, entry in self.entries.items():
-            settings = {**self.shared, "budget": limits, "kind": entry.kind, "options": dict(entry.options)}
+            settings = {**shared, "budget": limits, "kind": entry.kind, "options": dict(entry.options)}
             digest = digest_of(settings)
             for seed in range(self.first_seed, self.first_seed + self.planned(name)):
                 found.append(PlannedRun(name, seed, settings, digest))
@@ -146,6 +149,9 @@ def read_image_plan(path: str | Path) -> ImagePlan:
     for name, value in budget.items():
         if value is not None and name != "latency_table":
             budget[name] = check_number(value, f"{where}: budget.{name}")
+    table = budget.get("latency_table")
+    if table is not None and not isinstance(table, str):
+        raise ConfigError(f"{where}: budget.latency_table is {table!r}; name a file")
     if all(value is None for value in budget.values()):
         raise ConfigError(f"{where}: budget: set max_params, max_macs or both; every network fills it")
     training = dict(check_mapping(config["training"], f"{where}: training", (), None))

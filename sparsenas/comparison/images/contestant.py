@@ -13,13 +13,15 @@ import torch
 
 from sparsenas.comparison.images.clock import Clock, accuracy_on
 from sparsenas.comparison.images.common import POINTS, Common
+from sparsenas.comparison.images.competitors import Decision
 from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.comparison.images.making import parse_run
 from sparsenas.comparison.pool import serve
 from sparsenas.complexity import describe
-from sparsenas.errors import DataError, SparseNASError
+from sparsenas.errors import BudgetError, DivergenceError
 from sparsenas.limits import Limits
+from sparsenas.training import StandAloneTraining
 
 #: Timed runs of one image, after some that are not.
 TIMED, WARMUP = 50, 5
@@ -54,17 +56,17 @@ def compete(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
             getattr(made, "images", None),
         )
         common.data.setup("fit")
-        parts = common.parts
+        parts, images = common.parts, common.images_hash
         try:
             found = _result(competitor.decide(common), common)
-        except DataError:  # of all competitors: no result of this one
-            raise
-        except SparseNASError as error:
+        except BudgetError as error:  # other errors are mistakes, and no result
             found = {"impossible": str(error), "seconds": clock.seconds}
-        return ImageRecord(searcher=searcher, seed=seed, digest=digest, parts=parts, **found)
+        except DivergenceError as error:
+            found = _at_chance(common, str(error))
+        return ImageRecord(searcher=searcher, seed=seed, digest=digest, parts=parts, images=images, **found)
 
 
-def _result(decision: Any, common: Common) -> dict[str, Any]:
+def _result(decision: Decision, common: Common) -> dict[str, Any]:
     """Train and test what was decided; gives the fields of the record."""
     clock, curve = common.clock, []
     deciding = clock.seconds
@@ -73,27 +75,51 @@ def _result(decision: Any, common: Common) -> dict[str, Any]:
         curve.append((clock.seconds, 100 * accuracy))
         return False
 
-    trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network)
+    try:
+        trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network)
+    except DivergenceError as error:
+        return _facts(common.make(decision.genotype, decision.network)) | _at_chance(common, str(error), deciding)
     module = trained.module
     validation = accuracy_on(module, common.validation.batches)
     curve.append((clock.seconds, 100 * validation))
     test = accuracy_on(module, list(common.data.evaluation_batches("test")))
     seconds = clock.seconds
-    network = module.deployable()
-    size = describe(network, module.image_shape)
-    return {
+    return _facts(module) | {
         "seconds": seconds,
-        "genotype": decision.genotype.to_json(),
-        "channels": module.config.channels,
-        "parameters": size.parameters,
-        "macs": size.macs,
         "accuracy": 100 * test,
         "validation": 100 * validation,
         "deciding": deciding,
         "epochs": trained.epochs,
-        "milliseconds": _milliseconds(network, module.image_shape),
         "curve": tuple(curve),
         "remark": decision.remark,
+    }
+
+
+def _facts(module: StandAloneTraining) -> dict[str, Any]:
+    """What is known of a network without its weights; gives fields of the record."""
+    network = module.deployable()
+    size = describe(network, module.image_shape)
+    return {
+        "genotype": module.genotype.to_json(),
+        "channels": module.config.channels,
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "milliseconds": _milliseconds(network, module.image_shape),
+    }
+
+
+def _at_chance(common: Common, why: str, deciding: float | None = None) -> dict[str, Any]:
+    """The fields of a run that has diverged: left out, it would flatter what is hard to train."""
+    chance, seconds = 100 / common.data.num_classes, common.clock.seconds
+    return {
+        "seconds": seconds,
+        "accuracy": chance,
+        "validation": chance,
+        "deciding": seconds if deciding is None else deciding,
+        "epochs": 0.0,
+        "curve": ((seconds, chance),),
+        "remark": f"counts as chance: {why}",
+        "diverged": True,
     }
 
 

@@ -12,6 +12,7 @@ class ImageRecord(FinishedRun):
 
     Attributes:
         parts: Hash of the parts of all images, equal for all competitors of a seed.
+        images: Hash of the names of all images, equal for all runs.
         seconds: Processor seconds of the run.
         impossible: Reason why there is no network; empty if there is one.
         genotype: Its architecture.
@@ -25,6 +26,8 @@ class ImageRecord(FinishedRun):
         milliseconds: Processor time of one image, the median of many.
         curve: Seconds, and validation accuracy at that time.
         remark: How the architecture was found; may be empty.
+        diverged: True if search or training has diverged; the accuracy is that of chance, and after a search there is
+            no network.
     """
 
     parts: str
@@ -41,6 +44,8 @@ class ImageRecord(FinishedRun):
     milliseconds: float = 0.0
     curve: tuple[tuple[float, float], ...] = ()
     remark: str = ""
+    images: str = ""
+    diverged: bool = False
 
 
 def image_record(fields: dict[str, Any]) -> ImageRecord:

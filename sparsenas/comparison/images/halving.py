@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
+from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.clock import accuracy_on
 from sparsenas.comparison.images.common import Common
 from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
@@ -12,6 +13,10 @@ from sparsenas.spaces import Genotype, StageSpace
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+
+#: Most validations that decide: ten times as often as in the training that counts is too often.
+MOST_RUNGS = 6
 
 
 class Heard(NamedTuple):
@@ -49,8 +54,11 @@ class Asha(Competitor):
         """Check the numbers."""
         check_share("share", self.share)
         check_share("trial_share", self.trial_share)
-        if self.factor < 2 or self.rungs < 1:
-            raise ConfigError(f"factor={self.factor}, rungs={self.rungs}; need a factor from 2 and a rung from 1 on")
+        check_whole(self.factor, "factor", least=2)
+        if check_whole(self.rungs, "rungs") > MOST_RUNGS:
+            raise ConfigError(
+                f"rungs is {self.rungs}; use at most {MOST_RUNGS}: each validates {self.factor} times as often"
+            )
 
     def decide(self, common: Common) -> Decision:
         """See :meth:`Competitor.decide`."""

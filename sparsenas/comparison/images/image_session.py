@@ -5,6 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sparsenas.comparison.images.clock import Clock
+from sparsenas.comparison.images.common import Common
+from sparsenas.comparison.images.competitors import Competitor, Given, RandomDraw, Reference
 from sparsenas.comparison.images.contest import ImagePlan
 from sparsenas.comparison.images.finished import ImageRecord, image_record
 from sparsenas.comparison.images.halving import Asha, load_optuna
@@ -13,7 +16,7 @@ from sparsenas.comparison.images.outcomes import ImageReport, make_image_report
 from sparsenas.comparison.images.picture import draw_images
 from sparsenas.comparison.images.searching import Search
 from sparsenas.comparison.session import Session, write_pages
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 
 
 class ImageSession(Session[ImageRecord]):
@@ -30,15 +33,20 @@ class ImageSession(Session[ImageRecord]):
 
     def check(self) -> None:
         """See :meth:`Session.check`: images, recipe, and the options of every searcher."""
-        data = parse_run(self.plan.shared, self.plan.first_seed)().data
+        made = parse_run(self.plan.shared, self.plan.first_seed)()
+        data = made.data
         for part, option in (("val", "val_fraction"), ("test", "test_fraction")):
             if not data.has(part):
                 raise ConfigError(f"data: {data.source.name} has no {part} images; set {option} above 0")
         data.setup("fit")
+        plan = self.plan
+        common = Common(data, made.space, plan.limits, made.training, Clock(plan.seconds), plan.first_seed, self.out)
         for name, entry in self.plan.entries.items():
             where = f"competitors.{name}"
             competitor = entry.make(where)
-            if isinstance(competitor, Asha):
+            if isinstance(competitor, (Reference, Given, RandomDraw)):
+                _check_recipe(competitor, common, where)
+            elif isinstance(competitor, Asha):
                 load_optuna()
             elif isinstance(competitor, Search):
                 own = {"model": entry.options["model"], "arch_fraction": competitor.arch_fraction}
@@ -69,3 +77,18 @@ class ImageSession(Session[ImageRecord]):
             "tests": list(map(asdict, report.tests)),
         }
         return write_pages(self.out, report.text, content, draw_images(report), len(records))
+
+
+def _check_recipe(competitor: Competitor, common: Common, where: str) -> None:
+    """Build a network once; that there is none within the budget is a result, and no mistake.
+
+    Raises:
+        ConfigError: If the recipe, or an option of the competitor, does not suit it.
+    """
+    try:
+        decision = competitor.decide(common)
+        common.make(decision.genotype, decision.network)
+    except BudgetError:
+        pass
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error

@@ -34,7 +34,8 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
     parser.add_subclass_arguments(StageSpace, "space", required=True)
     parser.add_class_arguments(WeightTraining, "training")
     given["training"] = {**given["training"], "seconds": given.pop("seconds")}
-    given["data"] = _images(given["data"], seed, 0.0)
+    own = given["data"]
+    given["data"] = _images(own, seed, 0.0)
     if model is not None:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
         options = {"space": given["space"], **model.get("init_args", {}), "seed": seed}
@@ -43,7 +44,7 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
         if arch_fraction > 0:
             source = "images"
             parser.add_lightning_class_args(ImageData, source, subclass_mode=True)
-            given[source] = _images(given["data"], seed, arch_fraction)
+            given[source] = _images(own, seed, arch_fraction)
         for name in ("image_shape", "num_classes"):
             parser.link_arguments(f"{source}.{name}", f"model.init_args.{name}", apply_on="instantiate")
     parsed = parser.parse_object(given)
@@ -52,6 +53,9 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
 
 def _images(data: Mapping[str, Any], seed: int, arch_fraction: float) -> dict[str, Any]:
     options = deepcopy(dict(data.get("init_args", {})))
+    for name in ("seed", "arch_fraction"):
+        if name in options:
+            raise ConfigError(f"data: {name} is {options[name]}, but the comparison decides it; leave it out")
     if options.get("num_workers"):
         raise ConfigError("data: num_workers is above 0, but seconds of other processes would not count; leave it out")
     return {**data, "init_args": {**options, "num_workers": 0, "seed": seed, "arch_fraction": arch_fraction}}

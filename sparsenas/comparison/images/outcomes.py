@@ -159,8 +159,10 @@ def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow
     if not made:
         return row
 
+    networks = [record for record in made if record.genotype] or made  # a search that diverged has none
+
     def mean(attribute: str) -> float:
-        return float(np.mean([getattr(record, attribute) for record in made]))
+        return float(np.mean([getattr(record, attribute) for record in networks]))
 
     means = {
         attribute: mean(attribute)
@@ -181,6 +183,13 @@ def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow
 
 
 def _check_parts(records: Sequence[ImageRecord]) -> None:
+    images = {record.images: record for record in records}
+    if len(images) > 1:
+        one, other, *_ = images.values()
+        raise DataError(
+            f"{one.searcher} with seed {one.seed} and {other.searcher} with seed {other.seed} have seen other images: "
+            "they have changed between the runs; name another folder by --out"
+        )
     first: dict[int, ImageRecord] = {}
     for record in records:
         other = first.setdefault(record.seed, record)

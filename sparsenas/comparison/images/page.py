@@ -33,6 +33,8 @@ def page(report: ImageReport) -> str:
         if row.impossible:
             count = f"{row.planned - row.runs} of {row.planned} runs" if row.runs else "no network"
             lines += ["", f"`{row.name}`: {count}, because {row.impossible}"]
+    diverged = [record for record in report.records if record.diverged]
+    lines += [f"\n`{run.searcher}` with seed {run.seed} has diverged, and counts as chance." for run in diverged]
     late = [record for record in report.records if record.seconds > (1 + LATE) * plan.seconds]
     lines += [f"\n`{run.searcher}` with seed {run.seed} took {run.seconds:.1f} s." for run in late]
     return "\n".join(lines) + "\n"

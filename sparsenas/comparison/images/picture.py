@@ -43,7 +43,10 @@ def draw_images(report: ImageReport) -> Figure:
 def _draw_cost(axes: Axes, name: str, runs: Sequence[ImageRecord], colour: str) -> Floats:
     """Draw a competitor; return the accuracies that it covers."""
     values = np.array([run.accuracy for run in runs])
-    macs = np.mean([run.macs for run in runs])
+    known = [run.macs for run in runs if run.macs]
+    if not known:  # a search that diverged has no network
+        return values
+    macs = np.mean(known)
     axes.vlines(macs, values.min(), values.max(), color=colour, linewidth=1.2, alpha=0.7)
     axes.plot(macs, values.mean(), marker="o", markersize=5, color=colour)
     axes.annotate(name, (macs, values.mean()), (5, 3), textcoords="offset points", size=7, color=INK)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from sparsenas.comparison.build import SearcherModule
+from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.clock import StopAt
 from sparsenas.comparison.images.common import Common, quiet_trainer
 from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
@@ -35,6 +36,10 @@ class Search(Competitor):
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_share("share", self.share)
+        if self.max_epochs is not None:
+            check_whole(self.max_epochs, "max_epochs")
+        if self.arch_fraction != 0:
+            check_share("arch_fraction", self.arch_fraction)
 
     def check(self, model: Any) -> SearcherModule:
         """Return the model if it is a searcher that these options suit.

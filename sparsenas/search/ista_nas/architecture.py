@@ -83,18 +83,20 @@ class CompressedArchitecture(nn.Module):
     def weights(self) -> Tensor:
         """Architecture weights at the recovered support, shape ``(B, s)``, differentiable in ``b``."""
         weights = architecture_weights(self.b, self.dictionary, self.code, self.indices)
-        if not self.unit_weights:
-            return weights
-        values = functional.normalize(weights.detach(), dim=1)
-        if self.space.inputs_per_node == 1:
-            values = torch.ones_like(values)  # also where b points away from the one candidate that is kept
-        return values + (weights - weights.detach())
+        return self._scaled(weights.detach()) + (weights - weights.detach()) if self.unit_weights else weights
 
     def weights_at(self, support: Support) -> Tensor:
-        """Least-squares weights of ``b`` at another support, shape ``(B, s)``; no gradient."""
+        """Least-squares weights of ``b`` at another support, shape ``(B, s)``, scaled as all are; no gradient."""
         indices = torch.tensor(support, device=self.b.device)
         code = refit(self.dictionary, self.b.detach(), indices)
-        return code.gather(1, indices).to(self.b.dtype)
+        weights = code.gather(1, indices).to(self.b.dtype)
+        return self._scaled(weights) if self.unit_weights else weights
+
+    def _scaled(self, weights: Tensor) -> Tensor:
+        """Scale the weights of every block to norm 1."""
+        if self.space.inputs_per_node == 1:
+            return torch.ones_like(weights)  # also where b points away from the one candidate that is kept
+        return functional.normalize(weights, dim=1)
 
     def probe(self, support: Support) -> Tensor:
         r"""Equal weights of norm 1 at any support, shape ``(B, s)``, whose gradient reaches ``b`` as :math:`A_S g`.

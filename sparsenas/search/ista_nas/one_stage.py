@@ -104,10 +104,7 @@ class OneStageSearch(SearchModule):
         self.save_hyperparameters()
         keep_plain_hyperparameters(self)
         check_foldable(supernet)
-        if supernet.skeleton.single_path and not recovery.unit_weights:
-            raise ConfigError(
-                "recovery.unit_weights is false, but layers in a row can be folded at weights of 1 only: set it to true"
-            )
+        recovery.check_weights(supernet)
         if set(space.cell_types) - set(supernet.cell_types):
             raise ConfigError(
                 f"network.cells is {network.cells}: such a network has no cell of some type to search; use at least 3"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from sparsenas.errors import ConfigError, RecoveryError
+from sparsenas.networks import SuperNet
 from sparsenas.spaces import SearchSpace
 from sparsenas.sparse_coding import Constraints, DictionaryKind, ExactSolver, RecoveryProblem, Solver, make_dictionary
 
@@ -44,6 +45,18 @@ class SparseRecovery:
             )
         if self.initial_std is not None and not self.initial_std > 0:
             raise ConfigError(f"recovery.initial_std is {self.initial_std}; use a positive number, or null")
+
+    def check_weights(self, network: SuperNet) -> None:
+        """Check that architecture weights are scaled where layers lie in a row.
+
+        Raises:
+            ConfigError: If they are not: they would multiply, and grow without bound; and a batch-norm takes up 1 only.
+        """
+        if network.skeleton.single_path and not self.unit_weights:
+            raise ConfigError(
+                "recovery.unit_weights is false, but weights of layers in a row multiply, and can be folded at weights "
+                "of 1 only: set it to true"
+            )
 
     def problem(self, space: SearchSpace, generator: torch.Generator, constraints: Constraints) -> RecoveryProblem:
         """Pose the recovery problem of a space with a dictionary drawn from ``generator``.

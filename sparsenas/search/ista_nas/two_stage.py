@@ -74,6 +74,7 @@ class TwoStageSearch(SearchModule):
         if recovery.reject_params is not None:
             raise ConfigError("recovery.reject_params belongs to one-stage search; use budget.max_params")
         supernet = SuperNet(space, image_shape, num_classes, **network.arguments(NORMS))
+        recovery.check_weights(supernet)
         super().__init__(space, supernet, num_classes, training, budget, seed)
         self.save_hyperparameters()
         keep_plain_hyperparameters(self)

@@ -11,6 +11,7 @@ from sparsenas.cli import main
 from sparsenas.comparison.images import read_image_plan
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError, DataError, SparseNASError
+from sparsenas.latency import LayerTimes, Line
 from sparsenas.limits import Limits
 from sparsenas.spaces import REFERENCES, Genotype
 
@@ -33,6 +34,16 @@ def test_a_digest_names_all_settings_of_a_run_but_its_seed(contest, write):
     assert [run.digest for run in replace(plan, seeds=2).runs] == [digest for digest in digests for _ in range(2)]
     for change in ({"seconds": 3.0}, {"limits": Limits(max_params=7000)}, {"data": {**plan.data, "init_args": {}}}):
         assert not {run.digest for run in replace(plan, **change).runs} & set(digests)
+
+
+def test_a_latency_table_is_part_of_the_plan(contest, write, tmp_path):
+    """A run by another one does not count."""
+    contest["budget"] = {"max_latency_ms": 1.0, "latency_table": str(tmp_path / "times.json")}
+    digests = set()
+    for fixed in (0.1, 0.2):
+        LayerTimes({"head": Line(fixed, 0.0, 0.0)}, 0.0, {}).write(tmp_path / "times.json")
+        digests |= {run.digest for run in read_image_plan(write(contest)).runs}
+    assert len(digests) == 2 * len(contest["competitors"])
 
 
 def test_an_architecture_of_a_file_is_part_of_the_plan(contest, write, tmp_path):
@@ -74,7 +85,14 @@ def test_an_architecture_of_a_file_is_part_of_the_plan(contest, write, tmp_path)
         ({"competitors": {"x": {"random": {}, "largest": "macs"}}}, "names random, largest; name one of reference"),
         ({"competitors": {"x": {"random": {"draws": 3}}}}, "unknown entry 'draws'"),
         ({"competitors": {"x": {"asha": {"share": 1.5}}}}, "share is 1.5; a share of the seconds lies between 0 and 1"),
-        ({"competitors": {"x": {"asha": {"factor": 1}}}}, "factor=1, rungs=3; need a factor from 2"),
+        ({"competitors": {"x": {"asha": {"factor": 1}}}}, "asha: factor is 1; use a whole number from 2 on"),
+        ({"competitors": {"x": {"asha": {"rungs": 7}}}}, "rungs is 7; use at most 6"),
+        ({"competitors": {"x": {"asha": {"rungs": 1.5}}}}, "rungs is 1.5; use a whole number"),
+        ({"competitors": {"x": {"genotype": 434}}}, "genotype is 434, which is no text; write it in quotes"),
+        ({"competitors": {"x": {"genotype": {"genotype": "resnet8", "cells": "five"}}}}, "cells is 'five'; use"),
+        ({"competitors": {"x": {"search": {"model": "GDAS", "max_epochs": -1}}}}, "max_epochs is -1; use a"),
+        ({"competitors": {"x": {"search": {"model": "GDAS", "arch_fraction": "0.5"}}}}, "arch_fraction is '0.5'"),
+        ({"budget": {"max_latency_ms": 1, "latency_table": 3}}, "latency_table is 3; name a file"),
         ({"competitors": {"x": {"search": {}}}}, "x.search: model is missing|competitors.x.search: model is missing"),
         ({"competitors": {"x y": {"random": {}}}}, "names are of letters, digits"),
         (
@@ -92,6 +110,12 @@ def test_a_mistake_is_named(contest, write, change, message):
     ("change", "message"),
     [
         ({"data": {"class_path": "Digits", "init_args": {"val_fraction": 0.0}}}, "digits has no val images; set "),
+        ({"data": {"class_path": "Digits", "init_args": {"seed": 3}}}, "data: seed is 3, but the comparison decides"),
+        ({"training": {"drop_path": 0.2}}, "competitors.r.*: training.drop_path is 0.2, but every layer"),
+        (
+            {"competitors": {"cells": {"genotype": "darts_v2"}}},
+            "competitors.cells: network.cells is null, but networks of this space have any number",
+        ),
         ({"data": {"class_path": "Digits", "init_args": {"num_workers": 2}}}, "num_workers is above 0, but"),
         ({"data": {"class_path": "Digits", "init_args": {"batch_size": 5000}}}, "batch_size is 5000"),
         ({"space": {"class_path": "StageSpace", "init_args": {"types": ["conv_9x9"]}}}, "space.types is .'conv_9x9'"),
@@ -108,6 +132,7 @@ def test_a_mistake_is_named(contest, write, change, message):
 def test_what_cannot_work_is_found_before_the_first_run(contest, write, tmp_path, change, message):
     if "TwoStageSearch" in str(change):
         options = {"space": {"class_path": "StageSpace", "init_args": {"growths": [2.0]}}, "network": {"cells": None}}
+        options["recovery"] = {"unit_weights": True}
         change["competitors"]["x"]["search"]["model"]["init_args"] = options
     session = image_session(write(contest | change), tmp_path / "out")
     with pytest.raises(SparseNASError, match=message), user_errors():
@@ -125,7 +150,7 @@ def test_options_replace_those_of_the_config(contest, write, tmp_path):
         image_session(path, tmp_path, "nowhere")
     with pytest.raises(DataError, match="in a process of its own"):
         image_session(path, tmp_path, Digits())
-    with pytest.raises(ConfigError, match="seconds is 0; use a number above 0"):
+    with pytest.raises(ConfigError, match="seconds is 0; use a positive number"):
         image_session(path, tmp_path, seconds=0)
 
 

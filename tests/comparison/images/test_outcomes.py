@@ -69,6 +69,23 @@ def test_common_seeds_alone_are_compared(plan, records):
     assert test.difference == pytest.approx((1 + 2) / 2)
 
 
+def test_a_search_that_diverged_counts_but_has_no_size(plan, records):
+    chance = {"genotype": "", "parameters": 0, "macs": 0, "diverged": True, "curve": ((1.0, 10.0),)}
+    records = [replace(r, accuracy=10.0, **chance) if r.searcher == "random" else r for r in records]
+    report = make_image_report(plan, records)
+    (row,) = (row for row in report.rows if row.name == "random")
+    assert (row.mean, row.runs) == (10.0, 3)
+    assert "`random` with seed 2 has diverged, and counts as chance" in report.text
+    assert figure_bytes(draw_images(report), "png")
+
+
+def test_runs_on_other_images_are_not_mixed(plan, records):
+    """Also of other seeds: photos that came between two calls would be in some runs only."""
+    records = [replace(record, images="more" if record.seed == 2 else "few") for record in records]
+    with pytest.raises(DataError, match="have seen other images: they have changed between the runs; name"):
+        make_image_report(plan, records)
+
+
 def test_runs_on_other_parts_are_no_pairs(plan, records):
     records[0] = replace(records[0], parts="other")
     with pytest.raises(DataError, match="seed 0 have seen other images or parts"):
