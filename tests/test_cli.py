@@ -150,7 +150,7 @@ def test_help_of_a_command(capsys):
             ["fit", "--model", "TwoStageSearch"],
             "the following arguments are required: fit.data; name a config by --config",
         ),
-        (["fit", "--config", "quickstart", "--model.space.nodes", "0"], "space.nodes is 0; a cell needs at least 1"),
+        (["fit", "--config", "quickstart", "--model.space.stages", "0"], "space: stages=0, layers=2; need 1 to 9"),
         (["fit", "--config", "train_digits", "--model.genotype", "nope.json"], "nope.json: cannot read the genotype"),
         (
             ["fit", "--config", "train_digits", "--ckpt_path", "nope.ckpt"],
@@ -296,6 +296,7 @@ def test_what_a_training_config_must_give_up_for_a_chain():
 
 def test_the_next_command_fits_a_staged_network(capsys):
     space = "--model.space StageSpace --model.space.growths [2.0] --model.network.stem cifar --model.network.cells null"
+    space += " --model.recovery.unit_weights true"
     assert main([*TINY_SEARCH, *space.split()]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
     assert rows["next"].endswith(f"genotype.json {CHAIN} --model.network.cells null")
@@ -306,7 +307,7 @@ def test_the_next_command_fits_a_staged_network(capsys):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
 def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
-    run = ["fit", *TINY_NETWORK, "--model.measuring.count", "4", "--model.measuring.rounds", "0", *TINY]
+    run = ["fit", *TINY_NETWORK, "--model.network.cells", "null", "--model.measuring.count", "4", "--model.measuring.rounds", "0", *TINY]
     assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
     following = capsys.readouterr().out.splitlines()[-1]
     assert following.endswith(" --trainer.max_time null")

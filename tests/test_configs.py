@@ -33,7 +33,7 @@ FEW = "--model.measuring.count 4 --model.measuring.rounds 0"
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
     "quickstart": FEW,
-    "search_measured_digits": f"--data.batch_size 8 {FEW}",
+    "search_images": f"folder --data.batch_size 4 --data.num_workers 0 {FEW}",
     "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_short_training_cifar10_16px": f"images16 --data.batch_size 64 {TINY} {FEW} --model.budget.max_params 1e9",
     "search_one_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",

@@ -39,7 +39,7 @@ def search(
     minutes: float | None = None,
     seed: int = 0,
     folder: str | PathLike[str] = "lightning_logs",
-    config: str = "search_measured_digits",
+    config: str = "search_images",
 ) -> TrainedNetwork:
     """Find a network for images, and train it.
 
@@ -49,7 +49,7 @@ def search(
             ``(N,)`` from 0 on.
         max_params: Most parameters.
         max_macs: Most multiply-accumulates of one image.
-        minutes: Time for everything, about; ``None`` takes the epochs of the config.
+        minutes: Time for everything, about; ``None`` takes the length that the config has.
         seed: Seeds the search, the network, and the order of the images.
         folder: Folder in which the run gets a folder of its own.
         config: Config file, or name of a shipped one, that says everything else; its model is a ``MeasuredSearch``.

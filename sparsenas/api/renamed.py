@@ -42,7 +42,8 @@ _CLASSES = {
 }
 #: Shipped configs by the name they once had.
 CONFIGS = {
-    "search_one_stage_digits": "search_measured_digits",
+    "search_one_stage_digits": "search_images",
+    "search_measured_digits": "search_images",
     "search_one_stage_measured_cifar10_16px": "search_short_training_cifar10_16px",
 }
 #: How jsonargparse refuses an option, and a class.

@@ -27,9 +27,10 @@ from sparsenas.spaces import DartsSpace
 @pytest.fixture
 def config(tmp_path):
     """The shipped config, small enough for a test."""
-    settings = yaml.safe_load(Path(find_config("search_measured_digits")).read_text())
-    settings["model"]["init_args"]["space"]["init_args"]["nodes"] = 2
-    settings["model"]["init_args"]["network"] |= {"cells": 3, "channels": 4}
+    settings = yaml.safe_load(Path(find_config("search_images")).read_text())
+    settings["model"]["init_args"]["space"] = {"class_path": "DartsSpace", "init_args": {"nodes": 2}}
+    settings["model"]["init_args"]["network"] |= {"cells": 3, "channels": 4, "stem": "small"}
+    settings["model"]["init_args"]["training"]["seconds"] = None
     settings["model"]["init_args"]["measuring"] |= {"count": 4, "rounds": 0}
     settings["model"]["init_args"]["measuring"]["proxies"][0]["init_args"] |= {"steps": 4, "warmup": 0}
     settings["model"]["init_args"]["budget"] = {"max_per_cell": {"normal": {"skip_connect": 1}}}
