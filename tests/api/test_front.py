@@ -30,7 +30,7 @@ def config(tmp_path):
     settings = yaml.safe_load(Path(find_config("search_images")).read_text())
     settings["model"]["init_args"]["space"] = {"class_path": "DartsSpace", "init_args": {"nodes": 2}}
     settings["model"]["init_args"]["network"] |= {"cells": 3, "channels": 4, "stem": "small"}
-    settings["model"]["init_args"]["training"]["seconds"] = None
+    settings["model"]["init_args"]["training"] |= {"seconds": None, "schedule": {}}
     settings["model"]["init_args"]["measuring"] |= {"count": 4, "rounds": 0}
     settings["model"]["init_args"]["measuring"]["proxies"][0]["init_args"] |= {"steps": 4, "warmup": 0}
     settings["model"]["init_args"]["budget"] = {"max_per_cell": {"normal": {"skip_connect": 1}}}
