@@ -307,7 +307,17 @@ def test_the_next_command_fits_a_staged_network(capsys):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
 def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
-    run = ["fit", *TINY_NETWORK, "--model.network.cells", "null", "--model.measuring.count", "4", "--model.measuring.rounds", "0", *TINY]
+    run = [
+        "fit",
+        *TINY_NETWORK,
+        "--model.network.cells",
+        "null",
+        "--model.measuring.count",
+        "4",
+        "--model.measuring.rounds",
+        "0",
+        *TINY,
+    ]
     assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
     following = capsys.readouterr().out.splitlines()[-1]
     assert following.endswith(" --trainer.max_time null")

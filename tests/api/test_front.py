@@ -34,7 +34,13 @@ def config(tmp_path):
     settings["model"]["init_args"]["measuring"] |= {"count": 4, "rounds": 0}
     settings["model"]["init_args"]["measuring"]["proxies"][0]["init_args"] |= {"steps": 4, "warmup": 0}
     settings["model"]["init_args"]["budget"] = {"max_per_cell": {"normal": {"skip_connect": 1}}}
-    settings["trainer"] |= {"max_epochs": 1, "limit_train_batches": 3, "limit_val_batches": 1, "limit_test_batches": 1}
+    settings["trainer"] |= {
+        "check_val_every_n_epoch": 1,
+        "max_epochs": 1,
+        "limit_train_batches": 3,
+        "limit_val_batches": 1,
+        "limit_test_batches": 1,
+    }
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(settings))
     return str(path)
