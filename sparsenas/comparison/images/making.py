@@ -37,6 +37,7 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
     own = given["data"]
     given["data"] = _images(own, seed, 0.0)
     if model is not None:
+        _check_free("model", model.get("init_args", {}), "seed")
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
         options = {"space": given["space"], **model.get("init_args", {}), "seed": seed}
         given["model"] = {**model, "init_args": deepcopy(options)}
@@ -53,9 +54,14 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
 
 def _images(data: Mapping[str, Any], seed: int, arch_fraction: float) -> dict[str, Any]:
     options = deepcopy(dict(data.get("init_args", {})))
-    for name in ("seed", "arch_fraction"):
-        if name in options:
-            raise ConfigError(f"data: {name} is {options[name]}, but the comparison decides it; leave it out")
+    _check_free("data", options, "seed", "arch_fraction")
     if options.get("num_workers"):
         raise ConfigError("data: num_workers is above 0, but seconds of other processes would not count; leave it out")
     return {**data, "init_args": {**options, "num_workers": 0, "seed": seed, "arch_fraction": arch_fraction}}
+
+
+def _check_free(where: str, options: Mapping[str, Any], *names: str) -> None:
+    """Raise a ``ConfigError`` if an option is given that the comparison decides for each run."""
+    for name in names:
+        if name in options:
+            raise ConfigError(f"{where}: {name} is {options[name]}, but the comparison decides it; leave it out")

@@ -120,6 +120,10 @@ def test_a_mistake_is_named(contest, write, change, message):
         ({"data": {"class_path": "Digits", "init_args": {"batch_size": 5000}}}, "batch_size is 5000"),
         ({"space": {"class_path": "StageSpace", "init_args": {"types": ["conv_9x9"]}}}, "space.types is .'conv_9x9'"),
         (
+            {"competitors": {"x": {"search": {"model": {"class_path": "GDAS", "init_args": {"seed": 3}}}}}},
+            "model: seed is 3, but the comparison decides",
+        ),
+        (
             {"competitors": {"x": {"search": {"model": {"class_path": "TwoStageSearch"}}}}},
             "max_epochs is missing; TwoStageSearch needs",
         ),
