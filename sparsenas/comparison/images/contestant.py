@@ -82,7 +82,8 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
     module = trained.module
     validation = accuracy_on(module, common.validation.batches)
     curve.append((clock.seconds, 100 * validation))
-    test = accuracy_on(module, list(common.data.evaluation_batches("test")))
+    batches = list(common.data.evaluation_batches("test"))
+    test = accuracy_on(module, batches)
     seconds = clock.seconds
     return _facts(module) | {
         "seconds": seconds,
@@ -90,6 +91,7 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
         "validation": 100 * validation,
         "deciding": deciding,
         "epochs": trained.epochs,
+        "tested": sum(len(labels) for _, labels in batches),
         "curve": tuple(curve),
         "remark": decision.remark,
     }

@@ -12,6 +12,7 @@ class ImageRecord(FinishedRun):
 
     Attributes:
         parts: Hash of the parts of all images, equal for all competitors of a seed.
+        tested: Number of test images.
         images: Hash of the names of all images, equal for all runs.
         seconds: Processor seconds of the run.
         impossible: Reason why there is no network; empty if there is one.
@@ -44,6 +45,7 @@ class ImageRecord(FinishedRun):
     milliseconds: float = 0.0
     curve: tuple[tuple[float, float], ...] = ()
     remark: str = ""
+    tested: int = 0
     images: str = ""
     diverged: bool = False
 

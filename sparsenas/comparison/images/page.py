@@ -6,6 +6,8 @@ from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTe
 
 #: With fewer seeds, the page says what they cannot show.
 FEW = 6
+#: Largest deviation of an accuracy by the choice of test images, in points, from which on the page says so.
+NOISY = 2
 #: Seconds over the plan, as a share, from which on a run is named.
 LATE = 0.02
 
@@ -16,7 +18,7 @@ def page(report: ImageReport) -> str:
     lines = [
         f"# {plan.name}",
         "",
-        f"Test accuracy in percent on {_data(report)}. Every network fills a budget of {_budget(report)}, and is "
+        f"Test accuracy in percent on {_images(report)}. Every network fills a budget of {_budget(report)}, and is "
         f"trained by one recipe. A run has {plan.seconds:g} processor seconds in one thread; deciding and searching "
         "count. All competitors of a seed have the same parts of the images.",
         "",
@@ -40,9 +42,16 @@ def page(report: ImageReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _data(report: ImageReport) -> str:
+def _images(report: ImageReport) -> str:
+    """Name the test images, and say what chance does where they are few."""
     data = report.plan.data
-    return str(data["init_args"].get("path") or data["class_path"].rpartition(".")[2])
+    name = str(data["init_args"].get("path") or data["class_path"].rpartition(".")[2])
+    tested = max((record.tested for record in report.records), default=0)
+    if not tested:
+        return name
+    points = 100 * 0.5 / tested**0.5
+    chance = f" (the same network would vary by {points:.0f} points on others)" if points >= NOISY else ""
+    return f"{tested:,} images of {name}{chance}"
 
 
 def _budget(report: ImageReport) -> str:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.comparison.images.outcomes import ImageReport
 from sparsenas.comparison.looks import Floats, look, scale_accuracies, set_title, two_panels
 from sparsenas.drawing.style import INK, STRUCTURE, LineStyle
 
+#: Ratio of costs from which their axis is logarithmic.
+WIDE = 4
 #: Points of a mean curve.
 _POINTS = 100
 
@@ -29,8 +32,7 @@ def draw_images(report: ImageReport) -> Figure:
         shown.append(_draw_cost(left, name, runs, colour))
         shown.append(_draw_curve(right, runs, colour, dashes))
     scale_accuracies(left, np.concatenate(shown))
-    left.set_xscale("log")
-    left.tick_params(axis="x", which="both", labelsize=8.5, labelcolor=INK, color=STRUCTURE)
+    _scale_cost(left)
     left.set_xlabel("MACs of one image", size=9, color=INK)
     left.set_ylabel("accuracy in %", size=9, color=INK)
     right.set_xlabel("processor seconds", size=9, color=INK)
@@ -51,6 +53,19 @@ def _draw_cost(axes: Axes, name: str, runs: Sequence[ImageRecord], colour: str) 
     axes.plot(macs, values.mean(), marker="o", markersize=5, color=colour)
     axes.annotate(name, (macs, values.mean()), (5, 3), textcoords="offset points", size=7, color=INK)
     return values
+
+
+def _scale_cost(axes: Axes) -> None:
+    """Scale the axis of MACs: logarithmic where they differ much, with few ticks that do not overlap."""
+    low, high = axes.dataLim.intervalx
+    if 0 < low < high and high / low > WIDE:  # nothing drawn is the interval from inf to -inf
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=INK, color=STRUCTURE)
 
 
 def _draw_curve(axes: Axes, runs: Sequence[ImageRecord], colour: str, dashes: LineStyle) -> Floats:

@@ -69,6 +69,15 @@ def test_common_seeds_alone_are_compared(plan, records):
     assert test.difference == pytest.approx((1 + 2) / 2)
 
 
+@pytest.mark.parametrize(
+    ("tested", "text"),
+    [(33, "33 images of Digits (the same network would vary by 9 points"), (5000, "5,000 images of Digits. ")],
+)
+def test_few_test_images_are_told(plan, records, tested, text):
+    records = [replace(record, tested=tested) for record in records]
+    assert f"Test accuracy in percent on {text}" in make_image_report(plan, records).text
+
+
 def test_a_search_that_diverged_counts_but_has_no_size(plan, records):
     chance = {"genotype": "", "parameters": 0, "macs": 0, "diverged": True, "curve": ((1.0, 10.0),)}
     records = [replace(r, accuracy=10.0, **chance) if r.searcher == "random" else r for r in records]
