@@ -218,17 +218,17 @@ class TrainingModule(pl.LightningModule):
         self._end_if_over()
 
     def recalibrate(self) -> None:
-        """Replace running statistics of batch-norms that are young, within a fit, before they are used."""
-        self._recalibration.run(self, self.built)
+        """Replace running statistics of batch-norms that are young; for callbacks that evaluate after a training batch."""
+        self._recalibration.run(self, self.built, trained=True)
 
     def on_train_epoch_end(self) -> None:
         """Recalibrate batch-norms unless a validation has just done so; end a run that has diverged."""
-        self.recalibrate()
+        self._recalibration.run(self, self.built)
         self._check_finite("train/loss")
 
     def on_validation_epoch_start(self) -> None:
         """Recalibrate batch-norms: after callbacks, one of which may have put averaged weights in place."""
-        self.recalibrate()
+        self._recalibration.run(self, self.built)
 
     def on_validation_epoch_end(self) -> None:
         """End a run that has diverged, before a checkpoint of this validation is written."""

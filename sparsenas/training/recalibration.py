@@ -47,14 +47,16 @@ class Recalibration:
             if sum(map(len, self._images)) < ENOUGH:
                 self._images.append(images.cpu())
 
-    def run(self, module: pl.LightningModule, network: nn.Module) -> None:
+    def run(self, module: pl.LightningModule, network: nn.Module, trained: bool = False) -> None:
         """Recalibrate what is young, if a training batch came since the last time.
 
         Args:
             module: Module that is fitted; given images, it runs its network.
             network: The network.
+            trained: A batch came that is not noted yet: callbacks hear of it before their module does.
         """
         trainer = module.trainer
+        self._stale |= trained
         if not (self._stale and self._young and trainer.state.fn == "fit"):
             return
         norms = young_norms(network)
@@ -71,7 +73,7 @@ class Recalibration:
 
     def _read(self, trainer: pl.Trainer) -> Iterator[Tensor]:
         """Read as many training images as an epoch has, up to the end of a batch."""
-        left = min(ENOUGH, trainer.num_training_batches * self._batch_size)
+        left = min(ENOUGH, trainer.num_training_batches * (self._batch_size or ENOUGH))
         for images, _ in _data(trainer).evaluation_batches("train"):
             yield images
             left -= len(images)
