@@ -218,7 +218,7 @@ class TrainingModule(pl.LightningModule):
         self._end_if_over()
 
     def recalibrate(self) -> None:
-        """Replace running statistics of batch-norms that are young; for callbacks that evaluate after a training batch."""
+        """Replace running statistics of young batch-norms; for callbacks that evaluate after a training batch."""
         self._recalibration.run(self, self.built, trained=True)
 
     def on_train_epoch_end(self) -> None:
