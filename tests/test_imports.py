@@ -38,8 +38,8 @@ ALLOWED = {
         "search": "__init__ errors files trainer spaces networks sparse_coding complexity latency limits schedules "
         "metrics zero_cost training",
         "callbacks": "errors files texts trainer spaces networks search drawing complexity",
-        "comparison": "errors files latency limits parser trainer spaces sparse_coding networks data drawing complexity "
-        "search callbacks ranking tables training",
+        "comparison": "errors files latency limits parser trainer spaces sparse_coding networks data drawing "
+        "complexity search callbacks ranking tables training",
         "api": "errors files texts limits parser trainer spaces sparse_coding networks data drawing complexity search "
         "training callbacks export comparison",
         "cli": "__init__ errors files texts trainer spaces sparse_coding networks data drawing complexity search "
