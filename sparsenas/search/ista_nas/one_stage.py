@@ -21,11 +21,11 @@ from sparsenas.networks import (
     forget_statistics,
     seed_drop_path,
 )
-from sparsenas.schedules import Schedule, Stretch, remarks
-from sparsenas.search.base import SearchModule
+from sparsenas.schedules import Schedule, remarks
 from sparsenas.search.budget import Budget
 from sparsenas.search.ista_nas.architecture import CompressedArchitecture
 from sparsenas.search.ista_nas.exploration import Exploration, Explorer
+from sparsenas.search.ista_nas.phased import PhasedSearch
 from sparsenas.search.ista_nas.phases import Phases
 from sparsenas.search.ista_nas.recovery import SparseRecovery
 from sparsenas.search.ista_nas.settling import AffineParameters, Settler, SettlingRule, StableSupport
@@ -39,7 +39,7 @@ from sparsenas.training import Recalibration, WeightTraining, keep_plain_hyperpa
 NORMS = NormOptions(affine=True, track=True, append="pools_and_skips")
 
 
-class OneStageSearch(SearchModule):
+class OneStageSearch(PhasedSearch):
     r"""Search inside the target network, then go on training it: one run gives genotype and weights.
 
     **Search phase.** Every batch takes one forward and one backward pass, at the recovered support or at a drawn one,
@@ -118,14 +118,7 @@ class OneStageSearch(SearchModule):
         self.explorer = Explorer(exploration)
         self._build = build
         self._recalibration = Recalibration()
-        self.search_end: int | None = None
-        self.trained_epochs = 0
         self._fixed_weights: Tensor | None = None
-
-    @property
-    def searching(self) -> bool:
-        """True in the search phase."""
-        return self.search_end is None
 
     @property
     def settled_epochs(self) -> list[int | None]:
@@ -133,26 +126,9 @@ class OneStageSearch(SearchModule):
         return [None if epoch < 0 else epoch for epoch in self.settler.epoch.tolist()]
 
     @property
-    def finished(self) -> bool:
-        """True after the last epoch of the training phase."""
-        return self.search_end is not None and self.trained_epochs >= self._train_length()
-
-    @property
-    def drop_path_now(self) -> float:
-        """Drop-path probability of the present epoch: 0 in the search phase, then ``k / E`` in epoch ``k`` of ``E``."""
-        if self.search_end is None:
-            return 0.0
-        return self.weight_training.drop_path * (self.current_epoch - self.search_end) / self._train_length()
-
-    @property
     def support(self) -> Support:
         """Support of the code last recovered."""
         return self.architecture.support
-
-    @property
-    def shares_weights(self) -> bool:
-        """See :meth:`SearchModule.shares_weights`."""
-        return not self.trained_epochs
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of the architecture found so far."""
@@ -199,20 +175,9 @@ class OneStageSearch(SearchModule):
         arch = self.arch_training.optimizer([self.architecture.b])
         steps = self.phases.search_epochs - self.arch_training.warmup_epochs
         return [weights, arch], [
-            LambdaLR(weights, self._weight_rate),
+            LambdaLR(weights, self.weight_rate),
             self.arch_training.schedule.scheduler(arch, steps),
         ]
-
-    def _weight_rate(self, epoch: int) -> float:
-        """Share of the peak learning rate of the weights."""
-        if self.search_end is None or epoch < self.search_end:
-            return self.phases.search_schedule.factor(epoch, self.phases.search_epochs)
-        return self.weight_training.schedule.factor(epoch - self.search_end, self._train_length())
-
-    def stretches(self) -> list[Stretch]:
-        """See :meth:`SearchModule.stretches`."""
-        searching = self.phases.search_stretches(self.arch_training) if self.searching else []
-        return [*searching, Stretch("training.schedule", self.weight_training.schedule, self._train_length())]
 
     def on_train_start(self) -> None:
         """Check the lengths of the phases, and report what the search starts from.
@@ -235,18 +200,6 @@ class OneStageSearch(SearchModule):
             self.note_recovery(None, self.architecture.recovery)
         if self.finished:  # resumed once more; nothing is left to do
             self.trainer.should_stop = True
-
-    def on_test_start(self) -> None:
-        """Say what accuracies of an unfinished search are worth."""
-        if not self.trained_epochs:
-            self.print(
-                "no epoch of the training phase is over: weights are shared by many architectures, and the statistics "
-                "of each batch are used"
-            )
-
-    def on_predict_start(self) -> None:
-        """See :meth:`on_test_start`."""
-        self.on_test_start()
 
     def on_train_epoch_start(self) -> None:
         """Seed this epoch's draws; let the training phase begin."""
@@ -278,7 +231,7 @@ class OneStageSearch(SearchModule):
             images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
         )
         loss = self.weight_training.loss(logits, labels)
-        if self._moves_architecture and self.explorer.signal == "loss":
+        if self.moves_architecture and self.explorer.signal == "loss":
             mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
             loss = loss + self.explorer.charge(self.architecture, support, mean)
         self.train_loss.update(loss.detach(), len(labels))
@@ -303,21 +256,14 @@ class OneStageSearch(SearchModule):
         self.log("search/settled", float(sum(epoch is not None for epoch in self.settled_epochs)))
         weights, arch = self.lr_schedulers()  # type: ignore[misc]  # a list, as there are two
         weights.step()
-        if self._moves_architecture:  # torch warns of a schedule whose optimizer has not stepped
+        if self.moves_architecture:  # torch warns of a schedule whose optimizer has not stepped
             arch.step()
         if self.finished:
             self.trainer.should_stop = True
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The phase goes beside the counters."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["search"] |= {"search_end": self.search_end, "trained_epochs": self.trained_epochs}
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what :meth:`on_save_checkpoint` kept."""
+        """See :class:`PhasedSearch`; weights and images are those of the checkpoint, of this run."""
         super().on_load_checkpoint(checkpoint)
-        state = checkpoint["search"]
-        self.search_end, self.trained_epochs = state["search_end"], state["trained_epochs"]
         self._fixed_weights, self._recalibration = None, Recalibration()
 
     def progress(self) -> dict[str, str | int | float]:
@@ -326,17 +272,13 @@ class OneStageSearch(SearchModule):
             return {}
         return super().progress() | {"settled": self.architecture.count_settled()}
 
-    @property
-    def _moves_architecture(self) -> bool:
-        return self.searching and self.current_epoch >= self.arch_training.warmup_epochs
-
     def _draw(self, batch_idx: int) -> Support:
         """Support of the next batch."""
         if not self.searching:
             return self.support
         now = self.current_epoch + batch_idx / self.trainer.num_training_batches
         warmup = self.arch_training.warmup_epochs
-        progress = min((now - warmup) / (self.phases.search_epochs - warmup), 1.0) if self._moves_architecture else None
+        progress = min((now - warmup) / (self.phases.search_epochs - warmup), 1.0) if self.moves_architecture else None
         return self.explorer.draw(self.architecture, progress, self._rng)
 
     def _weights_for(self, support: Support) -> Tensor:
@@ -351,7 +293,7 @@ class OneStageSearch(SearchModule):
         """Step the weights and, in the search phase, ``b``; recover if it is time."""
         self.architecture.b.grad = None
         self.step_weights(loss, support, self._affine.unsettled(support, self.architecture))
-        if self._moves_architecture:
+        if self.moves_architecture:
             # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
             self.architecture.optimize(self.trainer.optimizers[1].step)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
@@ -377,13 +319,9 @@ class OneStageSearch(SearchModule):
             self.architecture.settle(~self.architecture.settled)
         if rejected := int(self.settler.rejected):
             self.print(f"epoch {epoch}: {rejected} recoveries had been discarded for their size")
-        planned, self.search_end = self._train_length(), epoch
-        if self._train_length() != planned:  # it settled early, which the beginning of the run could not know
+        planned, self.search_end = self.train_length(), epoch
+        if self.train_length() != planned:  # it settled early, which the beginning of the run could not know
             for remark in remarks(self.trainer, self.stretches()):
                 self.print(remark)
-        follow = self._train_length() if (self.trainer.max_epochs or 0) > epoch else 0
+        follow = self.train_length() if (self.trainer.max_epochs or 0) > epoch else 0
         self.print(f"epoch {epoch}: architecture fixed; {follow} epochs of training follow")
-
-    def _train_length(self) -> int:
-        """Epochs of the training phase; before the search has ended, the fewest."""
-        return self.phases.train_length(self.search_end, self.trainer.max_epochs or 0)
