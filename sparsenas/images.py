@@ -37,6 +37,8 @@ def decode(file: Path) -> Image.Image:
             return upright(image, str(file))
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{file}: a folder; name its files, such as {file}/*.jpg") from None
     except _UNREADABLE as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
         raise DataError(f"{file}: not a readable image ({reason}); replace or remove the file") from error

@@ -54,9 +54,10 @@ def compare(
     out = Path("lightning_logs") / Path(path).stem if folder is None else Path(folder)
     with calm_terminal(), user_errors():
         session = image_session(path, out, data, max_params, max_macs, seconds, seeds)
-        session.check()
+        chosen = session.chosen()
+        session.check(chosen)
         session.open()
-        failures = session.make(session.chosen(), (os.cpu_count() or 1) if jobs is None else check_whole(jobs, "jobs"))
+        failures = session.make(chosen, (os.cpu_count() or 1) if jobs is None else check_whole(jobs, "jobs"))
         finished = session.finished()
         if not finished:
             raise ConfigError(f"no run was finished: {failures[0]}")

@@ -24,7 +24,7 @@ class SearchProgressBar(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate, leave=leave)
         self._lines = self._closed = False
         self._begin = self._end = 0.0
-        self._batches = 0
+        self._batches, self._validated = 0, False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check where the output goes."""
@@ -46,7 +46,12 @@ class SearchProgressBar(TQDMProgressBar):
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Start the clock."""
         super().on_train_epoch_start(trainer, *args)
-        self._begin, self._batches = perf_counter(), 0
+        self._begin, self._batches, self._validated = perf_counter(), 0, False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take note that figures of the validation are new."""
+        super().on_validation_end(trainer, pl_module)
+        self._validated = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -80,6 +85,8 @@ class SearchProgressBar(TQDMProgressBar):
         epoch = f"{trainer.current_epoch + 1:>{len(str(last))}}/{last}" if last else str(trainer.current_epoch + 1)
         parts = [f"epoch {epoch}", f"{speed:.1f} it/s"]
         for name, value in self.get_metrics(trainer, pl_module).items():
+            if name.startswith("val/") and not self._validated:
+                continue  # of an earlier epoch
             if isinstance(value, float):
                 parts.append(f"{name} {value:.4f}" if abs(value) < 1000 else f"{name} {value:.3g}")
             else:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
 from sparsenas.comparison import Session, TableSession, read_plan, read_settings
 from sparsenas.comparison.images import is_on_images
+from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError
 
 #: Exit codes: a run has failed; Ctrl-C.
@@ -40,14 +42,14 @@ def compare(args: Sequence[str]) -> int:
     with calm_terminal(), user_errors():
         session = _session(options)
         chosen = session.chosen(options.only)
-        session.check()
+        session.check(chosen)
         session.open()
         try:
             failures = [] if options.report else session.make(chosen, options.jobs)
         except KeyboardInterrupt:
             print(
-                f"sparsenas: interrupted; {len(session.finished())} of {len(session.runs)} runs are kept in "
-                f"{session.path}\ngo on with: the same command",
+                f"sparsenas: interrupted; {_count(session, chosen)} of {len(chosen)} runs are kept in {session.path}\n"
+                f"go on with: python -m sparsenas compare {shlex.join(args)}",
                 file=sys.stderr,
             )
             return INTERRUPTED
@@ -57,6 +59,12 @@ def compare(args: Sequence[str]) -> int:
         elif not failures:
             raise ConfigError(f"{session.path}: no finished run to report; leave out --report")
     return FAILED if failures else 0
+
+
+def _count(session: Session[Any], chosen: Sequence[PlannedRun]) -> int:
+    """Count the chosen runs that are finished."""
+    wanted = {(run.searcher, run.seed) for run in chosen}
+    return sum((record.searcher, record.seed) in wanted for record in session.finished())
 
 
 def _session(options: argparse.Namespace) -> Session[Any]:

@@ -39,12 +39,19 @@ class Session(ABC, Generic[Finished]):
         self.path = out / "runs.jsonl"
 
     @abstractmethod
-    def check(self) -> None:
+    def check(self, runs: Sequence[PlannedRun] | None = None) -> None:
         """Find out now, not after an hour, what cannot work.
+
+        Args:
+            runs: Those that are to be made; all by default.
 
         Raises:
             SparseNASError: If something cannot.
         """
+
+    def seconds(self, runs: Sequence[PlannedRun]) -> float:
+        """Estimate the seconds of runs, one after the other; 0 if nobody knows."""
+        return 0.0
 
     @abstractmethod
     def parse(self, fields: dict[str, Any]) -> Finished:
@@ -105,7 +112,9 @@ class Session(ABC, Generic[Finished]):
         missing = [run for run in runs if (run.searcher, run.seed) not in there]
         if not missing:
             return []
-        print(f"{len(missing)} runs, {jobs} at a time; results in {self.path}, output in {self.out / 'logs'}")
+        minutes = self.seconds(missing) / jobs / 60
+        about = f", about {max(minutes, 1):.0f} min" if minutes else ""
+        print(f"{len(missing)} runs, {jobs} at a time{about}; results in {self.path}, output in {self.out / 'logs'}")
         failures = []
         terminal = sys.stderr.isatty()
         with tqdm(total=len(missing), unit="run", disable=not terminal) as bar:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsenas.comparison.figure import draw_comparison
-from sparsenas.comparison.plan import Plan
+from sparsenas.comparison.plan import Plan, PlannedRun
 from sparsenas.comparison.records import Record, from_json
 from sparsenas.comparison.report import Report, make_report
 from sparsenas.comparison.session import Session, write_pages
@@ -26,7 +26,7 @@ class TableSession(Session[Record]):
         super().__init__(plan.runs, out, "sparsenas.comparison")
         self.plan = plan
 
-    def check(self) -> None:
+    def check(self, runs: Sequence[PlannedRun] | None = None) -> None:
         """See :meth:`Session.check`: a table that is missing, or is of another space."""
         self.plan.read_table()
 

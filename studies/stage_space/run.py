@@ -30,8 +30,8 @@ SECONDS = {"cifar10_12k_16px": 60.0, "eurosat_5k_16px": 20.0}
 AGAIN, MORE_SEEDS, FIRST = 8, 2, 100
 #: Random DARTS cells, and the cells of their networks.
 DARTS, CELLS = 4, 5
-#: Shares of the training after which the validation accuracy is kept, and the points of the curve that tell it.
-EARLY = {"1/8": (1, 2), "1/4": (4,), "1/2": (9,)}
+#: Shares of the seconds after which the validation accuracy is kept.
+EARLY = {"1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2}
 
 
 def study(args: Sequence[str] | None = None) -> int:
@@ -86,7 +86,8 @@ def row(data: str, names: dict[str, str], record: ImageRecord) -> Fields:
     """A run as a line of the table."""
     arm = record.searcher.rstrip("0123456789") if record.searcher.startswith(("random", "darts")) else record.searcher
     network = names.get(record.genotype, record.searcher)
-    early = {share: float(np.mean([record.curve[point][1] for point in points])) for share, points in EARLY.items()}
+    times, accuracies = np.array(record.curve).T
+    early = {name: float(np.interp(share * record.seconds, times, accuracies)) for name, share in EARLY.items()}
     kept = ("seed", "accuracy", "validation", "parameters", "macs", "channels", "epochs", "milliseconds", "seconds")
     values = {name: getattr(record, name) for name in kept}
     return {"data": data, "arm": arm, "network": network, **values, **early, "genotype": record.genotype}

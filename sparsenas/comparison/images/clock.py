@@ -82,19 +82,36 @@ class Validation(pl.Callback):
         batches: Images as in evaluation.
         points: Number of shares; the end is not validated here.
         hear: Hears the number of the share and the accuracy, in [0, 1]; the training ends if it returns True.
+        most: Share of the time that validations may take; further ones are left out. ``None`` for any.
     """
 
-    def __init__(self, batches: Sequence[ImageBatch], points: int, hear: Callable[[int, float], bool]) -> None:
-        self._batches, self._points, self._hear, self._done = batches, points, hear, 0
+    def __init__(
+        self,
+        batches: Sequence[ImageBatch],
+        points: int,
+        hear: Callable[[int, float], bool],
+        most: float | None = None,
+    ) -> None:
+        self._batches, self._points, self._hear, self._most = batches, points, hear, most
+        self._done, self._taken, self._begin = 0, 0.0, process_time()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._begin = process_time()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Validate if another share is done."""
         assert isinstance(pl_module, TrainingModule)
         done = int(pl_module.progress * self._points)
         if self._done < done < self._points:
+            start = process_time()
+            if self._most is not None and self._taken > self._most * (start - self._begin):
+                return
             self._done = done
             pl_module.recalibrate()
-            if self._hear(done, accuracy_on(pl_module, self._batches)):
+            accuracy = accuracy_on(pl_module, self._batches)
+            self._taken += process_time() - start
+            if self._hear(done, accuracy):
                 trainer.should_stop = True
 
 

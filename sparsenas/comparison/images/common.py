@@ -24,8 +24,8 @@ from sparsenas.training import StandAloneTraining, WeightTraining
 
 #: The genotype says the depth, the budget the width.
 FILLED = NetworkConfig(channels=None, cells=None)
-#: Validations of the training that counts.
-POINTS = 20
+#: Validations of the training that counts, and the share of its time that they may take: they decide nothing.
+POINTS, CURVE = 20, 0.03
 #: The test may take so much longer than the validation images let expect.
 SURPLUS = 1.25
 
@@ -125,6 +125,7 @@ class Common:
         points: int,
         hear: Callable[[int, float], bool],
         network: NetworkConfig = FILLED,
+        most: float | None = None,
     ) -> Trained:
         """Train the network of a genotype that fills the budget.
 
@@ -134,6 +135,7 @@ class Common:
             points: See :class:`Validation`.
             hear: See :class:`Validation`.
             network: Size apart from the width.
+            most: See :class:`Validation`.
 
         Raises:
             BudgetError: If there is no such network, or no time.
@@ -141,7 +143,7 @@ class Common:
         """
         pl.seed_everything(self.seed, workers=True, verbose=False)
         module = self.make(genotype, network)
-        callbacks = [TrainFor(lambda: seconds(module)), Validation(self.validation.batches, points, hear)]
+        callbacks = [TrainFor(lambda: seconds(module)), Validation(self.validation.batches, points, hear, most)]
         trainer = quiet_trainer(self.folder, callbacks, max_epochs=-1)
         trainer.fit(module, datamodule=self.data)
         return Trained(module, trainer.global_step / max(trainer.num_training_batches, 1))

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.comparison.images.clock import Clock, accuracy_on
-from sparsenas.comparison.images.common import POINTS, Common
+from sparsenas.comparison.images.common import CURVE, POINTS, Common
 from sparsenas.comparison.images.competitors import Decision
 from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
@@ -76,7 +76,7 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
         return False
 
     try:
-        trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network)
+        trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network, CURVE)
     except DivergenceError as error:
         return _facts(common.make(decision.genotype, decision.network)) | _at_chance(common, str(error), deciding)
     module = trained.module

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from sparsenas.comparison.images.making import parse_run
 from sparsenas.comparison.images.outcomes import ImageReport, make_image_report
 from sparsenas.comparison.images.picture import draw_images
 from sparsenas.comparison.images.searching import Search
+from sparsenas.comparison.plan import PlannedRun
 from sparsenas.comparison.session import Session, write_pages
 from sparsenas.errors import BudgetError, ConfigError
+
+#: Seconds in which a run imports what it needs.
+STARTING = 4
 
 
 class ImageSession(Session[ImageRecord]):
@@ -31,7 +36,20 @@ class ImageSession(Session[ImageRecord]):
         super().__init__(plan.runs, out, "sparsenas.comparison.images")
         self.plan = plan
 
-    def check(self) -> None:
+    def chosen(self, only: Sequence[str] | None = None) -> list[PlannedRun]:
+        """See :meth:`Session.chosen`; what needs a missing package is left out, and told, unless it is named."""
+        runs = super().chosen(only)
+        needing = {name for name, entry in self.plan.entries.items() if isinstance(entry.make(name), Asha)}
+        if only or not needing or find_spec("optuna") is not None:
+            return runs
+        print(f"left out: {', '.join(sorted(needing))}, which needs Optuna: pip install 'sparsenas[compare]'")
+        return [run for run in runs if run.searcher not in needing]
+
+    def seconds(self, runs: Sequence[PlannedRun]) -> float:
+        """See :meth:`Session.seconds`."""
+        return len(runs) * (self.plan.seconds + STARTING)
+
+    def check(self, runs: Sequence[PlannedRun] | None = None) -> None:
         """See :meth:`Session.check`: images, recipe, and the options of every searcher."""
         made = parse_run(self.plan.shared, self.plan.first_seed)()
         data = made.data
@@ -41,7 +59,8 @@ class ImageSession(Session[ImageRecord]):
         data.setup("fit")
         plan = self.plan
         common = Common(data, made.space, plan.limits, made.training, Clock(plan.seconds), plan.first_seed, self.out)
-        for name, entry in self.plan.entries.items():
+        names = dict.fromkeys(run.searcher for run in (self.runs if runs is None else runs))
+        for name, entry in ((name, self.plan.entries[name]) for name in names):
             where = f"competitors.{name}"
             competitor = entry.make(where)
             if isinstance(competitor, (Reference, Given, RandomDraw)):

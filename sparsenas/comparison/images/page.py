@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTest
 
+#: Fewer seeds have no interval and no t-test: one difference hardly tells its deviation.
+FEWEST = 3
 #: With fewer seeds, the page says what they cannot show.
 FEW = 6
 #: Largest deviation of an accuracy by the choice of test images, in points, from which on the page says so.
 NOISY = 2
 #: Seconds over the plan, as a share, from which on a run is named.
-LATE = 0.02
+LATE = 0.1
 
 
 def page(report: ImageReport) -> str:
@@ -35,6 +37,9 @@ def page(report: ImageReport) -> str:
         if row.impossible:
             count = f"{row.planned - row.runs} of {row.planned} runs" if row.runs else "no network"
             lines += ["", f"`{row.name}`: {count}, because {row.impossible}"]
+    missing = [name for name in plan.entries if name not in {row.name for row in report.rows}]
+    if missing:
+        lines += ["", f"Without a finished run: {', '.join(missing)}."]
     diverged = [record for record in report.records if record.diverged]
     lines += [f"\n`{run.searcher}` with seed {run.seed} has diverged, and counts as chance." for run in diverged]
     late = [record for record in report.records if record.seconds > (1 + LATE) * plan.seconds]
@@ -94,8 +99,8 @@ def _cells(row: ImageRow) -> list[str]:
 
 
 def _test_cells(test: PairedTest) -> list[str]:
-    interval = "" if test.low is None else f"{test.low:+.2f} to {test.high:+.2f}"
-    p_t = "" if test.p_t is None else f"{test.p_t:.3f}"
+    interval = "" if test.low is None or test.runs < FEWEST else f"{test.low:+.2f} to {test.high:+.2f}"
+    p_t = "" if test.p_t is None or test.runs < FEWEST else f"{test.p_t:.3f}"
     return [test.name, str(test.runs), f"{test.difference:+.2f}", interval, p_t, f"{test.p_wilcoxon:.3f}"]
 
 

@@ -137,6 +137,15 @@ def test_young_statistics_decide_nothing(tmp_path, one_thread):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_curve_takes_little_of_a_short_training(tmp_path, one_thread):
+    """Seconds are few where networks are compared briefly, and a curve decides nothing."""
+    shared, heard = common(tmp_path), []
+    genotype = Reference("resnet20").decide(shared).genotype
+    shared.train(genotype, lambda _: 1.0, 1000, lambda *_: bool(heard.append(shared.clock.seconds)), most=0.05)
+    assert 1 <= len(heard) < 20
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
     record = record_of(contest, write, "genotype", {"genotype": "darts_v2", "cells": 3, "stem": "small"})
     assert not record.impossible

@@ -158,6 +158,20 @@ def test_options_replace_those_of_the_config(contest, write, tmp_path):
         image_session(path, tmp_path, seconds=0)
 
 
+def test_what_needs_a_missing_package_is_left_out_and_told(contest, write, tmp_path, capsys, monkeypatch):
+    contest["competitors"]["asha"] = {"asha": {}}
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("sparsenas.comparison.images.image_session.find_spec", lambda name: None)
+    session = image_session(write(contest), tmp_path)
+    chosen = session.chosen()
+    assert {run.searcher for run in chosen} == {"resnet8", "random"}
+    assert "left out: asha, which needs Optuna: pip install 'sparsenas[compare]'" in capsys.readouterr().out
+    session.check(chosen)
+    with pytest.raises(ConfigError, match="asha needs Optuna, which is not installed"):
+        session.check(session.chosen(["asha"]))
+    assert session.seconds(chosen) > 2 * contest["seconds"]
+
+
 def test_options_of_images_are_refused_where_a_table_judges(settings, write, capsys):
     assert main(["compare", "--config", str(write(settings)), "--seconds", "3"]) == 2
     assert "--seconds 3.0 is for comparisons on images" in capsys.readouterr().err
