@@ -368,7 +368,9 @@ def test_a_finished_run_that_is_resumed_still_names_its_best(trained, capsys):
     score = next(state["best_model_score"] for state in kept if state.get("monitor") == "val/acc")
     assert main(["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
     best = Path("lightning_logs/version_0/checkpoints/best.ckpt")
-    assert f"best val/acc  {float(score):.4f}\ncheckpoint    {best}\n" in capsys.readouterr().out
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert (rows["best"], rows["checkpoint"]) == (f"val/acc  {float(score):.4f}", str(best))
+    assert rows["network"].endswith("MACs")
     assert best.read_bytes() == (trained / "checkpoints" / "best.ckpt").read_bytes()
 
 

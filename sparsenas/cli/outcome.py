@@ -46,7 +46,7 @@ def summary(
             best = Path(callback.best_model_path)
     if "test/acc" in metrics:
         rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
-    if isinstance(model, ONE_RUN):
+    if isinstance(model, (*ONE_RUN, TrainingModule)):
         rows.append(("network", cost(model)))
     folder = first_folder(trainer)
     genotype = folder / "genotype.json"

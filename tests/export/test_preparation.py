@@ -73,9 +73,11 @@ def test_unreadable_files(tmp_path, monkeypatch):
     picture("L", 200, 200)[0].save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:100])
     (tmp_path / "text.png").write_text("hello")
-    for name, reason in (("cut.png", "truncated"), ("text.png", "cannot identify"), (".", "Is a directory")):
+    for name, reason in (("cut.png", "truncated"), ("text.png", "cannot identify")):
         with pytest.raises(DataError, match=rf"not a readable image \(.*{reason}.*\); replace or remove the file"):
             GREY(tmp_path / name)
+    with pytest.raises(DataError, match=r": a folder; name its files, such as .*/\*\.jpg"):
+        GREY(tmp_path)
     with pytest.raises(DataError, match=r"absent.png: no such file"):
         GREY(tmp_path / "absent.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
