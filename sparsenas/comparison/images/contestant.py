@@ -98,7 +98,7 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
 
 
 def _facts(module: StandAloneTraining) -> dict[str, Any]:
-    """What is known of a network without its weights; gives fields of the record."""
+    """Facts about a network that its weights do not change; gives fields of the record."""
     network = module.deployable()
     size = describe(network, module.image_shape)
     return {
