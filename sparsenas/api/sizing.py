@@ -66,7 +66,7 @@ def fitting_channels(space: SearchSpace, data: ImageData, network: Mapping[str, 
 def epochs_within(model: TrainingModule, data: ImageData, seconds: float) -> int:
     """Count the epochs that fit into seconds, by timing training steps of a copy of the network; at least 1."""
     training = copy.deepcopy(model.built).train()
-    (images, labels), *_ = data.first_batches(1)
+    images, labels = next(data.training_batches())
     optimizer = model.weight_training.optimizer(training.parameters())
     times = []
     for _ in range(STEPS + 1):

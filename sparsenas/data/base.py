@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,8 +21,9 @@ from sparsenas.errors import ConfigError, DataError
 from sparsenas.images import Resize
 from sparsenas.texts import note, readable
 
-#: Streams of training batches; the numbers keep their randomness apart.
-STREAMS = {"weights": 0, "arch": 1}
+#: Streams of training batches; the numbers keep their randomness apart. Short trainings of a search read a stream of
+#: their own, so that what was found does not meet the same images in the same order again.
+STREAMS = {"weights": 0, "arch": 1, "search": 2}
 
 
 class ImageData(pl.LightningDataModule):
@@ -199,10 +199,15 @@ class ImageData(pl.LightningDataModule):
         for images, labels in self._loader(chosen[part]()):
             yield normalise(images, mean, std), labels
 
-    def first_batches(self, count: int) -> list[Batch]:
-        """Return the first training batches of weights as in epoch 0, augmented and normalised, on the CPU.
+    def training_batches(
+        self, epoch: int = 0, stream: str = "weights", device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        """Yield the training batches of weights of an epoch, augmented and normalised, without a trainer.
 
-        An epoch may have fewer than ``count``.
+        Args:
+            epoch: Decides order and augmentation.
+            stream: Name in :data:`STREAMS`, which does so, too.
+            device: Where the batches are augmented.
 
         Raises:
             ConfigError: If a batch is larger than the training part.
@@ -210,11 +215,12 @@ class ImageData(pl.LightningDataModule):
         """
         self._check_batch_size()
         augment = Augmenter(self.augmentation, self.seed, self._rank)
-        mean, std = torch.tensor([self.mean, self.std])
-        return [
-            (augment(images, mean, std, stream=STREAMS["weights"], epoch=0), labels)
-            for images, labels in islice(self._loader(self.parts.weights, stream="weights"), count)
-        ]
+        mean, std = torch.tensor([self.mean, self.std], device=device)
+        loader = self._loader(self.parts.weights, stream=stream)
+        loader.sampler.set_epoch(epoch)
+        for images, labels in loader:
+            ready = images.to(device, non_blocking=True)
+            yield augment(ready, mean, std, stream=STREAMS[stream], epoch=epoch), labels.to(device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return mean, deviation, class names, the part of every image, and what was chosen, for the checkpoint."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -18,7 +19,7 @@ from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.trainer import is_dry_run
 from sparsenas.training.divergence import check_finite
-from sparsenas.training.pace import Pace
+from sparsenas.training.pace import Pace, Work
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
 
@@ -86,7 +87,7 @@ class TrainingModule(pl.LightningModule):
         self.config, self.weight_training, self.seed = network, training, seed
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
-        self._seconds_before, self._over = 0.0, False
+        self._before, self._over = Work(), False
         self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in ("train", "val", "test")})
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
@@ -199,8 +200,8 @@ class TrainingModule(pl.LightningModule):
         """Start the clock; say where the learning rate does not go as its schedule promises."""
         self._recalibration = Recalibration()  # of this run, whose images may be others
         if not self.weight_training.by_epochs:
-            self._pace = Pace(self.weight_training, self.device, _workers(self.trainer.train_dataloader))
-            self._pace.before = self._seconds_before
+            workers = _workers(self.trainer.train_dataloader)
+            self._pace = Pace(self.weight_training, self.device, workers, self._before)
             self._end_if_over()  # resumed once more; nothing is left to do
             return
         stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
@@ -216,6 +217,10 @@ class TrainingModule(pl.LightningModule):
         """Take note of the images; end a training of steps or seconds."""
         self._recalibration.note(self.trainer, one_stream(batch)[0])
         self._end_if_over()
+
+    def train_for(self, seconds: float) -> None:
+        """Set what is left to train; for callbacks that know it only when the training starts."""
+        self.weight_training = replace(self.weight_training, steps=None, seconds=self._before.seconds + seconds)
 
     def recalibrate(self) -> None:
         """Replace running statistics of young batch-norms; for callbacks that evaluate after a training batch."""
@@ -250,7 +255,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the clock of the training."""
-        self._seconds_before = float(checkpoint.get("seconds_trained", 0.0))
+        self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""

@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 from time import perf_counter, process_time
+from typing import NamedTuple
 
 import torch
 
 from sparsenas.training.weights import WeightTraining
+
+
+class Work(NamedTuple):
+    """Training that is done: its steps, and its seconds."""
+
+    steps: float = 0.0
+    seconds: float = 0.0
 
 
 class Pace:
@@ -16,26 +24,30 @@ class Pace:
         device: Device of the training; it decides which seconds count.
         workers: Number of other processes that read images, whose seconds of the processor nobody would count.
 
-    Attributes:
-        before: Seconds of earlier runs, before a resume.
+        before: Work done before this run, which it goes on with.
     """
 
-    def __init__(self, training: WeightTraining, device: torch.device, workers: int = 0) -> None:
+    def __init__(self, training: WeightTraining, device: torch.device, workers: int = 0, before: Work = Work()) -> None:
         self._training = training
-        self.of_processor = device.type == "cpu" and torch.get_num_threads() == 1 and not workers
-        self._clock: Callable[[], float] = process_time if self.of_processor else perf_counter
+        self._clock = clock_for(device, workers)
         self._start = self._clock()
-        self.before = 0.0
+        self.before = before
 
     @property
     def seconds(self) -> float:
-        """Seconds so far, those of earlier runs included."""
-        return self.before + self._clock() - self._start
+        """Seconds so far, those before this run included."""
+        return self.before.seconds + self._clock() - self._start
 
     def progress(self, steps: int) -> float:
-        """Share of the length after so many steps, at most 1; of a training by epochs, 0."""
+        """Share of the length after so many steps of this run, at most 1; of a training by epochs, 0."""
         if self._training.steps is not None:
-            return min(steps / self._training.steps, 1.0)
+            return min((self.before.steps + steps) / self._training.steps, 1.0)
         if self._training.seconds is not None:
             return min(self.seconds / self._training.seconds, 1.0)
         return 0.0
+
+
+def clock_for(device: torch.device, workers: int = 0) -> Callable[[], float]:
+    """Return the clock of a training: of the processor where one thread of a CPU does all, else that on the wall."""
+    of_processor = device.type == "cpu" and torch.get_num_threads() == 1 and not workers
+    return process_time if of_processor else perf_counter

@@ -1,6 +1,7 @@
 """Trainings whose length is in steps or seconds."""
 
 import math
+from time import perf_counter, process_time
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from sparsenas.data import ImageFolder
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
 from sparsenas.training import WeightTraining
-from sparsenas.training.pace import Pace
+from sparsenas.training.pace import clock_for
 
 PLAIN = {"drop_path": 0.0, "auxiliary_weight": 0.0}
 
@@ -106,14 +107,13 @@ def test_a_resumed_training_goes_on_with_its_clock(make_training, fit, tmp_path)
 
 
 def test_seconds_of_the_processor_count_on_one_thread_only():
-    training, cpu = WeightTraining(seconds=1.0), torch.device("cpu")
-    threads = torch.get_num_threads()
+    cpu, threads = torch.device("cpu"), torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert Pace(training, cpu).of_processor
-        assert not Pace(training, torch.device("cuda")).of_processor
-        assert not Pace(training, cpu, workers=2).of_processor
+        assert clock_for(cpu) is process_time
+        assert clock_for(torch.device("cuda")) is perf_counter
+        assert clock_for(cpu, workers=2) is perf_counter
         torch.set_num_threads(2)
-        assert not Pace(training, cpu).of_processor
+        assert clock_for(cpu) is perf_counter
     finally:
         torch.set_num_threads(threads)

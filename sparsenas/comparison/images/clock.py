@@ -1,7 +1,6 @@
 """The seconds of a run, and callbacks that keep them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from time import process_time
 from typing import Any
 
@@ -72,7 +71,7 @@ class TrainFor(pl.Callback):
         seconds = self._seconds()
         if seconds <= 0:
             raise BudgetError("no second is left for the training; raise seconds, or lower the share of the search")
-        pl_module.weight_training = replace(pl_module.weight_training, seconds=seconds)
+        pl_module.train_for(seconds)
 
 
 class Validation(pl.Callback):

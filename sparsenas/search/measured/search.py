@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +194,13 @@ class MeasuredSearch(Searcher, TrainingModule):
     def _images(self) -> list[ImageBatch]:
         """Read the first training batches, on the device of the run."""
         data: Any = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-        if not hasattr(data, "first_batches"):
+        if not hasattr(data, "training_batches"):
             raise ConfigError(
                 "a measured search reads its images from a data module of sparsenas.data: give "
                 "trainer.fit(search, datamodule=...)"
             )
         device = self.trainer.strategy.root_device
-        return [(images.to(device), labels.to(device)) for images, labels in data.first_batches(self.measuring.batches)]
+        return list(islice(data.training_batches(device=device), self.measuring.batches))
 
     def _seconds(self) -> float | None:
         """Compute the seconds for measuring, by ``measuring.seconds`` and ``trainer.max_time``; ``None`` for no end."""
