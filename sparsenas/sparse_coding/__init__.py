@@ -8,6 +8,7 @@ from sparsenas.sparse_coding.dictionaries import (
 )
 from sparsenas.sparse_coding.exact import ExactSolver
 from sparsenas.sparse_coding.functions import architecture_weights, refit, support_churn
+from sparsenas.sparse_coding.group_regression import GroupFit, GroupRegression
 from sparsenas.sparse_coding.lars import LarsSolver
 from sparsenas.sparse_coding.problem import RecoveryProblem
 from sparsenas.sparse_coding.proximal import FistaSolver, IstaSolver
@@ -23,6 +24,8 @@ __all__ = [
     "DictionaryKind",
     "ExactSolver",
     "FistaSolver",
+    "GroupFit",
+    "GroupRegression",
     "IstaSolver",
     "LarsSolver",
     "LassoRegression",

@@ -1,0 +1,105 @@
+"""Measurements on disk as they come, so that a tournament that is killed measures nothing twice."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.files import write_atomically
+from sparsenas.search.measured.history import Entrant, History, Measurement
+
+#: Name of the file in a run's folder.
+NAME = "tournament.jsonl"
+SCHEMA = 1
+
+
+class RecordFile:
+    """One line for each measurement, below a line with the settings of the search.
+
+    Args:
+        path: The file; made if it is not there. A last line that a killed run left torn is dropped.
+        settings: Everything on which measurements depend.
+
+    Attributes:
+        history: Measurements of earlier runs of the same search, to which :meth:`append` adds.
+
+    Raises:
+        CheckpointError: If the file has measurements of other settings.
+        ConfigError: If it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._head = json.dumps({"schema": SCHEMA, "settings": dict(settings)}, sort_keys=True)
+        self.history = History()
+        whole = self._read()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        write_atomically(path, "".join(f"{line}\n" for line in whole).encode())
+
+    def append(self, measurement: Measurement) -> None:
+        """Add a measurement to the history and to the end of the file."""
+        self.history.add(measurement)
+        line = asdict(measurement) | {"losses": [_plain(loss) for loss in measurement.losses]}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def _read(self) -> list[str]:
+        """Read the whole lines of the file, the first included; fill the history."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.path}: cannot be read ({error}); move it away") from error
+        if not lines or lines[0] != self._head:
+            if lines:
+                raise CheckpointError(
+                    f"{self.path}: its measurements are of a search with other settings "
+                    f"({_difference(lines[0], self._head)}); choose another folder for the run, or move the file away"
+                )
+            return [self._head]
+        whole = [self._head]
+        for line in lines[1:]:
+            try:
+                self.history.add(measurement_of(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                break  # torn by a kill; what follows, if anything, was written by nobody
+            whole.append(line)
+        return whole
+
+
+def measurement_of(fields: Mapping[str, Any]) -> Measurement:
+    """Read a measurement from its JSON form.
+
+    Raises:
+        TypeError, ValueError, KeyError: If it is none.
+    """
+    return Measurement(
+        entrant=Entrant(**fields["entrant"]),
+        rung=int(fields["rung"]),
+        losses=tuple(map(float, fields["losses"])),
+        accuracy=float(fields["accuracy"]),
+        length=float(fields["length"]),
+        spent=float(fields["spent"]),
+    )
+
+
+def _plain(value: float) -> float | str:
+    return value if np.isfinite(value) else str(value)
+
+
+def _difference(there: str, here: str) -> str:
+    """Name the settings that differ."""
+    try:
+        old, new = json.loads(there)["settings"], json.loads(here)["settings"]
+        return ", ".join(name for name in new if old.get(name) != new[name]) or "order"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "not a file of a tournament"

@@ -1,0 +1,252 @@
+"""Trainings of entrants from rung to rung; each goes on where it stopped, from a file."""
+
+import io
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+from torch.nn import functional
+
+from sparsenas.errors import CheckpointError
+from sparsenas.files import write_atomically
+from sparsenas.networks import DerivedNet, recalibrate, seed_drop_path, young_norms
+from sparsenas.search.measured.history import Entrant, Measurement
+from sparsenas.search.searcher import ImageBatch
+from sparsenas.training import WeightTraining
+from sparsenas.training.pace import Pace, Work, clock_for
+
+#: Parts of the validation images, on which losses are compared one by one.
+PARTS = 16
+#: Training images on which running statistics are taken anew before a validation.
+STATISTICS = 1024
+
+
+class Images(Protocol):
+    """What a data module of :mod:`sparsenas.data` gives."""
+
+    def training_batches(self, epoch: int, stream: str, device: torch.device) -> Iterator[ImageBatch]:
+        """Training batches of an epoch, augmented."""
+
+    def evaluation_batches(self, part: Any) -> Iterator[ImageBatch]:
+        """Batches of a part as in evaluation."""
+
+
+@dataclass
+class Trainings:
+    """Trainings of entrants as they begin in a run of the whole length, by one plain loop.
+
+    Learning rate, augmentation, loss and optimizer are those of the training that follows. An entrant that goes on
+    does so from its file, with the state of its optimizer: none is kept in memory.
+
+    Attributes:
+        build: Makes the network of an architecture, with new weights from torch's generator.
+        images: The images.
+        training: Options of the training; ``steps`` or ``seconds`` are those of the whole run.
+        device: Where it happens.
+        folder: Folder of the files; ``None`` keeps nothing, so that no entrant can go on.
+        seed: Seeds the weights, one for all entrants.
+        most: Most validation images.
+        context: Runs the forward pass in the precision of the run.
+    """
+
+    build: Callable[[str], DerivedNet]
+    images: Images
+    training: WeightTraining
+    device: torch.device
+    folder: Path | None
+    seed: int
+    most: int = 2000
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    _read: dict[str, list[ImageBatch]] = field(default_factory=dict, repr=False)
+
+    def train(self, entrant: Entrant, rung: int, until: float) -> Measurement:
+        """Train an entrant until a share of the whole length is done, and validate it.
+
+        Args:
+            entrant: The entrant.
+            rung: Number of the rung; above 0 it goes on from its file.
+            until: Share of the length, in (0, 1).
+
+        Raises:
+            CheckpointError: If its file is gone.
+        """
+        _, _ = self.statistics, self.validation  # they are read once, for all
+        clock = clock_for(self.device)
+        begin = clock()
+        with isolate_rng():
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, rung)).generate_state(1)[0]))
+            network = self.build(entrant.key).to(self.device, memory_format=torch.channels_last).train()
+            state = _State(network, self.training)
+            if rung > 0:
+                state.load(self._file(entrant))
+            finite = self._advance(state, until)
+            losses, accuracy = self._validate(network) if finite else ((math.inf,) * PARTS, 0.0)
+            if self.folder is not None and finite:
+                write_atomically(self._file(entrant), state.bytes)
+        seconds = clock() - begin
+        counted = state.by_steps
+        return Measurement(
+            entrant,
+            rung,
+            losses,
+            accuracy,
+            length=state.work.steps if counted else state.work.seconds,
+            spent=state.work.steps - state.before.steps if counted else seconds,
+        )
+
+    def load(self, entrant: Entrant) -> dict[str, Any]:
+        """Read what the training of an entrant has come to: ``network``, ``optimizer``, ``steps`` and ``seconds``."""
+        return read_state(self._file(entrant))
+
+    def forget(self, entrant: Entrant) -> None:
+        """Remove the file of an entrant."""
+        if self.folder is not None:
+            self._file(entrant).unlink(missing_ok=True)
+
+    @property
+    def statistics(self) -> list[ImageBatch]:
+        """Training images as evaluation sees them."""
+        return self._first("train", STATISTICS)
+
+    @property
+    def validation(self) -> list[ImageBatch]:
+        """Validation images."""
+        return self._first("val", self.most)
+
+    def _first(self, part: str, most: int) -> list[ImageBatch]:
+        if part not in self._read:
+            batches: list[ImageBatch] = []
+            for images, labels in self.images.evaluation_batches(part):
+                batches.append((images.to(self.device), labels.to(self.device)))
+                if sum(len(known) for _, known in batches) >= most:
+                    break
+            self._read[part] = batches
+        return self._read[part]
+
+    def _file(self, entrant: Entrant) -> Path:
+        if self.folder is None:
+            raise CheckpointError(f"nothing was kept of {entrant.origin} {entrant.number}; it cannot go on")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"entrant{entrant.number}.ckpt"
+
+    def _advance(self, state: "_State", until: float) -> bool:
+        """Train until a share is done; gives False after a divergence."""
+        options, network = self.training, state.network
+        pace = Pace(options, self.device, before=state.before)
+        total: Tensor = torch.zeros((), device=self.device)
+        steps = 0
+        while pace.progress(steps) < until:
+            seed_drop_path(self.seed, state.epoch, 0)
+            for images, labels in self.images.training_batches(state.epoch, "search", self.device):
+                progress = pace.progress(steps)
+                network.drop_path = options.drop_path * progress
+                state.schedule(progress)
+                with self.context():
+                    logits, auxiliary = network.forward_auxiliary(images)
+                    loss = options.loss(logits, labels)
+                    if auxiliary is not None:
+                        loss = loss + options.auxiliary_weight * options.loss(auxiliary, labels)
+                state.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+                if options.gradient_clip > 0:
+                    torch.nn.utils.clip_grad_norm_(network.parameters(), options.gradient_clip)
+                state.optimizer.step()
+                total += loss.detach()
+                steps += 1
+                if pace.progress(steps) >= until:
+                    break
+            state.epoch += 1
+        state.work = Work(state.before.steps + steps, pace.seconds)
+        return bool(torch.isfinite(total))
+
+    @torch.no_grad()
+    def _validate(self, network: DerivedNet) -> tuple[tuple[float, ...], float]:
+        """Compute the loss of each part of the validation images, and the accuracy; replace young statistics."""
+        if norms := young_norms(network):
+            with self.context():
+                recalibrate(network, norms, (images for images, _ in self.statistics), network, lambda x: x)
+        network.eval()
+        found, right = [], []
+        for images, labels in self.validation:
+            with self.context():
+                logits = network(images).float()
+            found.append(functional.cross_entropy(logits, labels, reduction="none"))
+            right.append(logits.argmax(1) == labels)
+        network.train()
+        losses = torch.cat(found).double().cpu().numpy()
+        if not np.isfinite(losses).all():
+            return (math.inf,) * PARTS, 0.0
+        parts = tuple(float(part.mean()) for part in np.array_split(losses, min(PARTS, len(losses))))
+        return parts, float(torch.cat(right).float().mean())
+
+
+class _State:
+    """A network, its optimizer, and how far they are.
+
+    Args:
+        network: The network.
+        training: Options of its training.
+
+    Attributes:
+        before: Work done before this training.
+        work: All work done.
+        epoch: Epoch that comes next.
+    """
+
+    def __init__(self, network: DerivedNet, training: WeightTraining) -> None:
+        self.network = network
+        self.by_steps = training.steps is not None
+        self.optimizer = training.optimizer(network.parameters())
+        self._peaks, self._schedule = [group["lr"] for group in self.optimizer.param_groups], training.schedule
+        self.before, self.work, self.epoch = Work(), Work(), 0
+
+    def schedule(self, progress: float) -> None:
+        """Set the learning rate that belongs to a share of the training."""
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self._schedule.at(progress)
+
+    @property
+    def bytes(self) -> bytes:
+        """The state as a file."""
+        file = io.BytesIO()
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "steps": self.work.steps,
+                "seconds": self.work.seconds,
+                "epoch": self.epoch,
+            },
+            file,
+        )
+        return file.getvalue()
+
+    def load(self, path: Path) -> None:
+        """Go on from a file."""
+        state = read_state(path)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.before, self.epoch = Work(state["steps"], state["seconds"]), state["epoch"]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a file of :class:`Trainings`.
+
+    Raises:
+        CheckpointError: If it is gone or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: what was trained in the search cannot be read ({type(error).__name__}); remove the folder of the "
+            "run, and search again"
+        ) from error
+    return state
