@@ -6,11 +6,12 @@ from typing import TypedDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsenas.errors import BudgetError, ConfigError
+from sparsenas.errors import ConfigError
 from sparsenas.networks.cell import Cell, Wiring
 from sparsenas.networks.heads import AuxiliaryHead, StemName
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.skeletons import Skeleton
+from sparsenas.networks.skeletons.base import check_resolution
 from sparsenas.spaces import Candidate
 
 
@@ -77,7 +78,7 @@ class CellNetwork(nn.Module):
         self.skeleton = skeleton
         self.cell_types = skeleton.types(cells)
         self.stem = skeleton.stem(stem, image_channels, channels)
-        _check_resolution(height, width, self.stem.downscale, skeleton.reductions(cells), stem)
+        check_resolution(height, width, skeleton.reductions(cells), self.stem.downscale, stem)
 
         self.auxiliary_position = 2 * cells // 3
         self.auxiliary: AuxiliaryHead | None = None
@@ -163,15 +164,4 @@ def _check_parts(skeleton: Skeleton, stem: str, auxiliary: bool) -> None:
     if auxiliary and not skeleton.has_auxiliary:
         raise ConfigError(
             "networks of this space have no auxiliary classifier: set auxiliary_weight 0 (in Python: auxiliary=False)"
-        )
-
-
-def _check_resolution(height: int, width: int, downscale: int, reductions: int, stem: str) -> None:
-    """Raise unless the last cell still sees 2x2 pixels: 3x3 primitives on one pixel are 1x1 convolutions."""
-    factor = downscale * 2**reductions
-    if min(height, width) < 2 * factor:
-        raise BudgetError(
-            f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
-            f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}"
-            + (", or the stem 'small' or 'cifar'" if stem == "imagenet" else "")
         )

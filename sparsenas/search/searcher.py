@@ -23,17 +23,7 @@ NO_BETTER = "no better than the largest network at this budget"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(ABC):
-    """The architecture found, beside those that need no search.
-
-    Attributes:
-        support: The architecture found.
-        largest: The largest architecture that the budget allows.
-        beats_largest: Share of the bootstraps in which the best is ahead of the largest; 1 if it is the largest.
-    """
-
-    support: Support
-    largest: Support
-    beats_largest: float
+    """The architecture found, beside those that need no search."""
 
     @property
     @abstractmethod

@@ -33,6 +33,9 @@ class SharedResult(SearchResult):
     than the others: that it is not ahead is a reason for doubt; that it is ahead is no proof.
 
     Attributes:
+        support: The architecture found.
+        largest: The largest architecture that the budget allows.
+        beats_largest: Share of the bootstraps in which the best is ahead of the largest; 1 if it is the largest.
         loss: Mean cross-entropy of what was found.
         largest_loss: The same of the largest.
         random_losses: Losses of random architectures of nearly the largest size; empty where there is none.
@@ -41,6 +44,9 @@ class SharedResult(SearchResult):
         images: Number of images.
     """
 
+    support: Support
+    largest: Support
+    beats_largest: float
     loss: float
     largest_loss: float
     random_losses: tuple[float, ...]

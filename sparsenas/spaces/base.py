@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from math import comb
 
 import numpy as np
@@ -100,6 +100,22 @@ class SearchSpace(ABC):
         genotype = self.genotype(tuple(tuple(int(i) for i in np.flatnonzero(row)) for row in rows))
         self.validate(genotype)
         return genotype
+
+    def supports(self) -> Iterator[Support]:
+        """Iterate over all supports of the space, :attr:`size` of them."""
+        s, options = self.inputs_per_node, []
+        for block in self.blocks:
+            if self.distinct_edges:
+                k, edges = block.primitives_per_edge, combinations(range(len(block.edges)), s)
+                kept = [
+                    tuple(edge * k + primitive for edge, primitive in zip(chosen, primitives, strict=True))
+                    for chosen in edges
+                    for primitives in product(range(k), repeat=s)
+                ]
+            else:
+                kept = list(combinations(range(len(block)), s))
+            options.append(kept)
+        yield from product(*options)
 
     def sample_support(self, rng: np.random.Generator) -> Support:
         """Draw a support uniformly from the space."""

@@ -71,7 +71,7 @@ class GroupRegression(CodeRegression):
         self,
         A: Floats,
         b: Floats,
-        groups: Sequence[int],
+        groups: Sequence[int] | NDArray[np.int64],
         weights: Floats,
         mean: Floats | None = None,
         penalty: float | None = None,

@@ -153,10 +153,13 @@ class TrainingModule(pl.LightningModule):
         network.auxiliary = None
         return network.eval()
 
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Make the optimizer of the network."""
+        return self.weight_training.optimizer(self.built.parameters())
+
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and its schedule by epoch."""
-        options = self.weight_training
-        optimizer = options.optimizer(self.built.parameters())
+        options, optimizer = self.weight_training, self.make_optimizer()
         if options.by_epochs:
             return [optimizer], [options.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
         by_step = LambdaLR(optimizer, lambda _: options.schedule.at(self.progress))

@@ -38,7 +38,7 @@ def test_the_code_fulfils_the_conditions_of_optimality(rows, penalty):
     pull = A.T @ (b - fit.predict(A)) / len(b)
     assert fit.predict(A).mean() == pytest.approx(b.mean())  # the offset is free
     for group, weight in enumerate(WEIGHTS):
-        change, force = (fit.code - prior)[GROUPS == group], pull[GROUPS == group]
+        change, force = (fit.code - prior)[group == GROUPS], pull[group == GROUPS]
         if np.linalg.norm(change) > 1e-6:
             assert force == pytest.approx(penalty * weight * change / np.linalg.norm(change), abs=1e-4)
         else:
@@ -49,7 +49,7 @@ def test_the_gap_bounds_what_is_lost():
     A, b, _ = data()
 
     def cost(fit):
-        norms = [np.linalg.norm(fit.code[GROUPS == group]) for group in range(4)]
+        norms = [np.linalg.norm(fit.code[group == GROUPS]) for group in range(4)]
         return ((fit.predict(A) - b) ** 2).mean() / 2 + 0.05 * WEIGHTS @ norms
 
     best = cost(EXACT.fit_groups(A, b, GROUPS, WEIGHTS, penalty=0.05))
@@ -62,7 +62,7 @@ def test_the_gap_bounds_what_is_lost():
 def test_only_the_planted_group_differs():
     A, b, code = data(60)
     fit = GroupRegression().fit_groups(A, b, GROUPS, np.ones(4))
-    size = [np.linalg.norm(fit.code[GROUPS == group]) for group in range(4)]
+    size = [np.linalg.norm(fit.code[group == GROUPS]) for group in range(4)]
     assert fit.code == pytest.approx(code, abs=0.15)
     assert size[2] > 10 * max(size[0], size[1], size[3])
     assert np.corrcoef(fit.held_out, b)[0, 1] > 0.95

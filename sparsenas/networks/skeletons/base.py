@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks.cell import Cell
 from sparsenas.networks.heads import PlainStem, Stem, StemName
 from sparsenas.networks.normalisation import NormOptions
@@ -89,3 +89,18 @@ class Skeleton(ABC):
     def neck(self, in_channels: int, channels: int, norms: NormOptions) -> tuple[nn.Sequential | None, int]:
         """Make the part between the last cell and the pooling, if any; return it and the channels behind it."""
         return None, in_channels
+
+
+def check_resolution(height: int, width: int, reductions: int, downscale: int = 1, stem: str = "cifar") -> None:
+    """Check that the last cell still sees 2x2 pixels: 3x3 primitives on one pixel are 1x1 convolutions.
+
+    Raises:
+        BudgetError: If it does not.
+    """
+    factor = downscale * 2**reductions
+    if min(height, width) < 2 * factor:
+        raise BudgetError(
+            f"images are {height}x{width}, but the {stem} stem and {reductions} reductions divide by {factor} and the "
+            f"last cell needs 2x2: use images of at least {2 * factor}x{2 * factor}"
+            + (", or the stem 'small' or 'cifar'" if stem == "imagenet" else "")
+        )

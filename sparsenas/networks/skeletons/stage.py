@@ -10,7 +10,7 @@ from sparsenas.networks.heads import PlainStem, Stem, StemName
 from sparsenas.networks.layers import Passage, PlacedLayer, layer_cost, make_layer
 from sparsenas.networks.normalisation import NormOptions
 from sparsenas.networks.operations import Operation
-from sparsenas.networks.skeletons.base import Held, Skeleton
+from sparsenas.networks.skeletons.base import Held, Skeleton, check_resolution
 from sparsenas.spaces import Candidate, Genotype
 from sparsenas.spaces.stage import SKIP, read_chain, read_growth, read_layer
 
@@ -131,7 +131,13 @@ def stage_cost(
         image_shape: ``(C, H, W)`` of the images.
         num_classes: Number of classes.
         channels: Base width.
+
+    Raises:
+        BudgetError: If the images are too small for so many reductions.
     """
+    chain = read_chain(genotype)
+    downs = sum(layer.down is not None for layer in (chain.stem, *(stage.layers[0] for stage in chain.stages)))
+    check_resolution(*image_shape[1:], downs)
     parameters = macs = outputs = 0
     for layer in placed_layers(genotype, image_shape, channels):
         outputs = layer.outputs

@@ -1,4 +1,4 @@
-"""What has been measured in a tournament so far: it alone decides what comes next, so a resumed one goes the same way."""
+"""Measurements of a tournament so far: they alone decide what comes next, so a resumed one goes the same way."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,8 +94,7 @@ class History:
     def ranked(self, rung: int) -> list[Measurement]:
         """Measurements at a rung, the best first; equal ones in the order of entering."""
         found = self.at(rung)
-        order = np.argsort(-scores(found), kind="stable") if found else []
-        return [found[index] for index in order]
+        return [found[index] for index in np.argsort(-scores(found), kind="stable")]
 
     def leader(self) -> Measurement | None:
         """The best at the highest rung; ``None`` before the first measurement, and if all have diverged."""
@@ -113,8 +112,10 @@ def scores(measurements: list[Measurement]) -> Floats:
     is the mean over the parts. So no single part, and no entrant that has failed, dominates. Ties that this leaves are
     decided by the mean loss.
     """
+    if not measurements:
+        return np.empty(0)
     losses = np.array([measurement.losses for measurement in measurements], dtype=np.float64)
     ranks = np.apply_along_axis(rankdata, 0, -losses)
     values: Floats = norm.ppf((ranks - 0.5) / len(losses)).mean(1)
-    order = rankdata(-losses.mean(1)) / (1e9 * len(losses))
-    return values + order
+    ties: Floats = rankdata(-losses.mean(1)) / (1e9 * len(losses))
+    return values + ties

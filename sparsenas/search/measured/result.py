@@ -69,6 +69,9 @@ class MeasuredResult(SearchResult):
     Scores are in standard deviations among the architectures that were drawn; of these, the mean is 0.
 
     Attributes:
+        support: The architecture found.
+        largest: The largest architecture that the budget allows.
+        beats_largest: Share of the bootstraps in which the best is ahead of the largest; 1 if it is the largest.
         score: Score of :attr:`support`.
         best: The architecture of largest score, which :attr:`support` is unless the largest one was given back.
         runner_up: The architecture of second largest score.
@@ -83,6 +86,9 @@ class MeasuredResult(SearchResult):
         considered: Number of those that were compared; 0 if nothing could be.
     """
 
+    support: Support
+    largest: Support
+    beats_largest: float
     score: float
     best: Support
     runner_up: Support

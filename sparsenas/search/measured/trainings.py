@@ -82,7 +82,7 @@ class Trainings:
         begin = clock()
         with isolate_rng():
             torch.manual_seed(int(np.random.SeedSequence((self.seed, rung)).generate_state(1)[0]))
-            network = self.build(entrant.key).to(self.device, memory_format=torch.channels_last).train()
+            network = self.build(entrant.key).to(self.device).to(memory_format=torch.channels_last).train()
             state = _State(network, self.training)
             if rung > 0:
                 state.load(self._file(entrant))

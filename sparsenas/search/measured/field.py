@@ -1,0 +1,158 @@
+"""Who may enter a tournament under a budget."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from sparsenas.complexity import Complexity, network_cost
+from sparsenas.errors import BudgetError, ConfigError
+from sparsenas.networks import NetworkConfig
+from sparsenas.search.budget import Budget
+from sparsenas.search.measured.decisions import describe
+from sparsenas.search.measured.history import Measurement
+from sparsenas.search.measured.plan import Field, Plan, Tournament
+from sparsenas.search.measured.prior import Prior, prior_of, read_prior
+from sparsenas.search.measured.proposals import Proposer
+from sparsenas.spaces import REFERENCES, Genotype, SearchSpace, StageSpace
+
+#: Random draws that references are compared with, where a prior is made of these.
+DRAWS = 64
+
+
+class Entry:
+    """References and architectures of a space that fit a budget.
+
+    Args:
+        space: Search space.
+        image_shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes.
+        network: Size of the networks; without ``channels``, the width fills the budget.
+        budget: Limits of the networks.
+        options: Options of the tournament.
+        seed: Seeds draws.
+
+    Raises:
+        ConfigError: If an option is wrong; a ``BudgetError`` if nothing fits.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        network: NetworkConfig,
+        budget: Budget,
+        options: Tournament,
+        seed: int,
+    ) -> None:
+        self.space, self.image_shape, self.num_classes = space, image_shape, num_classes
+        self.network, self.budget, self.options, self.seed = network, budget, options, seed
+        self.sized = lru_cache(maxsize=4096)(self._sized)
+        names = self._reference_names()
+        self._references = {name: REFERENCES[name].genotype for name in names}
+        self.prior = self._prior()
+        self.proposer = Proposer(space, self.fits, self.prior, options.regression, seed)
+
+    def fits(self, genotype: Genotype) -> bool:
+        """Say if a network keeps the budget; without a width of its own, at some width."""
+        counts = {cell: Counter(candidate.primitive for candidate in kept) for cell, kept in genotype.cells}
+        if any(name in counted for counted in counts.values() for name in self.budget.forbidden):
+            return False
+        for cell, limits in self.budget.max_per_cell.items():
+            if any(counts.get(cell, Counter())[name] > most for name, most in limits.items()):
+                return False
+        try:
+            self.sized(genotype)
+        except ConfigError:
+            return False
+        return True
+
+    def cost(self, genotype: Genotype) -> Complexity:
+        """Parameters and MACs of the network of a genotype."""
+        config = self.sized(genotype)
+        return network_cost(genotype, self.image_shape, self.num_classes, config.channels or 0, config)
+
+    @cached_property
+    def unfit(self) -> tuple[str, ...]:
+        """Names of the references that do not fit."""
+        return tuple(name for name, genotype in self._references.items() if not self.fits(genotype))
+
+    @cached_property
+    def seeds(self) -> list[tuple[str, str]]:
+        """Keys and origins of those who enter at the start, the most promising first.
+
+        Raises:
+            BudgetError: If nothing fits.
+        """
+        found = [(genotype.to_json(), name) for name, genotype in self._references.items() if name not in self.unfit]
+        rng, taken = np.random.default_rng(self.seed), {key for key, _ in found}
+        for _ in range(self.options.random):
+            drawn = self.proposer.draw(rng, taken)
+            if drawn is None:
+                break
+            taken.add(drawn.to_json())
+            found.append((drawn.to_json(), "random" if self.prior is None or not self.prior.width else "prior"))
+        if not found:
+            raise BudgetError(
+                f"budget: neither a reference nor a network of the space fits ({self.budget}): raise it, or take "
+                "larger or smaller images"
+            )
+        if self.prior is not None:
+            expected = self.proposer.expect([], [key for key, _ in found])
+            found = [found[index] for index in np.argsort([-item.mean for item in expected], kind="stable")]
+        return found
+
+    @property
+    def field(self) -> Field:
+        """Who may enter, for the plan."""
+        return Field(self.seeds, self._propose, self.proposer.expect)
+
+    def announcement(self, plan: Plan, unit: str) -> str:
+        """Say how the length will be spent."""
+        stops = " and ".join(f"{rung * plan.length:.3g}{unit}" for rung in self.options.rungs)
+        names = [origin for _, origin in self.seeds]
+        references = sum(name in REFERENCES for name in names)
+        least = (1 - self.options.governor.most) * plan.length
+        left_out = f" ({', '.join(self.unfit)} do not fit)" if self.unfit else ""
+        return (
+            f"{plan.length:.3g}{unit} in all: networks are compared after {stops} of training each, first of "
+            f"{references} references{left_out} and {len(names) - references} others; the best one trains on for "
+            f"{least:.3g}{unit} or more"
+        )
+
+    def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[str]:
+        return [genotype.to_json() for genotype in self.proposer.propose(measured, taken, count)]
+
+    def _sized(self, genotype: Genotype) -> NetworkConfig:
+        """See :meth:`sparsenas.limits.Limits.sized`."""
+        network = self.network
+        if network.cells is not None and genotype.space == StageSpace.name:
+            network = replace(network, cells=None)  # the genotype says the depth
+        return self.budget.sized(genotype, self.image_shape, self.num_classes, network)
+
+    def _reference_names(self) -> list[str]:
+        given = self.options.references
+        if given == "none" or (given == "all" and self.space.name != StageSpace.name):
+            return []
+        names = list(REFERENCES) if given == "all" else [given] if isinstance(given, str) else list(given)
+        for name in names:
+            if name not in REFERENCES:
+                raise ConfigError(
+                    f"tournament.references names {name!r}; use all, none, or a list of {', '.join(REFERENCES)}"
+                )
+        return names
+
+    def _prior(self) -> Prior | None:
+        name = self.options.prior
+        if name == "none" or (name == "shipped" and self.space.name != StageSpace.name):
+            return None
+        if name != "references":
+            return read_prior(name, self.space.name)
+        if not self._references:
+            raise ConfigError("tournament.prior is references, but none enter: name some, or use none")
+        rng = np.random.default_rng(self.seed)
+        random = [describe(self.space.sample(rng)) for _ in range(DRAWS)]
+        return prior_of([describe(genotype) for genotype in self._references.values()], random, self.space.name)

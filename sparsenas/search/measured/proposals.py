@@ -1,0 +1,213 @@
+"""Proposals: a code recovered from measurements names what to measure next."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from sparsenas.search.measured.decisions import Dictionary, Feature, Floats, describe
+from sparsenas.search.measured.decoding import Decoder
+from sparsenas.search.measured.history import Measurement, scores
+from sparsenas.search.measured.prior import OPEN, Prior
+from sparsenas.spaces import Genotype, SearchSpace, StageSpace
+from sparsenas.spaces.stage import Chain, read_chain
+from sparsenas.sparse_coding import GroupFit, GroupRegression
+
+#: Best architectures of a code that are looked at for one that is new and fits.
+LISTED = 64
+#: Fewer measurements recover no code: what is expected stays as the prior says.
+LEAST = 4
+#: Least deviation of what is expected of an architecture, in deviations between architectures.
+DOUBT = 0.3
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Score that is expected of an architecture that was not measured, and its standard deviation."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Code:
+    """A recovered code, and what it says.
+
+    Attributes:
+        dictionary: Features and decisions.
+        fit: The code with its certificate; ``None`` where the prior alone speaks.
+        prior: Prior mean of the code, shape ``(N,)``.
+        doubt: Deviation of scores from what the code predicts of architectures that it has not seen.
+    """
+
+    dictionary: Dictionary
+    fit: GroupFit | None
+    prior: Floats
+    doubt: float
+
+    @property
+    def values(self) -> Floats:
+        """Worth of each feature, shape ``(N,)``."""
+        return self.prior if self.fit is None else self.fit.code
+
+    def expect(self, described: Sequence[Counter[Feature]], known: Sequence[Counter[Feature]]) -> Floats:
+        """Expect scores of architectures, shape ``(K,)``; without a fit, relative to the mean of those known."""
+        rows = self.dictionary.rows(described)
+        if self.fit is not None:
+            return self.fit.predict(rows)
+        raw: Floats = rows @ self.prior
+        return raw - (self.dictionary.rows(known) @ self.prior).mean() if known else raw
+
+
+class Proposer:
+    """Recovers codes from measurements of one rung, and decodes them to architectures.
+
+    Measurements ``b`` are the normal scores of paired losses; the dictionary ``A`` holds the features of what was
+    measured, in one group per decision; group-sparse recovery around the prior mean gives ``z``. Its best architectures
+    are found exactly, and those that are new and fit the budget are proposed: to be measured, never to be believed.
+
+    Args:
+        space: Search space.
+        fits: Says if an architecture fits the budget.
+        prior: What is expected before.
+        regression: Recovers the code.
+        seed: Seeds draws.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        fits: Callable[[Genotype], bool],
+        prior: Prior | None,
+        regression: GroupRegression,
+        seed: int,
+    ) -> None:
+        self.space, self.fits, self.prior, self.regression, self.seed = space, fits, prior, regression, seed
+        self._decoder = Decoder(space)
+
+    @property
+    def possible(self) -> bool:
+        """True if codes can be decoded in this space."""
+        return self._decoder.possible
+
+    def recover(self, measured: Sequence[Measurement], rows: Sequence[int] | None = None) -> Code:
+        """Recover a code from measurements of one rung.
+
+        Args:
+            measured: The measurements.
+            rows: Which of them count, perhaps several times; ``None`` for all once.
+        """
+        described = [_described(measurement.entrant.key) for measurement in measured]
+        dictionary = self._dictionary(described)
+        mean = np.zeros(len(dictionary)) if self.prior is None else dictionary.vector(dict(self.prior.mean))
+        target = scores(list(measured))
+        chosen = np.arange(len(target)) if rows is None else np.asarray(rows)
+        if len(target) < LEAST or np.ptp(target[chosen]) == 0:
+            return Code(dictionary, None, mean, 1.0)
+        widths = np.ones(len(dictionary)) if self.prior is None else dictionary.vector(dict(self.prior.width), OPEN)
+        # a group whose worth is known well is not left easily
+        known = np.sqrt(np.bincount(dictionary.groups, np.square(widths)) / np.bincount(dictionary.groups))
+        weights = dictionary.weights / np.maximum(known, 1e-3)
+        A = dictionary.rows(described)[chosen]
+        fit = self.regression.fit_groups(A, target[chosen], dictionary.groups, weights, mean)
+        missed = np.sqrt(np.nanmean(np.square(fit.held_out - target[chosen]))) if rows is None else 1.0
+        return Code(dictionary, fit, mean, float(max(np.nan_to_num(missed, nan=1.0), DOUBT)))
+
+    def propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[Genotype]:
+        """Name new architectures that fit: the best of the code, then the best of codes of measurements drawn anew.
+
+        Args:
+            measured: Measurements of one rung.
+            taken: Keys of all that have entered.
+            count: Most architectures.
+        """
+        if not self.possible:
+            return []
+        rng = np.random.default_rng((self.seed, len(measured)))
+        found: dict[str, Genotype] = {}
+        for attempt in range(2 * count):  # some name nothing new
+            rows = None if attempt == 0 else rng.integers(len(measured), size=len(measured)).tolist()
+            code = self.recover(measured, rows) if measured else self.recover([])
+            new = self._first_new(code.dictionary.named(code.values), {*taken, *found})
+            if new is not None:
+                found[new.to_json()] = new
+            if len(found) == count:
+                break
+        return list(found.values())
+
+    def draw(self, rng: np.random.Generator, taken: set[str], patience: int = 200) -> Genotype | None:
+        """Draw an architecture that fits: the best of a code drawn from the prior, or uniformly without one."""
+        known = set(map(identity, taken))
+        for _ in range(patience):
+            if self.prior is None or not self.possible or not self.prior.width:
+                genotype = self.space.sample(rng)
+                if identity(genotype.to_json()) not in known and self.fits(genotype):
+                    return genotype
+            else:
+                dictionary = self._dictionary([])
+                mean, width = dictionary.vector(dict(self.prior.mean)), dictionary.vector(dict(self.prior.width), OPEN)
+                new = self._first_new(dictionary.named(mean + width * rng.normal(size=len(mean))), taken)
+                if new is not None:
+                    return new
+        return None
+
+    def expect(self, measured: Sequence[Measurement], keys: Sequence[str]) -> list[Expected]:
+        """Expect the scores of architectures beside those measured."""
+        code = self.recover(measured)
+        known = [_described(measurement.entrant.key) for measurement in measured]
+        means = code.expect([_described(key) for key in keys], known)
+        return [Expected(float(mean), code.doubt) for mean in means]
+
+    def posterior(self, measured: Sequence[Measurement], bootstraps: int = 20) -> Prior | None:
+        """What measurements of one rung say of decisions, for later searches; ``None`` where they are too few.
+
+        Widths are deviations of codes of measurements drawn anew.
+        """
+        code = self.recover(measured)
+        if code.fit is None:
+            return None
+        rng, found = np.random.default_rng((self.seed, len(measured))), []
+        for _ in range(bootstraps):
+            again = self.recover(measured, rng.integers(len(measured), size=len(measured)).tolist())
+            found.append(again.values)
+        widths = np.maximum(np.std(found, axis=0), DOUBT)
+        seen = {feature for measurement in measured for feature in _described(measurement.entrant.key)}
+        means, deviations = code.dictionary.named(code.values), code.dictionary.named(widths)
+        return Prior(
+            self.space.name,
+            {feature: means[feature] for feature in seen},
+            {feature: deviations[feature] for feature in seen},
+            f"{len(measured)} networks",
+        )
+
+    def _first_new(self, code: dict[Feature, float], taken: set[str]) -> Genotype | None:
+        known = set(map(identity, taken))
+        for _, genotype in self._decoder.best(code, LISTED):
+            if identity(genotype.to_json()) not in known and self.fits(genotype):
+                return genotype
+        return None
+
+    def _dictionary(self, described: Sequence[Counter[Feature]]) -> Dictionary:
+        prior = [] if self.prior is None else [Counter(dict.fromkeys(self.prior.mean, 1))]
+        return Dictionary([*described, *self._possible, *prior])
+
+    @cached_property
+    def _possible(self) -> list[Counter[Feature]]:
+        """Descriptions of some draws, whose features a code may speak of, measured or not."""
+        rng = np.random.default_rng(self.seed)
+        return [describe(self.space.sample(rng)) for _ in range(LISTED)]
+
+
+@lru_cache(maxsize=4096)
+def identity(key: str) -> Chain | str:
+    """What networks of equal layers share, however their genotypes write that a layer is left out."""
+    genotype = Genotype.from_json(key)
+    return read_chain(genotype) if genotype.space == StageSpace.name else key
+
+
+@lru_cache(maxsize=4096)
+def _described(key: str) -> Counter[Feature]:
+    """Describe the architecture of a key."""
+    return describe(Genotype.from_json(key))

@@ -1,0 +1,353 @@
+"""Tournament search: a seeded, sparse-coded tournament whose winner trains on."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import Timer
+from tqdm.auto import tqdm
+
+from sparsenas.errors import BudgetError, CheckpointError, ConfigError, DivergenceError
+from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions
+from sparsenas.search.budget import Budget
+from sparsenas.search.measured.field import Entry
+from sparsenas.search.measured.history import History
+from sparsenas.search.measured.plan import Plan, Task, Tournament
+from sparsenas.search.measured.record_file import NAME, RecordFile, digest
+from sparsenas.search.measured.standing import TournamentResult, make_standing
+from sparsenas.search.measured.trainings import Trainings
+from sparsenas.search.searcher import Searcher
+from sparsenas.spaces import Genotype, SearchSpace, StageSpace, Support, read_genotype
+from sparsenas.sparse_coding import Constraints
+from sparsenas.trainer import callbacks_of, is_dry_run, run_folder
+from sparsenas.training import TrainingModule, WeightTraining, keep_plain_hyperparameters
+from sparsenas.training.pace import Work, clock_for
+
+#: Folder of what entrants have learned, inside that of the run.
+FOLDER = "entrants"
+#: Share of ``trainer.max_time`` that is planned for: the clock of the trainer counts files and validations, too.
+PLANNED = 0.9
+
+
+class TournamentSearch(Searcher, TrainingModule):
+    r"""Let networks compete in short trainings, recover a code of what decides, measure what it proposes; train on.
+
+    References that people make by hand, and draws, enter. All begin as the final training does. Their paired losses are
+    the measurements ``b``; their decisions are the dictionary ``A``; the code ``z`` that group-sparse recovery finds
+    names further ones, see :class:`Proposer`. The best go on from rung to rung, each from where it stopped, and the
+    winner trains to the end with the weights that it has. So one run gives architecture and weights, and the length of
+    the training is that of everything: with ``training.seconds: 180``, search and training take 180 seconds.
+
+    A governor weighs whether searching further is worth more than training longer, see :class:`Governor`.
+
+    Every measurement is appended to ``tournament.jsonl`` in the run's folder, and none is made again. With several
+    processes, the first one searches, and all train what it found.
+
+    Args:
+        image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
+        num_classes: Number of classes; the command line takes it from the data.
+        space: Search space; codes are decoded in staged and in small ones, others get draws only.
+        network: Size and norms of the network; without ``channels``, the width fills the budget.
+        training: Training of the network; ``seconds`` or ``steps`` is the length of search and training together.
+        budget: Limits of the network.
+        tournament: Options of the tournament.
+        genotype: Architecture that was found before, so that nothing is searched; checkpoints hold it.
+        seed: Seeds draws, weights and drop-path.
+
+    Attributes:
+        result: Result of the tournament; ``None`` before it.
+
+    Raises:
+        ConfigError: If options contradict each other.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        space: SearchSpace = StageSpace(),
+        network: NetworkConfig = NetworkConfig(channels=None, cells=None),
+        training: WeightTraining = WeightTraining(seconds=60.0),
+        budget: Budget = Budget(),
+        tournament: Tournament = Tournament(),
+        genotype: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_shape, num_classes, network, training, seed)
+        self.save_hyperparameters()
+        keep_plain_hyperparameters(self)
+        if training.by_epochs:
+            raise ConfigError(
+                "training: a tournament needs the length of search and training together: set training.seconds or "
+                "training.steps"
+            )
+        self.space, self.budget, self.tournament = space, budget, tournament
+        self.visited: set[Support] = set()
+        self.measured: dict[Support, float] = {}
+        self.entry = Entry(space, image_shape, num_classes, network, budget, tournament, seed)
+        self._genotype: Genotype | None = None
+        self._result: TournamentResult | None = None
+        self._optimizer_state: Mapping[str, Any] | None = None
+        if genotype is not None:
+            self._take(read_genotype(genotype))
+
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture found, which may be a reference outside of the space.
+
+        Raises:
+            ConfigError: If nothing has been found yet.
+        """
+        if self._genotype is None:
+            raise ConfigError("nothing has been measured yet: fit the search first")
+        return self._genotype
+
+    @property
+    def support(self) -> Support:
+        """The architecture found, as a support of the space.
+
+        Raises:
+            ConfigError: If nothing has been found yet.
+            GenotypeError: If it is a reference that is not in the space.
+        """
+        return self.space.support(self.genotype)
+
+    @property
+    def result(self) -> TournamentResult | None:
+        """See :class:`Searcher`."""
+        return self._result
+
+    def decide(self, constraints: Constraints | None = None) -> Support:
+        """See :meth:`Searcher.decide`.
+
+        Raises:
+            ConfigError: If other rules are given: all who competed filled this budget.
+        """
+        if constraints is not None:
+            raise ConfigError("a tournament is held under one budget; search again under the other rules")
+        return self.support
+
+    def summary(self, constraints: Constraints | None = None) -> str:
+        """See :meth:`Searcher.summary`."""
+        del constraints
+        return "" if self._result is None else self._result.summary
+
+    def configure_model(self) -> None:
+        """Search, unless there is an architecture already, and take up the training of the winner.
+
+        Raises:
+            ConfigError: If there is no data module of sparsenas, or it has too few images.
+            CheckpointError: If the folder of the run holds measurements of other settings.
+            DivergenceError: If all networks have diverged.
+        """
+        if self.network is not None:
+            return
+        folder = run_folder(self.trainer)  # on every rank
+        found: dict[str, Any] = self._search(folder) if self.trainer.is_global_zero else {}
+        found = self.trainer.strategy.broadcast(found)
+        self._take(read_genotype(found["genotype"]))
+        if "state" in found:
+            self.built.load_state_dict(found["state"]["network"])
+            self._optimizer_state = found["state"]["optimizer"]
+        self._before = Work(*found["before"])
+        self._lengthen(found["length"])
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Make the optimizer, which goes on where the search stopped."""
+        optimizer = super().make_optimizer()
+        if self._optimizer_state is not None:
+            peaks = [group["lr"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(dict(self._optimizer_state))
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak
+        return optimizer
+
+    def train_for(self, seconds: float) -> None:
+        """See :class:`TrainingModule`: the schedule goes on from the share that is done."""
+        length = self.weight_training.seconds or 0.0
+        done = min(self._before.seconds / length, 1.0) if length else 0.0
+        self._before, length = _continued(done, seconds, self._before, steps=False)
+        self.weight_training = replace(self.weight_training, steps=None, seconds=length)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the length of the training, which the search has changed, and what of it was done in the search."""
+        super().on_save_checkpoint(checkpoint)
+        training = self.weight_training
+        checkpoint["tournament"] = {
+            "length": training.seconds if training.steps is None else training.steps,
+            "steps_before": self._before.steps,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network of the checkpoint, and go on with its length.
+
+        Raises:
+            CheckpointError: If the checkpoint is not one of a tournament.
+        """
+        text, own = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get("genotype"), checkpoint.get("tournament")
+        if text is None or own is None:
+            raise CheckpointError("the checkpoint is not one of a tournament; give one that TournamentSearch wrote")
+        genotype = read_genotype(text)
+        if self.network is None or genotype != self._genotype:
+            self._result = None  # it is about another one
+            self._take(genotype)
+        self._optimizer_state = None  # the checkpoint has a later one
+        self._before = Work(float(own["steps_before"]))
+        self._lengthen(own["length"])
+        super().on_load_checkpoint(checkpoint)
+
+    def on_fit_end(self) -> None:
+        """Remove what the search has kept of the winner, once it is trained."""
+        if self.finished and self.trainer.is_global_zero and not is_dry_run(self.trainer):
+            with suppress(OSError):
+                rmtree(run_folder(self.trainer) / FOLDER)
+
+    def _search(self, folder: Path) -> dict[str, Any]:
+        """Hold the tournament on this process; gives the winner, and what it has learned."""
+        device, dry = self.trainer.strategy.root_device, is_dry_run(self.trainer)
+        clock = clock_for(device)
+        begin = clock()
+        if dry:  # no file may be written, and nothing is worth comparing
+            key, origin = self.entry.seeds[0]
+            self.print(f"a dry run searches nothing; it trains {origin}")
+            return {"genotype": key, "before": Work(), "length": self._length}
+        training = self.training_of_search()
+        trainings = Trainings(
+            self.build_for,
+            self._images(),
+            training,
+            device,
+            folder / FOLDER,
+            self.seed,
+            self.tournament.images,
+            self.trainer.precision_plugin.train_step_context,
+        )
+        file = RecordFile(folder / NAME, self._settings(trainings))
+        length = training.seconds or float(training.steps or 0)
+        plan, before = Plan(self.tournament, self.entry.field, length), file.history.spent
+        self.print(self.entry.announcement(plan, "s" if training.steps is None else " steps"))
+        self._hold(plan, file, trainings)
+        history = file.history
+        leader = history.leader()
+        if history.measurements and leader is None:
+            raise DivergenceError(
+                f"all {len(history.entrants)} networks have diverged within {self.tournament.rungs[0]:.1%} of the "
+                "training: use a smaller learning rate (model.training.optimizer), or training.gradient_clip above 0"
+            )
+        images = sum(len(labels) for _, labels in trainings.validation)
+        unit = "seconds" if training.steps is None else "steps"
+        self._result = make_standing(self.entry, plan, history, images, unit)
+        self.print(f"found: {self._result.summary}")
+        spent = before + clock() - begin if training.steps is None else history.spent
+        winner = self._result.found
+        found: dict[str, Any] = {"genotype": winner.genotype.to_json(), "before": Work(), "length": length - spent}
+        if leader is not None:
+            found["state"] = trainings.load(leader.entrant)
+            work = Work(found["state"]["steps"], found["state"]["seconds"])
+            done = leader.length / length
+            found["before"], found["length"] = _continued(done, length - spent, work, training.steps is not None)
+        if length - spent <= 0:
+            raise BudgetError(
+                f"searching took {spent:.3g} of {length:.3g} {unit}, and nothing is left for the training: raise the "
+                "length, or lower tournament.rungs"
+            )
+        return found
+
+    def _hold(self, plan: Plan, file: RecordFile, trainings: Trainings) -> None:
+        """Measure what the plan asks for, until it asks for nothing more."""
+        task: Task | None
+        with tqdm(desc="searching", unit="training", disable=None, leave=False) as bar:
+            while (task := plan.next(file.history)) is not None:
+                file.append(trainings.train(task.entrant, task.rung, self.tournament.rungs[task.rung]))
+                self._forget(file.history, trainings)
+                bar.update()
+
+    def _forget(self, history: History, trainings: Trainings) -> None:
+        """Remove the files of those who will not go on, so that their number does not grow with that of entrants."""
+        most = self.tournament.most_going_on(len(self.entry.seeds))
+        ranked = history.ranked(history.highest)
+        kept: set[int] = {m.entrant.number for m in ranked[:most]}
+        if len(ranked) < most and history.highest > 0:
+            kept |= {m.entrant.number for m in history.ranked(history.highest - 1)[:most]}
+        for entrant in history.entrants:
+            if entrant.number not in kept:
+                trainings.forget(entrant)
+
+    def build_for(self, key: str) -> DerivedNet:
+        """Make the network of an architecture, with new weights."""
+        genotype = read_genotype(key)
+        config = self.entry.sized(genotype)
+        return DerivedNet(
+            genotype,
+            self.image_shape,
+            self.num_classes,
+            auxiliary=self.weight_training.auxiliary_weight > 0,
+            **config.arguments(NormOptions()),
+        )
+
+    def training_of_search(self) -> WeightTraining:
+        """The training with its length, which ``trainer.max_time`` may shorten."""
+        left = [timer.time_remaining() for timer in callbacks_of(self.trainer, Timer)]
+        seconds = min((PLANNED * value for value in left if value is not None), default=None)
+        training = self.weight_training
+        if seconds is not None and training.seconds is not None and seconds < training.seconds:
+            return replace(training, seconds=seconds)
+        return training
+
+    def _images(self) -> Any:
+        data: Any = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+        if not hasattr(data, "training_batches"):
+            raise ConfigError(
+                "a tournament reads its images from a data module of sparsenas.data: give trainer.fit(search, "
+                "datamodule=...)"
+            )
+        if not data.has("val"):
+            raise ConfigError("a tournament compares networks on validation images: set data.val_fraction above 0")
+        return data
+
+    def _settings(self, trainings: Trainings) -> dict[str, Any]:
+        """Collect everything on which a measurement depends."""
+        options = {option.name: getattr(self.weight_training, option.name) for option in fields(self.weight_training)}
+        optimizer = self.weight_training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        # a function has no text of its own
+        options["optimizer"] = f"{type(optimizer).__name__} {sorted(optimizer.defaults.items())}"
+        return {
+            "space": f"{self.space.name}: {' '.join(map(str, self.space.blocks))}",
+            "network": asdict(self.config),
+            "budget": repr(self.budget),
+            "tournament": repr(self.tournament),
+            "training": {name: str(value) for name, value in options.items()},
+            "seed": self.seed,
+            "images": digest(trainings.validation),
+        }
+
+    @property
+    def _length(self) -> float:
+        training = self.weight_training
+        return float(training.steps or 0) if training.seconds is None else training.seconds
+
+    def _lengthen(self, length: float) -> None:
+        by_steps = self.weight_training.steps is not None
+        change = {"steps": max(round(length), 1)} if by_steps else {"seconds": length}
+        self.weight_training = replace(self.weight_training, **change)
+
+    def _take(self, genotype: Genotype) -> None:
+        """Make an architecture the one that was found."""
+        self._genotype = genotype
+        self.hparams["genotype"] = genotype.to_json()
+        self.config = self.entry.sized(genotype)
+        self.build(genotype)
+
+
+def _continued(done: float, left: float, work: Work, steps: bool) -> tuple[Work, float]:
+    """Compute work and length such that a share is done now, and all of it when what is left is over.
+
+    The learning rate then goes on where it was, and comes to its end with the run.
+    """
+    length = left / (1 - done)
+    before = Work(done * length, work.seconds) if steps else Work(work.steps, done * length)
+    return before, length
