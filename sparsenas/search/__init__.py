@@ -46,6 +46,7 @@ from sparsenas.search.ista_nas import (
 from sparsenas.search.measured import (
     Decoding,
     EffectiveCost,
+    Governor,
     MeasuredResult,
     MeasuredSearch,
     MeasuredSelection,
@@ -54,6 +55,9 @@ from sparsenas.search.measured import (
     SharedWeights,
     ShortTraining,
     StepTime,
+    Tournament,
+    TournamentResult,
+    TournamentSearch,
     ZeroCost,
 )
 from sparsenas.search.optimizers import (
@@ -87,6 +91,7 @@ __all__ = [
     "Exploration",
     "FairPaths",
     "FullGradient",
+    "Governor",
     "GumbelRelaxation",
     "MeasuredResult",
     "MeasuredSearch",
@@ -123,6 +128,9 @@ __all__ = [
     "StableSupport",
     "StepTime",
     "SupportGradient",
+    "Tournament",
+    "TournamentResult",
+    "TournamentSearch",
     "TwoStageSearch",
     "UniformPaths",
     "UniformSampling",

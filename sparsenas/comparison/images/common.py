@@ -18,9 +18,10 @@ from sparsenas.data.split import PartCode
 from sparsenas.errors import BudgetError
 from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
+from sparsenas.search import Tournament
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype, StageSpace
-from sparsenas.training import StandAloneTraining, WeightTraining
+from sparsenas.training import StandAloneTraining, TrainingModule, WeightTraining
 
 #: The genotype says the depth, the budget the width.
 FILLED = NetworkConfig(channels=None, cells=None)
@@ -38,7 +39,7 @@ class Trained(NamedTuple):
         epochs: Epochs, in parts of one.
     """
 
-    module: StandAloneTraining
+    module: TrainingModule
     epochs: float
 
 
@@ -69,6 +70,7 @@ class Common:
         seed: Seeds draws, weights and the order of the images.
         folder: Folder for what a search writes.
         model: Searcher of this competitor, if it is one.
+        tournament: Options of its tournament, if it holds one.
         images: Images of its search, if they are divided otherwise.
     """
 
@@ -80,6 +82,7 @@ class Common:
     seed: int
     folder: Path
     model: Any = None
+    tournament: Tournament | None = None
     images: ImageData | None = None
 
     def width(self, genotype: Genotype) -> int | None:
@@ -100,6 +103,7 @@ class Common:
             BudgetError: If there is no such network.
             ConfigError: If the recipe does not suit it.
         """
+        pl.seed_everything(self.seed, workers=True, verbose=False)
         return StandAloneTraining(
             self.data.image_shape,
             self.data.num_classes,
@@ -120,35 +124,31 @@ class Common:
 
     def train(
         self,
-        genotype: Genotype,
-        seconds: Callable[[StandAloneTraining], float],
+        module: TrainingModule,
+        seconds: Callable[[TrainingModule], float],
         points: int,
         hear: Callable[[int, float], bool],
-        network: NetworkConfig = FILLED,
         most: float | None = None,
     ) -> Trained:
-        """Train the network of a genotype that fills the budget.
+        """Train a network that fills the budget.
 
         Args:
-            genotype: The architecture.
+            module: What trains it.
             seconds: Gives the seconds when the training starts.
             points: See :class:`Validation`.
             hear: See :class:`Validation`.
-            network: Size apart from the width.
             most: See :class:`Validation`.
 
         Raises:
-            BudgetError: If there is no such network, or no time.
+            BudgetError: If there is no time.
             DivergenceError: If it diverges.
         """
-        pl.seed_everything(self.seed, workers=True, verbose=False)
-        module = self.make(genotype, network)
         callbacks = [TrainFor(lambda: seconds(module)), Validation(self.validation.batches, points, hear, most)]
         trainer = quiet_trainer(self.folder, callbacks, max_epochs=-1)
         trainer.fit(module, datamodule=self.data)
         return Trained(module, trainer.global_step / max(trainer.num_training_batches, 1))
 
-    def left_to_train(self, module: StandAloneTraining) -> float:
+    def left_to_train(self, module: TrainingModule) -> float:
         """Compute the seconds that are left but for the tests, which are timed on the validation images.
 
         Raises:

@@ -12,6 +12,7 @@ from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks import NetworkConfig, StemName
 from sparsenas.spaces import REFERENCES, Genotype, read_genotype
+from sparsenas.training import TrainingModule
 
 #: Random draws among which the largest is taken.
 DRAWS = 200
@@ -26,11 +27,13 @@ class Decision(NamedTuple):
         genotype: The architecture.
         remark: How it was found, for people; may be empty.
         network: Its size apart from the width.
+        module: What goes on training it; ``None`` to begin anew.
     """
 
     genotype: Genotype
     remark: str = ""
     network: NetworkConfig = FILLED
+    module: TrainingModule | None = None
 
 
 class Competitor(ABC):
@@ -162,9 +165,9 @@ class Largest(Competitor):
         return Decision(max(costs, key=share), f"of {len(costs)} draws")
 
 
-def option_names(kind: type[Competitor]) -> tuple[str, ...]:
-    """Names of the options of a kind of competitor."""
-    return tuple(option.name for option in fields(kind))  # type: ignore[arg-type]  # all of them are dataclasses
+def option_names(kind: type) -> tuple[str, ...]:
+    """Names of the options of a kind of competitor, or of another dataclass."""
+    return tuple(option.name for option in fields(kind))
 
 
 def check_share(option: str, share: float) -> None:

@@ -16,11 +16,13 @@ from sparsenas.comparison.checks import (
 )
 from sparsenas.comparison.images.competitors import Competitor, Given, Largest, RandomDraw, Reference, option_names
 from sparsenas.comparison.images.halving import Asha
+from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.searching import Search
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.latency import read_layer_times
 from sparsenas.limits import Limits
+from sparsenas.search import Tournament
 from sparsenas.spaces import REFERENCES
 
 #: Kinds of competitors by their name in a config.
@@ -31,6 +33,7 @@ KINDS: dict[str, type[Competitor]] = {
     "largest": Largest,
     "asha": Asha,
     "search": Search,
+    "tournament": Held,
 }
 #: Kinds whose one option may be given without its name.
 SHORT = {"reference": "name", "genotype": "genotype", "largest": "by"}
@@ -124,6 +127,8 @@ def make_competitor(kind: str, options: Mapping[str, Any], where: str) -> Compet
         ConfigError: If an option is unknown, missing or out of range.
     """
     made = KINDS[kind]
+    if made is Held:  # its options are those of the tournament
+        return Held(check_mapping(options, where, (), option_names(Tournament)))
     known = option_names(made)
     needed = (SHORT[kind],) if kind in SHORT else ("model",) if made is Search else ()
     check_mapping(options, where, needed, tuple(name for name in known if name not in needed))

@@ -16,12 +16,14 @@ from sparsenas.comparison.images.common import CURVE, POINTS, Common
 from sparsenas.comparison.images.competitors import Decision
 from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
+from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
 from sparsenas.comparison.pool import serve
 from sparsenas.complexity import describe
 from sparsenas.errors import BudgetError, DivergenceError
 from sparsenas.limits import Limits
-from sparsenas.training import StandAloneTraining
+from sparsenas.spaces import Genotype
+from sparsenas.training import TrainingModule
 
 #: Timed runs of one image, after some that are not.
 TIMED, WARMUP = 50, 5
@@ -39,6 +41,8 @@ def compete(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
     competitor = make_competitor(settings["kind"], options, searcher)
     shared = {name: settings[name] for name in ("data", "space", "training", "seconds")}
     own = {name: options[name] for name in ("model", "arch_fraction") if name in options}
+    if isinstance(competitor, Held):
+        own["tournament"] = competitor.options
     make = parse_run({**shared, **own}, seed)
     with TemporaryDirectory() as folder:
         clock = Clock(settings["seconds"])
@@ -53,6 +57,7 @@ def compete(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
             seed,
             Path(folder),
             getattr(made, "model", None),
+            getattr(made, "tournament", None),
             getattr(made, "images", None),
         )
         common.data.setup("fit")
@@ -75,17 +80,17 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
         curve.append((clock.seconds, 100 * accuracy))
         return False
 
+    module = decision.module or common.make(decision.genotype, decision.network)
     try:
-        trained = common.train(decision.genotype, common.left_to_train, POINTS, hear, decision.network, CURVE)
+        trained = common.train(module, common.left_to_train, POINTS, hear, CURVE)
     except DivergenceError as error:
-        return _facts(common.make(decision.genotype, decision.network)) | _at_chance(common, str(error), deciding)
-    module = trained.module
+        return _facts(module, decision.genotype) | _at_chance(common, str(error), deciding)
     validation = accuracy_on(module, common.validation.batches)
     curve.append((clock.seconds, 100 * validation))
     batches = list(common.data.evaluation_batches("test"))
     test = accuracy_on(module, batches)
     seconds = clock.seconds
-    return _facts(module) | {
+    return _facts(module, decision.genotype) | {
         "seconds": seconds,
         "accuracy": 100 * test,
         "validation": 100 * validation,
@@ -97,12 +102,12 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
     }
 
 
-def _facts(module: StandAloneTraining) -> dict[str, Any]:
+def _facts(module: TrainingModule, genotype: Genotype) -> dict[str, Any]:
     """Facts about a network that its weights do not change; gives fields of the record."""
     network = module.deployable()
     size = describe(network, module.image_shape)
     return {
-        "genotype": module.genotype.to_json(),
+        "genotype": genotype.to_json(),
         "channels": module.config.channels,
         "parameters": size.parameters,
         "macs": size.macs,

@@ -109,7 +109,7 @@ class Asha(Competitor):
 
         seconds = self.trial_share * common.clock.total
         try:
-            trained = common.train(genotype, lambda _: seconds, self._points, hear)
+            trained = common.train(common.make(genotype), lambda _: seconds, self._points, hear)
         except DivergenceError:
             return None
         if trained.module.finished:

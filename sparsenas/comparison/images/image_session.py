@@ -12,6 +12,7 @@ from sparsenas.comparison.images.competitors import Competitor, Given, RandomDra
 from sparsenas.comparison.images.contest import ImagePlan
 from sparsenas.comparison.images.finished import ImageRecord, image_record
 from sparsenas.comparison.images.halving import Asha, load_optuna
+from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
 from sparsenas.comparison.images.outcomes import ImageReport, make_image_report
 from sparsenas.comparison.images.picture import draw_images
@@ -67,6 +68,10 @@ class ImageSession(Session[ImageRecord]):
                 _check_recipe(competitor, common, where)
             elif isinstance(competitor, Asha):
                 load_optuna()
+            elif isinstance(competitor, Held):
+                held: dict[str, Any] = {"tournament": competitor.options}
+                common.tournament = parse_run({**self.plan.shared, **held}, self.plan.first_seed)().tournament
+                competitor.make(common)
             elif isinstance(competitor, Search):
                 own = {"model": entry.options["model"], "arch_fraction": competitor.arch_fraction}
                 competitor.check(parse_run({**self.plan.shared, **own}, self.plan.first_seed)().model)

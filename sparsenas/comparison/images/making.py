@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.parser import SettingsParser
+from sparsenas.search import Tournament
 from sparsenas.spaces import StageSpace
 from sparsenas.training import WeightTraining
 
@@ -17,17 +18,20 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
     """Read the settings of a run; the function that is returned makes the objects, which reads the images.
 
     Args:
-        settings: ``data``, ``space``, ``training``, ``seconds``; for a searcher ``model`` and ``arch_fraction``.
+        settings: ``data``, ``space``, ``training``, ``seconds``; for a searcher ``model`` and ``arch_fraction``; for a
+            tournament ``tournament``.
         seed: Seeds data and searcher.
 
     Returns:
-        Function that gives ``data``, ``space``, ``training``, and of a searcher ``model`` and ``images``.
+        Function that gives ``data``, ``space``, ``training``, of a searcher ``model`` and ``images``, of a tournament
+        ``tournament``.
 
     Raises:
         argparse.ArgumentError: If a class or an option is unknown or of the wrong type.
         SparseNASError: By the function, if a constructor refuses its options.
     """
     given: dict[str, Any] = deepcopy(dict(settings))  # the parser puts objects of its own into nested lists
+    tournament = given.pop("tournament", None)
     model, arch_fraction = given.pop("model", None), given.pop("arch_fraction", 0.0)
     parser = SettingsParser(exit_on_error=False)
     parser.add_lightning_class_args(ImageData, "data", subclass_mode=True)
@@ -36,6 +40,9 @@ def parse_run(settings: Mapping[str, Any], seed: int) -> Callable[[], Any]:
     given["training"] = {**given["training"], "seconds": given.pop("seconds")}
     own = given["data"]
     given["data"] = _images(own, seed, 0.0)
+    if tournament is not None:
+        parser.add_class_arguments(Tournament, "tournament")
+        given["tournament"] = deepcopy(dict(tournament))
     if model is not None:
         _check_free("model", model.get("init_args", {}), "seed")
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)

@@ -2,15 +2,19 @@
 
 from sparsenas.search.measured.bench import Bench
 from sparsenas.search.measured.features import FEATURE_KINDS, ArchitectureFeatures, FeatureKind
+from sparsenas.search.measured.governor import Governor
 from sparsenas.search.measured.loop import MeasuringLoop
 from sparsenas.search.measured.measurements import Measurements
+from sparsenas.search.measured.plan import Tournament
 from sparsenas.search.measured.proxies import EffectiveCost, Proxy, SharedWeights, ZeroCost
 from sparsenas.search.measured.reliability import ProxyReliability, assess
 from sparsenas.search.measured.result import Decoding, MeasuredResult, make_result
 from sparsenas.search.measured.score_file import ScoreFile
 from sparsenas.search.measured.search import MeasuredSearch
 from sparsenas.search.measured.selection import MeasuredSelection
+from sparsenas.search.measured.standing import TournamentResult
 from sparsenas.search.measured.survey import LEAST, Measured, Measuring, Survey, measure
+from sparsenas.search.measured.tournament_search import TournamentSearch
 from sparsenas.search.measured.training_proxies import ShortTraining, StepTime
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "Decoding",
     "EffectiveCost",
     "FeatureKind",
+    "Governor",
     "Measured",
     "MeasuredResult",
     "MeasuredSearch",
@@ -35,6 +40,9 @@ __all__ = [
     "ShortTraining",
     "StepTime",
     "Survey",
+    "Tournament",
+    "TournamentResult",
+    "TournamentSearch",
     "ZeroCost",
     "assess",
     "make_result",

@@ -100,7 +100,7 @@ class Entry:
                 f"budget: neither a reference nor a network of the space fits ({self.budget}): raise it, or take "
                 "larger or smaller images"
             )
-        if self.prior is not None:
+        if self.prior is not None and self.prior.width:  # what sets references apart does not order them
             expected = self.proposer.expect([], [key for key, _ in found])
             found = [found[index] for index in np.argsort([-item.mean for item in expected], kind="stable")]
         return found

@@ -38,6 +38,7 @@ class Measurement:
         accuracy: Validation accuracy in [0, 1].
         length: Length of its whole training so far, in units of the tournament (seconds, steps or epochs).
         spent: Units that this measurement took, evaluation included.
+        bonus: What the rest of the training is expected to add beyond this loss, in deviations between networks.
     """
 
     entrant: Entrant
@@ -46,6 +47,7 @@ class Measurement:
     accuracy: float
     length: float
     spent: float
+    bonus: float = 0.0
 
     @property
     def loss(self) -> float:
@@ -110,7 +112,7 @@ def scores(measurements: list[Measurement]) -> Floats:
 
     On each part of the images the entrants are ranked, and ranks become quantiles of a normal distribution; the score
     is the mean over the parts. So no single part, and no entrant that has failed, dominates. Ties that this leaves are
-    decided by the mean loss.
+    decided by the mean loss. Then come the bonuses, of which only differences count.
     """
     if not measurements:
         return np.empty(0)
@@ -118,4 +120,5 @@ def scores(measurements: list[Measurement]) -> Floats:
     ranks = np.apply_along_axis(rankdata, 0, -losses)
     values: Floats = norm.ppf((ranks - 0.5) / len(losses)).mean(1)
     ties: Floats = rankdata(-losses.mean(1)) / (1e9 * len(losses))
-    return values + ties
+    bonuses = np.array([measurement.bonus for measurement in measurements])
+    return values + ties + np.where(np.isfinite(losses).all(1), bonuses - bonuses.mean(), 0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, log
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from sparsenas.search.measured.prior import SHIPPED
 from sparsenas.search.measured.proposals import Expected
 from sparsenas.sparse_coding import GroupRegression
 
-#: Entrants that are measured in any case, if there are as many.
-LEAST = 2
+#: Entrants that are measured in any case, if there are as many, in the order of the field.
+LEAST = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Tournament:
         random: Most random draws at the start.
         rounds: Rounds of proposals.
         proposals: Most proposals of a round.
+        horizon: For each rung, what a network of e times the MACs is expected to gain in the rest of a training of
+            equal seconds beyond its loss there, in deviations between networks: small ones learn fast, and are
+            overtaken. The last number is for further rungs, too. In trainings of equal steps it is not used.
         keep: Share of the entrants of a rung that may go on to the next one; at least one does.
         prior: ``shipped``, ``references`` (what sets them apart from random draws), ``none``, or a file: the
             ``result.json`` of an earlier tournament.
@@ -45,11 +48,12 @@ class Tournament:
     random: int = 4
     rounds: int = 2
     proposals: int = 3
+    horizon: tuple[float, ...] = (1.7, 1.5)
     keep: float = 0.34
     prior: str = SHIPPED
     governor: Governor = Governor()
     regression: GroupRegression = field(default_factory=GroupRegression)
-    images: int = 2000
+    images: int = 1000
     bootstraps: int = 1000
 
     def __post_init__(self) -> None:
@@ -62,8 +66,14 @@ class Tournament:
                 f"tournament: random={self.random}, rounds={self.rounds}, proposals={self.proposals}, keep="
                 f"{self.keep}; the first three are at least 0, and keep lies in (0, 1)"
             )
+        if not self.horizon:
+            raise ConfigError("tournament.horizon is empty; give a number for each rung, or 0")
         if self.images < 1 or self.bootstraps < 1:
             raise ConfigError(f"tournament: images={self.images}, bootstraps={self.bootstraps}; both are at least 1")
+
+    def bonus(self, rung: int, macs: int) -> float:
+        """Bonus of a network at a rung, in deviations between networks; see ``horizon``."""
+        return self.horizon[min(rung, len(self.horizon) - 1)] * log(max(macs, 1))
 
     def most_going_on(self, seeds: int) -> int:
         """Most entrants that go on from the first rung, if so many enter at the start."""
@@ -149,7 +159,8 @@ class Plan:
         """The most promising of those who could enter, if it is worth its time."""
         measured, number = history.at(0), len(history.entrants)
         expected = self.field.expect(measured, [key for key, _ in open_])
-        first = int(np.argmax([item.mean for item in expected])) if measured else 0
+        # before anything is known, in their order
+        first = int(np.argmax([item.mean for item in expected])) if len(measured) >= LEAST else 0
         key, origin = open_[first]
         task = Task(Entrant(number, key, origin, wave), 0)
         if number < LEAST:

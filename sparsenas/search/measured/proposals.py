@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsenas.search.measured.decisions import Dictionary, Feature, Floats, describe
 from sparsenas.search.measured.decoding import Decoder
@@ -86,24 +87,40 @@ class Proposer:
     ) -> None:
         self.space, self.fits, self.prior, self.regression, self.seed = space, fits, prior, regression, seed
         self._decoder = Decoder(space)
+        self._codes: dict[tuple[Measurement, ...], Code] = {}
+        self._proposed: dict[tuple[tuple[Measurement, ...], frozenset[str], int], list[Genotype]] = {}
 
     @property
     def possible(self) -> bool:
         """True if codes can be decoded in this space."""
         return self._decoder.possible
 
-    def recover(self, measured: Sequence[Measurement], rows: Sequence[int] | None = None) -> Code:
-        """Recover a code from measurements of one rung.
+    def recover(self, measured: Sequence[Measurement]) -> Code:
+        """Recover a code from measurements of one rung."""
+        known = tuple(measured)
+        if known not in self._codes:
+            self._codes[known] = self._recover(known)
+        return self._codes[known]
 
-        Args:
-            measured: The measurements.
-            rows: Which of them count, perhaps several times; ``None`` for all once.
-        """
+    def again(self, measured: Sequence[Measurement], rng: np.random.Generator) -> Code:
+        """Recover a code from measurements drawn anew from these, with the penalty chosen for all of them."""
+        whole = self.recover(measured)
+        if whole.fit is None:
+            return whole
+        return self._recover(measured, rng.integers(len(measured), size=len(measured)), whole.fit.penalty)
+
+    def _recover(
+        self,
+        measured: Sequence[Measurement],
+        rows: NDArray[np.int64] | None = None,
+        penalty: float | None = None,
+    ) -> Code:
+        """Recover a code, of ``rows`` of the measurements, which may repeat."""
         described = [_described(measurement.entrant.key) for measurement in measured]
         dictionary = self._dictionary(described)
         mean = np.zeros(len(dictionary)) if self.prior is None else dictionary.vector(dict(self.prior.mean))
         target = scores(list(measured))
-        chosen = np.arange(len(target)) if rows is None else np.asarray(rows)
+        chosen = np.arange(len(target)) if rows is None else rows
         if len(target) < LEAST or np.ptp(target[chosen]) == 0:
             return Code(dictionary, None, mean, 1.0)
         widths = np.ones(len(dictionary)) if self.prior is None else dictionary.vector(dict(self.prior.width), OPEN)
@@ -111,9 +128,9 @@ class Proposer:
         known = np.sqrt(np.bincount(dictionary.groups, np.square(widths)) / np.bincount(dictionary.groups))
         weights = dictionary.weights / np.maximum(known, 1e-3)
         A = dictionary.rows(described)[chosen]
-        fit = self.regression.fit_groups(A, target[chosen], dictionary.groups, weights, mean)
-        missed = np.sqrt(np.nanmean(np.square(fit.held_out - target[chosen]))) if rows is None else 1.0
-        return Code(dictionary, fit, mean, float(max(np.nan_to_num(missed, nan=1.0), DOUBT)))
+        fit = self.regression.fit_groups(A, target[chosen], dictionary.groups, weights, mean, penalty)
+        missed = float(np.sqrt(np.square(fit.held_out - target[chosen]).mean()))
+        return Code(dictionary, fit, mean, max(missed, DOUBT) if np.isfinite(missed) else 1.0)
 
     def propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[Genotype]:
         """Name new architectures that fit: the best of the code, then the best of codes of measurements drawn anew.
@@ -125,11 +142,16 @@ class Proposer:
         """
         if not self.possible:
             return []
+        asked = tuple(measured), frozenset(taken), count
+        if asked not in self._proposed:
+            self._proposed[asked] = self._propose(measured, taken, count)
+        return self._proposed[asked]
+
+    def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[Genotype]:
         rng = np.random.default_rng((self.seed, len(measured)))
         found: dict[str, Genotype] = {}
         for attempt in range(2 * count):  # some name nothing new
-            rows = None if attempt == 0 else rng.integers(len(measured), size=len(measured)).tolist()
-            code = self.recover(measured, rows) if measured else self.recover([])
+            code = self.recover(measured) if attempt == 0 else self.again(measured, rng)
             new = self._first_new(code.dictionary.named(code.values), {*taken, *found})
             if new is not None:
                 found[new.to_json()] = new
@@ -170,8 +192,7 @@ class Proposer:
             return None
         rng, found = np.random.default_rng((self.seed, len(measured))), []
         for _ in range(bootstraps):
-            again = self.recover(measured, rng.integers(len(measured), size=len(measured)).tolist())
-            found.append(again.values)
+            found.append(self.again(measured, rng).values)
         widths = np.maximum(np.std(found, axis=0), DOUBT)
         seen = {feature for measurement in measured for feature in _described(measurement.entrant.key)}
         means, deviations = code.dictionary.named(code.values), code.dictionary.named(widths)

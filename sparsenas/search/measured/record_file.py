@@ -91,6 +91,7 @@ def measurement_of(fields: Mapping[str, Any]) -> Measurement:
         accuracy=float(fields["accuracy"]),
         length=float(fields["length"]),
         spent=float(fields["spent"]),
+        bonus=float(fields["bonus"]),
     )
 
 

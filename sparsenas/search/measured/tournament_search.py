@@ -223,6 +223,7 @@ class TournamentSearch(Searcher, TrainingModule):
             device,
             folder / FOLDER,
             self.seed,
+            self._bonus,
             self.tournament.images,
             self.trainer.precision_plugin.train_step_context,
         )
@@ -288,6 +289,12 @@ class TournamentSearch(Searcher, TrainingModule):
             auxiliary=self.weight_training.auxiliary_weight > 0,
             **config.arguments(NormOptions()),
         )
+
+    def _bonus(self, key: str, rung: int) -> float:
+        """Bonus of a network at a rung, where equal seconds mean unequal steps."""
+        if self.weight_training.steps is not None:
+            return 0.0
+        return self.tournament.bonus(rung, self.entry.cost(read_genotype(key)).macs)
 
     def training_of_search(self) -> WeightTraining:
         """The training with its length, which ``trainer.max_time`` may shorten."""

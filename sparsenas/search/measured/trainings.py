@@ -25,7 +25,7 @@ from sparsenas.training.pace import Pace, Work, clock_for
 #: Parts of the validation images, on which losses are compared one by one.
 PARTS = 16
 #: Training images on which running statistics are taken anew before a validation.
-STATISTICS = 1024
+STATISTICS = 512
 
 
 class Images(Protocol):
@@ -52,6 +52,7 @@ class Trainings:
         device: Where it happens.
         folder: Folder of the files; ``None`` keeps nothing, so that no entrant can go on.
         seed: Seeds the weights, one for all entrants.
+        bonus: Bonus of an architecture at a rung.
         most: Most validation images.
         context: Runs the forward pass in the precision of the run.
     """
@@ -62,7 +63,8 @@ class Trainings:
     device: torch.device
     folder: Path | None
     seed: int
-    most: int = 2000
+    bonus: Callable[[str, int], float] = lambda key, rung: 0.0
+    most: int = 1000
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     _read: dict[str, list[ImageBatch]] = field(default_factory=dict, repr=False)
 
@@ -99,6 +101,7 @@ class Trainings:
             accuracy,
             length=state.work.steps if counted else state.work.seconds,
             spent=state.work.steps - state.before.steps if counted else seconds,
+            bonus=self.bonus(entrant.key, rung),
         )
 
     def load(self, entrant: Entrant) -> dict[str, Any]:
