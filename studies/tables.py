@@ -9,7 +9,7 @@ A table stands in ``studies/STUDY/README.md`` between ``<!-- table: NAME -->`` a
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +19,19 @@ from scipy.stats import combine_pvalues, mannwhitneyu, wilcoxon
 from studies.common import Row, read_runs
 from studies.stage_space import analysis
 from studies.text import Floats, groups, markdown, mean, number, probability, spread, values
+from studies.tournament import analysis as tournament
+from studies.tournament_tables import analysis as tournaments
 
 FOLDER = Path(__file__).parent
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 
-def compared(rows: Sequence[Row], against: Sequence[str], space: str = "", uncapped: bool = False) -> str:
+def compared(rows: Sequence[Row], against: Sequence[str], uncapped: bool = False) -> str:
     """Searchers and, in italics, baselines that cost nothing: mean percentile among the feasible under each cap.
 
     ``p`` is two-sided and over all caps: of Wilcoxon's signed-rank test of the runs' means against the number of a
     baseline, of Mann and Whitney's test against the runs of a searcher.
     """
-    rows = [row for row in rows if not space or row["space"] == space]
     caps = groups(rows, "cap")
     runs = {name: run_means(of) for name, of in groups(rows, "searcher").items()}
     heads = ["searcher", "runs", *(["accuracy, no cap (worst)"] if uncapped else [])]
@@ -61,16 +62,6 @@ def test(own: Floats, other: Floats) -> float:
         change = np.round(own - other, 3)  # so that equal distances above and below are equal
         return float(wilcoxon(change).pvalue) if change.any() else 1.0
     return float(mannwhitneyu(own, other).pvalue) if np.ptp([*own, *other]) else 1.0
-
-
-def judged_otherwise(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
-    """Mean percentile over all caps by the accuracies of further data sets."""
-    lines = []
-    for name, of in groups(rows, "searcher").items():
-        free = not of[0]["seed"]
-        found = [mean(run_means(of, column)) for column in columns]
-        lines.append([f"*{name}*" if free else name, *found])
-    return markdown(["searcher", *columns.values()], lines)
 
 
 def cells(rows: Sequence[Row], against: str = "", seconds: Sequence[str] = ()) -> str:
@@ -196,27 +187,13 @@ def fine_tuning(rows: Sequence[Row]) -> str:
     return markdown(["mini-batches", *counts], lines)
 
 
-LARGEST, BUSIEST = "most effective parameters", "most effective MACs"
-OTHER_DATA = {
-    "percentile": "CIFAR-10",
-    "percentile cifar100": "CIFAR-100",
-    "percentile ImageNet16-120": "ImageNet16-120",
-}
 #: The tables of every study by the names of their markers.
 TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "nasbench201": {"searchers": partial(compared, against=["random cell", "most parameters"], uncapped=True)},
-    "measured_nasbench201": {
-        "searchers": partial(compared, against=[LARGEST, "measured"], uncapped=True),
-        "other-data": partial(judged_otherwise, columns=OTHER_DATA),
-    },
-    "measured_other_spaces": {
-        "macro": partial(compared, against=["most parameters", BUSIEST], space="NAS-Bench-Macro"),
-        "cells": partial(compared, against=["random cell", "most parameters"], space="64 cells"),
-    },
     "shared_weights_nasbench_macro": {"arms": partial(compared, against=["most parameters", "paired_losses"])},
     "one_stage_quality": {"runs": partial(cells, against="random cells", seconds=["seconds"])},
     "two_stage_search_quality": {"cells": partial(cells, against="random cells", seconds=["search_seconds"])},
-    "capped_quality": {"cells": partial(cells, against="random cells", seconds=["search_seconds"])},
+    "capped_quality": {"cells": partial(cells, against="random cells")},
     "quickstart": {"runs": cells},
     "stage_space": {
         "competitors": analysis.competitors,
@@ -224,8 +201,21 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
         "decisions": analysis.decisions,
         "early": analysis.early,
     },
+    "tournament_tables": {
+        "cells": tournaments.cells,
+        "caps": tournaments.caps,
+        "macro": tournaments.macro,
+        "short": tournaments.short,
+        "governor": tournaments.governor,
+        "expected": tournaments.expected,
+    },
     "supernet_nasbench201": {"levels": supernets, "effects": effects},
     "supernet_nasbench_macro": {"levels": supernets},
+    "tournament": {
+        "competitors": tournament.competitors,
+        "hindsight": tournament.hindsight,
+        "early": tournament.early,
+    },
     "weight_sharing_64": {"rankings": snapshots},
     "weight_sharing_trained": {"levels": sharing, "recency": recency, "fine-tuning": fine_tuning},
 }

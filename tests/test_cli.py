@@ -243,7 +243,7 @@ def test_fit_alone_is_the_quickstart(capsys):
     alone = capsys.readouterr().out
     assert main(["fit", "--config", "quickstart", "--print_config"]) == 0
     assert alone == capsys.readouterr().out
-    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.MeasuredSearch"
+    assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.TournamentSearch"
 
 
 def test_print_config_can_be_read_back(capsys, tmp_path):
@@ -307,24 +307,13 @@ def test_the_next_command_fits_a_staged_network(capsys):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Please add the following callbacks. .'Timer'")  # it is to be left out
 def test_a_run_out_of_time_says_how_to_go_on_without_the_clock(capsys):
-    run = [
-        "fit",
-        *TINY_NETWORK,
-        "--model.network.cells",
-        "null",
-        "--model.measuring.count",
-        "4",
-        "--model.measuring.rounds",
-        "0",
-        *TINY,
-    ]
-    assert main([*run, "--trainer.max_epochs", "900", "--trainer.max_time", "00:00:00:05"]) == 0
+    length = "--model.training.seconds null --model.training.steps 1000 --model.tournament.rungs [0.005]"
+    assert main(["fit", *TINY_NETWORK, *TINY, *length.split(), "--trainer.max_time", "00:00:00:02"]) == 0
     following = capsys.readouterr().out.splitlines()[-1]
     assert following.endswith(" --trainer.max_time null")
     command = shlex.split(following.partition("python -m sparsenas ")[2])
-    epoch = torch.load(command[command.index("--ckpt_path") + 1], weights_only=True)["epoch"] + 1
-    assert main([*command, "--trainer.max_epochs", str(epoch + 2)]) == 0
-    assert f"epoch {epoch + 2}/{epoch + 2}" in capsys.readouterr().out
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1].partition("python -m sparsenas ")[2].startswith("export ")
 
 
 def test_data_decide_shape_and_classes_also_in_the_checkpoint(trained):
@@ -402,7 +391,7 @@ def test_damaged_and_foreign_checkpoints(trained, run_error, tmp_path):
         )
     assert run_error(*train, "other.ckpt").startswith("--ckpt_path other.ckpt: not a checkpoint of a run")
     last = str(trained / "checkpoints" / "last.ckpt")
-    assert "is a checkpoint of StandAloneTraining, but the config asks for MeasuredSearch" in run_error(
+    assert "is a checkpoint of StandAloneTraining, but the config asks for TournamentSearch" in run_error(
         "fit", "--config", "quickstart", "--ckpt_path", last
     )
     assert "was trained with image_shape (1, 8, 8), but --data has (1, 28, 28)" in run_error(
@@ -441,23 +430,23 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(signum, c
 
 
 @pytest.mark.slow
-def test_an_interrupted_measuring_keeps_its_scores_and_says_how_to_go_on(tmp_path, capsys):
-    process = python_m("fit", *TINY_NETWORK, *TINY, cwd=tmp_path)
-    scores = tmp_path / "lightning_logs" / "version_0" / "proxies.jsonl"
+def test_an_interrupted_tournament_keeps_what_it_measured_and_says_how_to_go_on(tmp_path, capsys):
+    process = python_m("fit", *TINY_NETWORK, *TINY, "--model.training.seconds", "15", cwd=tmp_path)
+    file = tmp_path / "lightning_logs" / "version_0" / "tournament.jsonl"
     end = time.monotonic() + 300
-    while not (scores.is_file() and len(scores.read_text().splitlines()) > 3):
+    while not (file.is_file() and len(file.read_text().splitlines()) > 3):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "sparsenas: interrupted while measuring; what was measured is kept\n" in output
-    kept = scores.read_text().splitlines()
+    kept = file.read_text().splitlines()
     command = shlex.split(output.partition("go on with: python -m sparsenas ")[2].splitlines()[0])
     assert main(command) == 0
     assert "found: " in capsys.readouterr().out
-    assert 3 < len(kept) < len(scores.read_text().splitlines())
-    assert scores.read_text().splitlines()[: len(kept)] == kept
+    assert 3 < len(kept) < len(file.read_text().splitlines())
+    assert file.read_text().splitlines()[: len(kept)] == kept
 
 
 @pytest.mark.slow

@@ -29,13 +29,11 @@ COMPARISONS = BY_TABLE | {"compare_images": ON_IMAGES}
 DATA = os.environ.get("SPARSENAS_DATA")
 
 TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" for channels in (4, 8))
-FEW = "--model.measuring.count 4 --model.measuring.rounds 0"
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
-    "quickstart": FEW,
-    "search_images": f"folder --data.batch_size 4 --data.num_workers 0 {FEW}",
+    "quickstart": "",
+    "search_images": "folder --data.batch_size 4 --data.num_workers 0",
     "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
-    "search_short_training_cifar10_16px": f"images16 --data.batch_size 64 {TINY} {FEW} --model.budget.max_params 1e9",
     "search_one_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",
     "search_one_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",
     "search_one_stage_imagenet": f"folder --data.batch_size 4 --data.num_workers 0 {NARROW} "
@@ -49,8 +47,6 @@ SMALL = {
     "search_two_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_two_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",
     "search_two_stage_nasbench201": "images16 --data.batch_size 4",
-    "search_measured_nasbench201": f"images16 --data.batch_size 64 {TINY} {FEW}",
-    "search_measured_cifar10_16px": f"images16 --data.batch_size 64 {TINY} {FEW}",
     "search_two_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",
     "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
@@ -109,35 +105,16 @@ def random_folder(path):
     return path
 
 
-def few(measuring):
-    """Options of a measuring of few architectures on few images."""
-    scores = ({"class_path": name} for name in ("JacobianCovariance", "Naswot", "SynFlow"))
-    default = [{"class_path": "ZeroCost", "init_args": {"score": score}} for score in scores]
-    proxies = [dict(proxy) for proxy in measuring.get("proxies", default)]
-    for proxy in proxies:
-        if proxy["class_path"] == "ZeroCost":
-            proxy["init_args"] = {**proxy["init_args"], "images": 8}
-    return {**measuring, "proxies": proxies, "count": 8, "rounds": 1}
-
-
 def shortened(run, path):
     """Settings of a run of a comparison, so small that it takes seconds, on the images of an archive."""
     model = dict(run.settings["model"]["init_args"])
     if "selection" in model:
-        if model["selection"]["class_path"] == "BestOf":
-            model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
-        else:
-            measuring = model["selection"]["init_args"]["measuring"]
-            model["selection"] = {"class_path": "MeasuredSelection", "init_args": {"measuring": few(measuring)}}
+        model["selection"] = {"class_path": "BestOf", "init_args": {"count": 20}}
     if model.get("architecture", {}).get("warmup_epochs"):
         model["architecture"] = {**model["architecture"], "warmup_epochs": 1}
     epochs = 2
     if "epochs_each" in model:  # so many cells that one of them meets the smallest cap
         model["epochs_each"], epochs = 1, 12
-    if run.settings["model"]["class_path"] == "MeasuredSearch":
-        cells = 8 if "Macro" in model["space"]["class_path"] else 3
-        model |= {"network": {"channels": 4, "cells": cells}, "measuring": few(model.get("measuring", {}))}
-        epochs = 0
     data = {"class_path": "NpzImages", "init_args": {**run.settings["data"]["init_args"], "path": str(path)}}
     trainer = {**run.settings["trainer"], "max_epochs": epochs, "limit_train_batches": 2}
     return {
@@ -169,19 +146,15 @@ def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # see above
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"genotype"}))  # which is the user's own, and in no config
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"genotype", "search"}))  # the user's own, in no config
 def test_every_kind_of_competitor_is_trained_and_tested(kind):
     plan = read_image_plan(ON_IMAGES)
     name = next(name for name, entry in plan.entries.items() if entry.kind == kind)
     options = dict(plan.entries[name].options)
-    if kind == "search":
-        options["share"] = 0.9  # of so few seconds, measuring the fewest networks takes most
-        options["model"]["init_args"]["measuring"] = few({}) | {"count": 4, "rounds": 0}
-        options["model"]["init_args"]["space"]["init_args"] |= {"stages": 2, "types": ["conv_3x3", "residual_3x3"]}
     if kind == "asha":
         options |= {"share": 0.5, "trial_share": 0.2}
     entries = {name: plan.entries[name]._replace(options=options)}
-    run = replace(plan, seconds=6.0 if kind == "search" else 1.5, entries=entries).runs[0]
+    run = replace(plan, seconds=6.0 if kind == "tournament" else 1.5, entries=entries).runs[0]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     record = compete(run.searcher, run.seed, run.digest, run.settings)
@@ -257,7 +230,7 @@ def test_config_begins_with_its_command_cost_and_expectation(name):
 def test_config_keeps_the_last_epoch_and_the_best_where_one_is(name):
     kept = {options["filename"]: options for path, options in callbacks(name) if path == "ModelCheckpoint"}
     # one-stage runs have no best epoch before the architecture is fixed; runs that also train keep the last one
-    has_best = settings(name)["model"]["class_path"] not in ("OneStageSearch", "MeasuredSearch")
+    has_best = settings(name)["model"]["class_path"] not in ("OneStageSearch", "TournamentSearch")
     if settings(name)["trainer"]["max_epochs"] == 0:
         assert not kept
         return

@@ -106,9 +106,9 @@ KINDS = {
         "--trainer.callbacks.filename=last",
         "--model.budget.max_params=1e9",
         "--model.network.cells=null",
-        "--model.training.seconds=1",
-        "--model.measuring.count=4",
-        "--model.measuring.rounds=0",
+        "--model.training.seconds=2",
+        "--model.tournament.random=1",
+        "--model.tournament.rounds=0",
     ],
     "search_two_stage": ["--trainer.callbacks+=GenotypeFile", "--model.architecture.warmup_epochs=0"],
 }

@@ -7,15 +7,16 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from sparsenas.drawing import (
-    draw_choice_shares,
+    TournamentLine,
     draw_genotype,
     draw_support_history,
+    draw_tournament,
     figure_bytes,
     primitive_style,
     save_figure,
@@ -218,79 +219,34 @@ def frames(axes):
     return {(int(p.get_x()), int(p.get_y())) for p in axes.patches if isinstance(p, Rectangle)}
 
 
-def luminance(colour):
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour)]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+TOURNAMENT = [
+    TournamentLine("proposed 7", (2.0, 6.0), (0.5, 0.8), is_reference=False),
+    TournamentLine("resnet8", (2.0, 6.0), (0.6, 0.7), is_reference=True),
+    TournamentLine("random 3", (2.0,), (0.2,), is_reference=False),
+]
 
 
-SPACES = {
-    **{space.name: space for space in (NasBench201Space(), DartsSpace(), NasBenchMacroSpace(), WeightSharing64Space())},
-    "long_names": DartsSpace(nodes=1, primitives=("skip_connect", "WMWMWMWMWMWMWMWM")),
-}
+def test_a_tournament_is_a_line_for_each_network():
+    (axes,) = draw_tournament(TOURNAMENT, "seconds", end=(20.0, 0.9)).axes
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
+    found = ([2.0, 6.0, 20.0], [50.0, 80.0, 90.0])
+    assert lines == [([2.0], [20.0]), ([2.0, 6.0], [60.0, 70.0]), found]  # the last one lies above
+    assert len({line.get_color() for line in axes.get_lines()}) == 3
+    assert axes.get_xlabel() == "seconds of training"
+    names = {text.get_text(): text.xy for text in axes.texts if isinstance(text, Annotation)}
+    assert names == {"proposed 7": (20.0, 90.0), "resnet8": (6.0, 70.0), "random 3": (2.0, 20.0)}
 
 
-@pytest.mark.parametrize("title", [None, "a title", "a title that goes on and on " * 8])
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_texts_of_shares_never_overlap_and_stay_inside(space, title):
-    chosen = [np.full(len(block), 0.875) for block in space.blocks]
-    support = space.sample_support(np.random.default_rng(0))
-    figure = draw_choice_shares(space.blocks, chosen, support, title)
+@pytest.mark.parametrize("lines", [TOURNAMENT, [TournamentLine("resnet8", (), (), is_reference=True)]])
+def test_texts_of_a_tournament_stay_inside(lines):
+    figure = draw_tournament(lines, "steps")
     figure.draw_without_rendering()
-    texts = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-    for a, b in combinations(texts, 2):
-        assert not overlap(a, b)
     width, height = figure.bbox.size
-    assert all(t.x0 >= 0 and t.y0 >= 0 and t.x1 <= width and t.y1 <= height for t in texts)
-    for axes in figure.axes:
-        field = axes.bbox.width / len(space.primitives)
-        assert len(axes.texts) == len(axes.get_yticklabels()) * len(space.primitives)
-        assert all(number.get_window_extent().width < field for number in axes.texts)
-
-
-def test_each_share_is_in_the_field_of_its_candidate():
-    space = DartsSpace(nodes=2, primitives=("skip_connect", "sep_conv_3x3"))
-    rng = np.random.default_rng(0)
-    chosen = [rng.uniform(0.01, 1.0, len(block)) for block in space.blocks]
-    chosen[0][3] = 0.004
-    support = space.sample_support(rng)
-    normal, reduce = draw_choice_shares(space.blocks, chosen, support).axes
-    assert [axes.get_title(loc="left") for axes in (normal, reduce)] == ["Normal cell", "Reduction cell"]
-    for axes, part in ((normal, slice(0, 2)), (reduce, slice(2, 4))):
-        columns = [label.get_text() for label in axes.get_xticklabels()]
-        rows = [label.get_text() for label in axes.get_yticklabels()]
-        assert rows == [f"$c_{{k-{2 - s}}}$→{t}" if s < 2 else f"{s}→{t}" for t in (2, 3) for s in range(t)]
-        edges = [edge for block in space.blocks[part] for edge in block.edges]
-        texts = {t.get_position(): t.get_text() for t in axes.texts}
-        image, found = axes.get_images()[0].get_array(), set()
-        for block, shares, kept in zip(space.blocks[part], chosen[part], support[part], strict=True):
-            for i, (candidate, share) in enumerate(zip(block.candidates, shares, strict=True)):
-                x, y = columns.index(primitive_style(candidate.primitive).short), edges.index(candidate.edge)
-                assert image[y, x] == share
-                assert texts.get((x + 0.5, y + 0.5)) == (f"{share:.2f}" if share > 0.005 else None)
-                found |= {(x, y)} if i in kept else set()
-        assert frames(axes) == found
-
-
-def test_larger_shares_are_darker_and_every_number_can_be_read():
-    space = DartsSpace(nodes=1, primitives=tuple(f"primitive_{i:02}" for i in range(25)))
-    chosen = [np.linspace(0.01, 1.0, len(block)) for block in space.blocks]
-    axes = draw_choice_shares(space.blocks, chosen, ((0, 1), (0, 1))).axes[0]
-    image = axes.get_images()[0]
-    fields = [luminance(colour) for row in image.to_rgba(image.get_array()) for colour in row[:, :3]]
-    assert all(a > b for a, b in pairwise(fields))
-    for field, number in zip(fields, axes.texts, strict=True):
-        darker, lighter = sorted((field, luminance(number.get_color())))
-        assert (lighter + 0.05) / (darker + 0.05) > 3.5
-
-
-def test_shares_refuse_what_does_not_fit():
-    blocks = DartsSpace(nodes=1, primitives=("skip_connect",)).blocks
-    with pytest.raises(ConfigError, match=r"rows of \[2\] shares and 2 entries of the support, for blocks of \[2, 2\]"):
-        draw_choice_shares(blocks, [[0.0, 1.0]], ((0, 1), (0, 1)))
-    with pytest.raises(ConfigError, match=r"rows of \[2, 3\] shares"):
-        draw_choice_shares(blocks, [[0.0, 1.0], [0.0, 0.5, 0.5]], ((0, 1), (0, 1)))
-    with pytest.raises(ConfigError, match="1 entries of the support"):
-        draw_choice_shares(blocks, [[0.0, 1.0], [0.0, 1.0]], ((0, 1),))
+    for text in (text.get_window_extent() for text in figure.axes[0].texts):
+        assert text.x0 >= 0
+        assert text.y0 >= 0
+        assert text.x1 <= width
+        assert text.y1 <= height
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

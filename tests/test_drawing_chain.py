@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from sparsenas.cli import main
-from sparsenas.drawing import draw_choice_shares, draw_genotype, draw_support_history, picture_size, primitive_style
+from sparsenas.drawing import draw_genotype, draw_support_history, picture_size, primitive_style
 from sparsenas.drawing.style import FAMILIES
 from sparsenas.errors import GenotypeError
 from sparsenas.networks import DerivedNet
@@ -173,32 +173,6 @@ def test_types_of_one_space_have_names_of_their_own():
 
 SPACES = {"layers": StageSpace(), "stages": StageSpace(stages=2, layers=2, types=ALL_TYPES, per="stage")}
 spaces = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-
-
-def check_texts(figure):
-    figure.draw_without_rendering()
-    texts = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-    for a, b in combinations(texts, 2):
-        assert not overlap(a, b)
-    width, height = figure.bbox.size
-    assert all(t.x0 >= 0 and t.y0 >= 0 and t.x1 <= width and t.y1 <= height for t in texts)
-
-
-@spaces
-def test_shares_of_all_stages_are_one_panel(space):
-    rng = np.random.default_rng(0)
-    chosen = [rng.uniform(0.01, 1.0, len(block)) for block in space.blocks]
-    support = space.sample_support(rng)
-    figure = draw_choice_shares(space.blocks, chosen, support, "a title")
-    (axes,) = figure.axes
-    check_texts(figure)
-    image = axes.get_images()[0].get_array()
-    shares = np.sort(np.ma.compressed(np.ma.masked_invalid(image)))
-    np.testing.assert_allclose(shares, np.sort(np.concatenate(chosen)))
-    framed = sorted(
-        image[int(p.get_y()), int(p.get_x())] for p in axes.patches if isinstance(p, Rectangle) and not p.get_fill()
-    )
-    assert framed == sorted(row[i] for row, kept in zip(chosen, support, strict=True) for i in kept)
 
 
 @spaces

@@ -14,7 +14,6 @@ INDEX = Path(__file__).parents[1] / "docs" / "index.md"
     ("room", "base"),
     [
         (search, search.Searcher),
-        (search, search.Proxy),
         (search, search.PathSampling),
         (search, search.Relaxation),
         (search, search.Sampling),

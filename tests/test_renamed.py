@@ -20,7 +20,7 @@ OPTIONS = [
     ("channels", "TwoStageSearch", "network.channels"),
     ("cells", "StandAloneTraining", "network.cells"),
     ("stem", "RandomSearch", "network.stem"),
-    ("norms", "MeasuredSearch", "network.norms"),
+    ("norms", "TournamentSearch", "network.norms"),
     ("weight_optimizer", "TwoStageSearch", "training.optimizer"),
     ("optimizer", "StandAloneTraining", "training.optimizer"),
     ("weight_scheduler", "RelaxedSearch", "training.schedule"),
@@ -51,21 +51,21 @@ OPTIONS = [
     ("recovery.forbidden", "TwoStageSearch", "budget.forbidden"),
     ("max_flops", "TwoStageSearch", "budget.max_macs"),
     ("recovery.max_flops", "TwoStageSearch", "budget.max_macs"),
-    ("budget.max_flops", "MeasuredSearch", "budget.max_macs"),
-    ("rules.max_latency", "MeasuredSearch", "budget.max_latency_ms"),
+    ("budget.max_flops", "TournamentSearch", "budget.max_macs"),
+    ("rules.max_latency", "TournamentSearch", "budget.max_latency_ms"),
     ("recovery.latency", "TwoStageSearch", "budget.latency_table"),
-    ("measuring.signals", "MeasuredSearch", "measuring.proxies"),
-    ("measuring.band", "MeasuredSearch", "measuring.size_band"),
-    ("measuring.decoding.levels", "MeasuredSearch", "measuring.decoding.features"),
 ]
 #: Those that are given on the command line as well, which other code refuses.
 COMMANDS = {
     *("TwoStageSearch.channels", "TwoStageSearch.weight_optimizer", "TwoStageSearch.recovery.max_params"),
-    *("MeasuredSearch.measuring.decoding.levels", "StandAloneTraining.scheduler", "OneStageSearch.signal"),
+    *("TournamentSearch.norms", "StandAloneTraining.scheduler", "OneStageSearch.signal"),
 }
-MEASURES_NO_MORE = {
-    "OneStageSearch": "use the class MeasuredSearch, which has this option",
-    "SinglePathSearch": "use selection: MeasuredSelection, which has this option",
+TOURNAMENT = "use the class TournamentSearch, with its options under tournament"
+#: Where measuring was, and what is said of it.
+MEASURING = {
+    "OneStageSearch": f"OneStageSearch measures no more; {TOURNAMENT}",
+    "SinglePathSearch": f"SinglePathSearch measures no more; {TOURNAMENT}",
+    "TournamentSearch": "there are tournaments now, whose options are under model.tournament",
 }
 
 
@@ -158,12 +158,21 @@ def test_an_old_callback(run_error, write, old):
 
 
 @pytest.mark.parametrize("prefix", ["", "sparsenas.search."])
-@pytest.mark.parametrize(("old", "new"), [("Untrained", "ZeroCost"), ("LiveCost", "EffectiveCost")])
-def test_an_old_proxy(run_error, write, prefix, old, new):
-    options = {"measuring": {"proxies": [{"class_path": "StepTime"}, {"class_path": prefix + old}]}}
-    found = run_error("fit", "--config", write("MeasuredSearch", options))
-    assert found == f"model.measuring.proxies: {old} is now called {new}"
-    assert hasattr(search, new)
+@pytest.mark.parametrize("options", [{}, {"measuring": {"count": 12}}])
+def test_the_old_searcher(run_error, write, prefix, options):
+    found = run_error("fit", "--config", write(f"{prefix}MeasuredSearch", options))
+    assert found == f"model: MeasuredSearch is gone; {TOURNAMENT}"
+    found = run_error("fit", "--config", write("TwoStageSearch", {}), "--model", f"{prefix}MeasuredSearch")
+    assert found == f"model: MeasuredSearch is gone; {TOURNAMENT}"
+
+
+@pytest.mark.parametrize("prefix", ["", "sparsenas.search."])
+@pytest.mark.parametrize("old", ["MeasuredSelection", "ShortTraining"])
+def test_old_parts_of_measuring(run_error, write, prefix, old):
+    options = {"selection": {"class_path": prefix + old, "init_args": {"measuring": {"count": 12}}}}
+    found = run_error("fit", "--config", write("SinglePathSearch", options))
+    assert found == f"model.selection: {old} is gone; {TOURNAMENT}"
+    assert not hasattr(search, old)
 
 
 def test_the_old_schedule_class(run_error, write):
@@ -172,21 +181,21 @@ def test_the_old_schedule_class(run_error, write):
     assert found == "model: WarmupDecay is now called Schedule, the options of training.schedule"
 
 
-def test_the_old_way_to_trust_is_told_the_new_one(run_error, write):
-    options = {"measuring": {"decoding": {"trust": "evidence"}}}
-    found = run_error("fit", "--config", write("MeasuredSearch", options))
-    assert "measuring" in found
-    assert "'reliability'" in found
-
-
-@pytest.mark.parametrize("searcher", MEASURES_NO_MORE)
+@pytest.mark.parametrize("searcher", MEASURING)
 @pytest.mark.parametrize("value", ["{}", "null", "{count: 12}", "{signals: [StepTime]}"])
 def test_searchers_that_no_longer_measure(run_error, write, searcher, value):
     """Empty options too, which jsonargparse drops without a word."""
-    message = f"model.measuring: {searcher} measures no more; {MEASURES_NO_MORE[searcher]}"
+    message = f"model.measuring: {MEASURING[searcher]}"
     assert run_error("fit", "--config", write(searcher, {}), "--model.measuring", value) == message
     assert run_error("fit", "--config", write(searcher, {}), f"--model.measuring={value}") == message
     assert run_error("fit", "--config", write(searcher, {"measuring": yaml.safe_load(value)})) == message
+
+
+@pytest.mark.parametrize("option", ["count 12", "decoding.trust all", "proxies ZeroCost"])
+def test_an_option_of_measuring(run_error, write, option):
+    name, value = option.split()
+    found = run_error("fit", "--config", write("TournamentSearch", {}), f"--model.measuring.{name}", value)
+    assert found == f"model.measuring: {MEASURING['TournamentSearch']}"
 
 
 @pytest.mark.parametrize(("old", "new"), renamed.CONFIGS.items())

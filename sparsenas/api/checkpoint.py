@@ -23,6 +23,18 @@ from sparsenas.search import SearchModule
 #: Options of data modules that say where the images are.
 _PLACES = ("path", "root")
 
+#: What reading a damaged file raises.
+DAMAGES = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
 Made = TypeVar("Made", LightningModule, LightningDataModule)
 
 
@@ -60,7 +72,7 @@ def read_checkpoint(path: str | Path, shown: str) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{shown}: no such file; give a .ckpt file that a run wrote") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise CheckpointError(f"{shown}: damaged, or not a checkpoint; give a .ckpt file that a run wrote") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{shown}: not a checkpoint of a run; give a .ckpt file that a run wrote")

@@ -18,17 +18,17 @@ from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
-from sparsenas.api.sizing import PLANNED, epochs_within, fitting_channels
+from sparsenas.api.sizing import epochs_within
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.api.trained import TrainedNetwork
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
-from sparsenas.search import Budget, MeasuredSearch
+from sparsenas.search import TournamentSearch
 from sparsenas.spaces import Genotype
 from sparsenas.training import TrainingModule
 
-#: Share of the minutes after which measuring ends, whatever is left of it.
-MEASURING = 0.3
+#: Share of the minutes for search and training; the rest is for files, the last validation and the test.
+TRAINING = 0.94
 
 
 def search(
@@ -49,10 +49,10 @@ def search(
             ``(N,)`` from 0 on.
         max_params: Most parameters.
         max_macs: Most multiply-accumulates of one image.
-        minutes: Time for everything, about; ``None`` takes the length that the config has.
+        minutes: Time for everything, test included; ``None`` takes the length that the config has.
         seed: Seeds the search, the network, and the order of the images.
         folder: Folder in which the run gets a folder of its own.
-        config: Config file, or name of a shipped one, that says everything else; its model is a ``MeasuredSearch``.
+        config: Config file, or name of a shipped one, that says everything else; its model is a ``TournamentSearch``.
 
     Returns:
         The trained network: ``print`` it, ``predict``, ``export``.
@@ -62,19 +62,13 @@ def search(
     """
     start = perf_counter()
     run = _Run(data, config, seed, folder, minutes)
-    if run.model["class_path"].rpartition(".")[2] != MeasuredSearch.__name__:
-        raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of MeasuredSearch")
+    if run.model["class_path"].rpartition(".")[2] != TournamentSearch.__name__:
+        raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of TournamentSearch")
     model = run.model["init_args"]
     limits = {"max_params": max_params, "max_macs": max_macs}
     if any(limit is not None for limit in limits.values()):
         # limits of the config are of another size; its rules for primitives stay
         model["budget"] = {**model.get("budget", {}), **limits, "max_latency_ms": None, "latency_table": None}
-        budget, network = Budget(max_params=max_params, max_macs=max_macs), model.setdefault("network", {})
-        unlimited = run.assemble({"budget": {}})
-        space = unlimited.model.space
-        network["channels"] = fitting_channels(space, unlimited.datamodule, network, budget)
-    if minutes is not None:
-        model.setdefault("measuring", {})["seconds"] = 60 * MEASURING * minutes
     return run.fit(run.assemble(), start)
 
 
@@ -174,15 +168,12 @@ class _Run:
         with calm_terminal(), user_errors():
             trainer = assembly.trainer
             if self.minutes is not None and isinstance(model, TrainingModule):
-                if isinstance(model, MeasuredSearch):
-                    # measuring comes first; the number of epochs behind it is only known when it is over
-                    assembly.instantiate_trainer(max_epochs=0).fit(model, datamodule=data)
                 left = 60 * self.minutes - (perf_counter() - start)
                 if model.weight_training.by_epochs:
                     trainer = assembly.instantiate_trainer(max_epochs=epochs_within(model, data, left))
                 else:
-                    seconds = max(PLANNED * left, 1.0)
-                    model.weight_training = replace(model.weight_training, steps=None, seconds=seconds)
+                    seconds = max(TRAINING * left, 1.0)
+                    model.weight_training = replace(model.weight_training, steps=None, seconds=seconds, clock="wall")
                     trainer = assembly.instantiate_trainer(max_epochs=-1)
             trainer.fit(model, datamodule=data)
             metrics = dict(trainer.callback_metrics)

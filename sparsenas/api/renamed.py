@@ -26,25 +26,32 @@ _MODEL = {
     r"(?:(?:rules|recovery|budget)\.)?latency": "budget.latency_table",
     r"(?:(?:rules|recovery)\.)?(max_params|max_per_cell|forbidden)": r"budget.\1",
     r"rules": "budget",
-    r"((?:.+\.)?measuring)\.signals": r"\1.proxies",
-    r"((?:.+\.)?measuring)\.band": r"\1.size_band",
-    r"((?:.+\.)?decoding)\.levels": r"\1.features",
 }
 _OPTIONS = {"model": _MODEL, "data": {r"(crop_padding|padding_mode|flip|cutout)": r"augmentation.\1"}}
-#: Searchers that once measured by themselves, and what does it now.
-_MEASURING = {"OneStageSearch": "the class MeasuredSearch", "SinglePathSearch": "selection: MeasuredSelection"}
+#: Searchers that once measured before they trained.
+_MEASURED = ("OneStageSearch", "SinglePathSearch", "TournamentSearch")
+#: What measures now.
+_TOURNAMENT = "use the class TournamentSearch, with its options under tournament"
 _CLASSES = {
     "ConfidenceReport": "ResultReport",
-    "LiveCost": "EffectiveCost",
     "SupportRules": "Budget",
-    "Untrained": "ZeroCost",
     "WarmupDecay": "Schedule, the options of training.schedule",
 }
+#: Classes of measuring, which tournaments have replaced, by their last names and those before.
+_GONE = frozenset(
+    {
+        *("MeasuredSearch", "MeasuredSelection", "Measuring", "Decoding", "LassoRegression"),
+        *("ZeroCost", "Untrained", "ShortTraining", "SharedWeights", "StepTime", "EffectiveCost", "LiveCost"),
+    }
+)
 #: Shipped configs by the name they once had.
 CONFIGS = {
     "search_one_stage_digits": "search_images",
     "search_measured_digits": "search_images",
-    "search_one_stage_measured_cifar10_16px": "search_short_training_cifar10_16px",
+    "search_measured_cifar10_16px": "search_images",
+    "search_measured_nasbench201": "search_images",
+    "search_short_training_cifar10_16px": "search_images",
+    "search_one_stage_measured_cifar10_16px": "search_images",
 }
 #: How jsonargparse refuses an option, and a class.
 _REFUSED_OPTION = (
@@ -64,13 +71,15 @@ def renamed(message: str, keys: str) -> str | None:
     for name in re.findall(_REFUSED_CLASS, message):
         if name in _CLASSES:
             return f"{keys}: {name} is now called {_CLASSES[name]}"
+        if name in _GONE:
+            return f"{keys}: {name} is gone; {_TOURNAMENT}"
     refused = re.search(_REFUSED_OPTION, message)
     if refused is None:
         return None
     found = ".".join(filter(None, (keys, *refused.group("option", "group", "member", "argument"))))
     part, _, path = found.replace(".init_args.", ".").partition(".")
     classes = re.findall(r"given class_path '(?:\w+\.)*(\w+)'", message)
-    if part == "model" and path.partition(".")[0] == "measuring" and classes and classes[0] in _MEASURING:
+    if part == "model" and path.partition(".")[0] == "measuring" and classes and classes[0] in _MEASURED:
         return moved_measuring(classes[0])
     for old, new in _OPTIONS.get(part, {}).items():
         match = re.match(rf"(?:{old})(?=\.|$)", path)
@@ -81,15 +90,17 @@ def renamed(message: str, keys: str) -> str | None:
 
 
 def moved_measuring(searcher: str) -> str:
-    """Name the class that measures, for a searcher that no longer does."""
-    return f"model.measuring: {searcher} measures no more; use {_MEASURING[searcher]}, which has this option"
+    """Name what measures now, for a searcher that no longer does."""
+    if searcher == "TournamentSearch":
+        return "model.measuring: there are tournaments now, whose options are under model.tournament"
+    return f"model.measuring: {searcher} measures no more; {_TOURNAMENT}"
 
 
 def dropped_measuring(searcher: str, args: Sequence[str]) -> str | None:
     """The same for an empty ``measuring``, which jsonargparse drops without a word; ``None`` for others."""
     options = {arg.partition("=")[0] for arg in args} & {"--model.measuring", "--model.init_args.measuring"}
     given = options or any(_has_measuring(Path(arg.removeprefix("--config="))) for arg in args)
-    return moved_measuring(searcher) if given and searcher in _MEASURING else None
+    return moved_measuring(searcher) if given and searcher in _MEASURED else None
 
 
 def _has_measuring(config: Path) -> bool:

@@ -23,7 +23,7 @@ from sparsenas.data.sources import PartName
 from sparsenas.drawing import draw_genotype, figure_bytes, picture_size
 from sparsenas.export import Accuracy, Description, Manifest, Preparation, export_network
 from sparsenas.networks import DerivedNet
-from sparsenas.search import MeasuredResult, Searcher, SearchResult
+from sparsenas.search import Searcher, SearchResult
 from sparsenas.spaces import Genotype
 
 #: Images on which every exported file is compared with the trained network.
@@ -186,12 +186,7 @@ class TrainedNetwork:
             ("network", f"{describe(self.network, self.data.image_shape)}, {self.milliseconds():.1f} ms an image"),
             ("accuracy", ", ".join(f"{value:.4f} {part}" for part, value in self.accuracy.items()) or "not measured"),
         ]
-        if isinstance(self.result, MeasuredResult):
-            rows.append(("measured", f"{self.result.measured} networks; scores in deviations from a random one"))
-            best = "found" if self.result.support != self.result.largest else "found (the largest)"
-            rows += [(f"  {best}", f"{self.result.score:+.1f}"), ("  random", "+0.0")]
-            rows.append(("  largest", f"{self.result.largest_score:+.1f}"))
-        elif self.result is not None:
+        if self.result is not None:
             rows.append(("found", self.result.summary))
         rows += [("folder", str(self.folder))] if self.folder is not None else []
         return rows

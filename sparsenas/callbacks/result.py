@@ -2,26 +2,27 @@
 
 import json
 from contextlib import suppress
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
-from sparsenas.drawing import draw_choice_shares, figure_bytes
+from sparsenas.drawing import TournamentLine, draw_tournament, figure_bytes
 from sparsenas.errors import SparseNASError
 from sparsenas.files import write_atomically
 from sparsenas.search import (
-    MeasuredResult,
     OneStageSearch,
     Searcher,
     SearchModule,
     SearchResult,
+    TournamentResult,
+    TournamentSearch,
     compare_with_baselines,
 )
-from sparsenas.search.measured import ProxyReliability
-from sparsenas.search.searcher import NO_BETTER, ImageBatch
+from sparsenas.search.measured import Competitor
+from sparsenas.search.searcher import ImageBatch
 from sparsenas.trainer import is_dry_run, run_folder
 
 #: Most validation images on which shared weights compare architectures.
@@ -31,11 +32,11 @@ IMAGES = 1000
 class ResultReport(pl.Callback):
     """Write the search result: what was found, beside the references and random, and how sure that is.
 
-    At the end of the fit, a searcher with a ``result``, such as :class:`~sparsenas.search.MeasuredSearch`, gets
+    At the end of the fit, a :class:`~sparsenas.search.TournamentSearch` gets
 
-    * ``<run>/result.json``: the :class:`~sparsenas.search.MeasuredResult`; numbers that are not finite are ``null``;
-    * ``<run>/result.png`` and ``result/chosen`` in TensorBoard: the share of bootstraps that kept each candidate;
-    * ``result/summary`` in TensorBoard: the summary, and a table of the reliability of each proxy.
+    * ``<run>/result.json``: the :class:`~sparsenas.search.TournamentResult`; numbers that are not finite are ``null``;
+    * ``<run>/result.png`` and ``result/tournament`` in TensorBoard: accuracies of all competitors over their training;
+    * ``result/summary`` in TensorBoard: the summary, and a table of all competitors.
 
     At the end of the search, a searcher with shared weights gets a line of output, ``result.json`` and
     ``result/summary``: a :class:`~sparsenas.search.SharedResult` compares the found architecture with the largest one
@@ -85,17 +86,23 @@ class ResultReport(pl.Callback):
         """Write the result of a searcher that has one."""
         result = pl_module.result if isinstance(pl_module, Searcher) else None
         folder = _folder(trainer)
-        if folder is None or not isinstance(result, MeasuredResult):
+        if folder is None or not isinstance(result, TournamentResult):
             return
-        assert isinstance(pl_module, Searcher)
+        assert isinstance(pl_module, TournamentSearch)
         _write(folder, pl_module, result)
-        compared = f"{result.considered} compared" if result.considered else NO_BETTER
-        title = f"{result.measured} architectures measured, {compared}"
-        figure = draw_choice_shares(pl_module.space.blocks, result.chosen, result.support, title)
+        lines = [
+            TournamentLine(
+                other.name, [stop[0] for stop in other.stops], [stop[2] for stop in other.stops], other.is_reference
+            )
+            for other in result.competitors
+        ]
+        accuracy = trainer.callback_metrics.get("val/acc")
+        end = None if accuracy is None else (pl_module.trained, float(accuracy))
+        figure = draw_tournament(lines, result.unit, end)
         write_atomically(folder / "result.png", figure_bytes(figure))
         batches = trained_batches(trainer)
         for writer in summary_writers(trainer):
-            writer.add_figure("result/chosen", figure, global_step=batches, close=False)
+            writer.add_figure("result/tournament", figure, global_step=batches, close=False)
             writer.add_text("result/summary", _markdown(result), global_step=batches)
 
     def _compare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -142,18 +149,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _markdown(result: MeasuredResult) -> str:
-    """Format the summary and the reliability as TensorBoard shows text."""
-    head = ("proxy", "stability", "agreement with the others", "agreement with trainings", "used")
-    rows = [head, ("---",) * len(head), *map(_row, result.reliability)]
+def _markdown(result: TournamentResult) -> str:
+    """Format the summary and all competitors as TensorBoard shows text."""
+    head = ("network", "parameters", "MACs", f"{result.unit} of training", "validation loss", "right")
+    rows = [head, ("---",) * len(head), *map(_row, result.competitors)]
     return f"{result.summary}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(item: ProxyReliability) -> tuple[str, ...]:
-    training = _number(item.training) + ("" if item.training is None else f" ({item.trained} trained)")
-    used = "yes" if item.trusted else f"no: {item.why}"
-    return item.proxy, _number(item.stability), _number(item.consensus), training, used
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _row(competitor: Competitor) -> tuple[str, ...]:
+    length, loss, accuracy = competitor.stops[-1] if competitor.stops else (0.0, nan, nan)
+    size = f"{competitor.parameters:,}", f"{competitor.macs:,}"
+    return competitor.name, *size, f"{length:.3g}", f"{loss:.3f}", f"{accuracy:.1%}"

@@ -13,15 +13,15 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from sparsenas.api.shipped import shipped_configs
 from sparsenas.complexity import describe
 from sparsenas.networks import skeleton_of
-from sparsenas.search import MeasuredSearch, OneStageSearch, Searcher, SearchModule
-from sparsenas.search.measured.score_file import NAME as SCORES
+from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
+from sparsenas.search.measured.record_file import NAME as MEASUREMENTS
 from sparsenas.spaces import Genotype
 from sparsenas.trainer import callbacks_of, first_folder
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
 #: Searchers whose run ends with a trained network.
-ONE_RUN = (OneStageSearch, MeasuredSearch)
+ONE_RUN = (OneStageSearch, TournamentSearch)
 
 
 def summary(
@@ -140,7 +140,7 @@ def checkpoints(trainer: pl.Trainer) -> list[Path]:
 def measuring_again(trainer: pl.Trainer) -> str | None:
     """Command that goes on with a run which ended while it measured; ``None`` for others."""
     folder = first_folder(trainer)
-    if not (folder / SCORES).is_file():
+    if not (folder / MEASUREMENTS).is_file():
         return None
     version = ("--trainer.logger.init_args.version", folder.name) if trainer.loggers else ()
     return command("fit", "--config", folder / "config.yaml", *version)

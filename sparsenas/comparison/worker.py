@@ -82,7 +82,7 @@ def _search(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
             if isfinite(score)  # others rank nothing, and have no place in JSON
         )
 
-    cut = _cut(trainer) or getattr(search, "cut", False)
+    cut = _cut(trainer)
     try:
         chosen = tuple((cap, written(constraints)) for cap, constraints in limits.items())
     except ConfigError as error:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: Images ``(B, C, H, W)`` and labels ``(B,)``.
 ImageBatch = tuple[Tensor, Tensor]
-#: Sentence of a search that gives back the largest architecture.
-NO_BETTER = "no better than the largest network at this budget"
 
 
 @dataclass(frozen=True, kw_only=True)

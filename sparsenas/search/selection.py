@@ -3,15 +3,14 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet
 from sparsenas.search.held_out import best_measured
-from sparsenas.search.searcher import ImageBatch, SearchResult
+from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
 
@@ -27,15 +26,11 @@ class TrainedSuperNet:
         network: The super-net in evaluation mode.
         score: Score of an architecture with the shared weights on the held-out images; more is better.
         batches: These images, in the order in which they came.
-        seed: Seed of all draws.
-        memory: Whatever a selection wants to know again at its next decision.
     """
 
     network: SuperNet
     score: Score
     batches: Sequence[ImageBatch]
-    seed: int
-    memory: dict[Support, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,12 +40,10 @@ class Selected:
     Attributes:
         support: The architecture.
         scores: Architectures and their scores, in the order in which they were measured.
-        result: Search result; ``None`` from selections that make none.
     """
 
     support: Support
-    scores: Mapping[Support, float] = field(default_factory=dict)
-    result: SearchResult | None = None
+    scores: Mapping[Support, float]
 
 
 class Selection(ABC):
@@ -75,10 +68,6 @@ class Selection(ABC):
         Raises:
             ConfigError: If nothing can be measured yet, or the constraints allow none of the measured architectures.
         """
-
-    def check_batch(self, images: int) -> None:
-        """Check that a batch of so many images is enough; raises ConfigError if not."""
-        del images
 
 
 def keep_best(

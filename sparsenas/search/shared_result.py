@@ -12,7 +12,7 @@ from torch.nn import functional
 from sparsenas.complexity import candidate_costs
 from sparsenas.networks import batch_statistics
 from sparsenas.search.base import SearchModule
-from sparsenas.search.searcher import NO_BETTER, ImageBatch, SearchResult
+from sparsenas.search.searcher import ImageBatch, SearchResult
 from sparsenas.search.size_band import SizeBand
 from sparsenas.spaces import SearchSpace, Support
 
@@ -65,7 +65,7 @@ class SharedResult(SearchResult):
             return f"the largest network ({self.loss:.3f}){random} ({by})"
         ahead = f"ahead of it ({self.largest_loss:.3f}) in {self.beats_largest:.0%}{random} ({by})"
         if self.beats_largest < CERTAIN:
-            return f"{NO_BETTER}: the network found ({self.loss:.3f}) is {ahead}"
+            return f"no better than the largest network at this budget: the network found ({self.loss:.3f}) is {ahead}"
         return f"the network found ({self.loss:.3f}) and the largest one: {ahead}. {NO_PROOF}"
 
     def to_plain(self, space: SearchSpace) -> dict[str, object]:

@@ -1,10 +1,6 @@
 """Architectures of nearly equal cost: where a score has to say more than 'large is good'."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cached_property
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +10,12 @@ from sparsenas.complexity import effective_support
 from sparsenas.errors import ConfigError
 from sparsenas.search.decoding import decoding_problem, strongest
 from sparsenas.spaces import NONE, SearchSpace, Support
-from sparsenas.sparse_coding import Constraints, CostLimit, RecoveryProblem
+from sparsenas.sparse_coding import Constraints, CostLimit
 
 #: Proposals between two draws, and the share of them that is drawn from the whole space.
 STEPS, ANYWHERE = 200, 0.5
 #: Draws in a row that were there before, for each one found, after which there is thought to be nothing else.
 PATIENCE = 10
-
-#: Spaces of at most so many supports are enumerated.
-ENUMERABLE = 50_000
 
 #: What breaks ties of cost, as a share of the largest cost of a candidate: less than two costs differ by.
 TIE = 1e-9
@@ -73,10 +66,6 @@ class SizeBand:
         self._cost = constraints.limits[0] if constraints.limits else everywhere
         problem = decoding_problem(space, constraints)
         self.constraints = problem.constraints
-        self._options = [
-            tuple(map(tuple, rows[:count]))
-            for rows, count in zip(problem.supports.tolist(), problem.counts, strict=True)
-        ]
         self.largest = strongest(problem, from_numpy(self._strengths(np.random.default_rng(seed))))
         self.lower = share * self.effective_cost(self.largest)
         self._sizes = tuple(map(len, space.blocks))
@@ -106,38 +95,6 @@ class SizeBand:
                 for candidate, draw in zip(block.candidates, draws, strict=True)
             ]
         return rows
-
-    @property
-    def enumerable(self) -> bool:
-        """True if the space is small enough to look at each of its supports."""
-        return math.prod(map(len, self._options)) <= ENUMERABLE
-
-    def members(self) -> list[Support]:
-        """All architectures of the band of an :attr:`enumerable` space, in a fixed order."""
-        return [support for support in product(*self._options) if support in self]
-
-    def strongest(self, strengths: NDArray[np.float64]) -> Support:
-        """The architecture of largest total strength among those that cost enough; exact in a space of any size.
-
-        Here a cost counts whether it is live or not.
-
-        Args:
-            strengths: Strength of every candidate, shape ``(blocks, n)``; what pads a shorter block is not read.
-        """
-        return strongest(self._problem, from_numpy(strengths - strengths.min(1, keepdims=True)))
-
-    @cached_property
-    def _problem(self) -> RecoveryProblem:
-        """The choice of a support in the band. That costs are at least something is a budget of what they lack."""
-        s, blocks = self.space.inputs_per_node, self._cost.blocks
-        most = {position: max(self._cost.costs[position]) for position in blocks}
-        lacking = tuple(
-            tuple(most[position] - cost for cost in row) if position in most else row
-            for position, row in enumerate(self._cost.costs)
-        )
-        room = s * sum(most.values()) + self._cost.fixed - self.lower
-        limits = (*self.constraints.limits, CostLimit(lacking, room, blocks, "band"))
-        return decoding_problem(self.space, replace(self.constraints, limits=limits))
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Support]:
         """Distinct architectures of the band; fewer than asked for where the band has fewer, or is torn apart.

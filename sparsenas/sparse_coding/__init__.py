@@ -13,7 +13,7 @@ from sparsenas.sparse_coding.lars import LarsSolver
 from sparsenas.sparse_coding.problem import RecoveryProblem
 from sparsenas.sparse_coding.proximal import FistaSolver, IstaSolver
 from sparsenas.sparse_coding.recovery import Certificate, Recovery, Solver, truncate
-from sparsenas.sparse_coding.regression import CodeRegression, LassoRegression, RidgeRegression, SparseFit
+from sparsenas.sparse_coding.regression import CodeRegression, RidgeRegression, SparseFit
 
 __all__ = [
     "Cap",
@@ -28,7 +28,6 @@ __all__ = [
     "GroupRegression",
     "IstaSolver",
     "LarsSolver",
-    "LassoRegression",
     "Recovery",
     "RecoveryProblem",
     "RidgeRegression",

@@ -1,21 +1,16 @@
 """Codes that explain measurements. A row of the dictionary is one measured item, a column is an atom."""
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeCV, lasso_path
-from sklearn.model_selection import PredefinedSplit
+from sklearn.linear_model import RidgeCV
 
 from sparsenas.errors import ConfigError, RecoveryError
 
 Floats = NDArray[np.float64]
 
-#: Most passes over the atoms; where atoms are nearly equal, more passes change no prediction.
-SWEEPS = 5_000
 #: The smallest penalty that is tried, as a share of the smallest under which the code is zero.
 SMALLEST = 1e-2
 
@@ -74,49 +69,6 @@ class CodeRegression(ABC):
 
 
 @dataclass(frozen=True)
-class LassoRegression(CodeRegression):
-    r"""Few atoms explain the measurements.
-
-    .. math:: \min_{z, c} \tfrac{1}{2K} \|A z + c - b\|_2^2 + \lambda \|z\|_1
-
-    Attributes:
-        folds: Parts of the rows, each predicted from the others to choose the penalty.
-        penalties: Number of penalties tried, from the smallest under which the code is zero down to a hundredth.
-
-    Raises:
-        ConfigError: If a number is too small.
-
-    Source: Tibshirani, Regression Shrinkage and Selection via the Lasso (1996); coordinate descent of scikit-learn.
-
-    Differs: scikit-learn's ``LassoCV`` weights folds of unequal size equally and gives no held-out predictions.
-    """
-
-    folds: int = 10
-    penalties: int = 24
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.folds < 2 or self.penalties < 2:
-            raise ConfigError(f"regression: folds={self.folds}, penalties={self.penalties}; both are at least 2")
-
-    def _fit(self, A: Floats, b: Floats, penalty: float | None) -> SparseFit:
-        largest = float(np.abs((A - A.mean(0)).T @ (b - b.mean())).max()) / len(b)
-        if largest == 0:  # nothing is explained at any penalty
-            return SparseFit(np.zeros(A.shape[1]), float(b.mean()), penalty or 0.0, (b.sum() - b) / (len(b) - 1))
-        if penalty is not None:
-            code, offset = _lasso(A, b, np.array([penalty]))
-            return SparseFit(code[:, 0], float(offset[0]), penalty, np.full(len(b), np.nan))
-        grid = np.geomspace(largest, SMALLEST * largest, self.penalties)
-        held_out = np.empty((len(b), len(grid)))
-        for seen, left_out in PredefinedSplit(np.arange(len(b)) % self.folds).split():
-            code, offset = _lasso(A[seen], b[seen], grid)
-            held_out[left_out] = A[left_out] @ code + offset
-        best = int(((held_out - b[:, None]) ** 2).mean(0).argmin())
-        code, offset = _lasso(A, b, grid[: best + 1])
-        return SparseFit(code[:, best], float(offset[best]), float(grid[best]), held_out[:, best])
-
-
-@dataclass(frozen=True)
 class RidgeRegression(CodeRegression):
     r"""Every atom explains a part.
 
@@ -148,13 +100,3 @@ class RidgeRegression(CodeRegression):
         ).fit(A, b)
         held_out = model.cv_results_[:, list(model.alphas).index(model.alpha_)]
         return SparseFit(model.coef_, float(model.intercept_), float(model.alpha_), held_out)
-
-
-def _lasso(A: Floats, b: Floats, penalties: Floats) -> tuple[Floats, Floats]:
-    """Compute codes ``(N, P)`` and offsets ``(P,)`` at falling penalties."""
-    mean, middle = A.mean(0), b.mean()
-    centred = np.asfortranarray(A - mean)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        _, code, _ = lasso_path(centred, b - middle, alphas=penalties, max_iter=SWEEPS, tol=1e-5)
-    return code, middle - mean @ code

@@ -19,7 +19,7 @@ from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.trainer import is_dry_run
 from sparsenas.training.divergence import check_finite
-from sparsenas.training.pace import Pace, Work
+from sparsenas.training.pace import Pace, Work, share_of
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
 
@@ -170,8 +170,8 @@ class TrainingModule(pl.LightningModule):
         """Share of the training that is done, the same on all processes."""
         if self.weight_training.by_epochs:
             return self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        if self._pace is None:
-            return 0.0
+        if self._pace is None:  # the first learning rate is that of what was done before
+            return share_of(self.weight_training, self._before)
         progress = self._pace.progress(self.trainer.global_step)
         return progress if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(progress)
 

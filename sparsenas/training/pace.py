@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from sparsenas.training.weights import WeightTraining
+from sparsenas.training.weights import Clock, WeightTraining
 
 
 class Work(NamedTuple):
@@ -29,7 +29,7 @@ class Pace:
 
     def __init__(self, training: WeightTraining, device: torch.device, workers: int = 0, before: Work = Work()) -> None:
         self._training = training
-        self._clock = clock_for(device, workers)
+        self._clock = clock_for(device, workers, training.clock)
         self._start = self._clock()
         self.before = before
 
@@ -39,15 +39,20 @@ class Pace:
         return self.before.seconds + self._clock() - self._start
 
     def progress(self, steps: int) -> float:
-        """Share of the length after so many steps of this run, at most 1; of a training by epochs, 0."""
-        if self._training.steps is not None:
-            return min((self.before.steps + steps) / self._training.steps, 1.0)
-        if self._training.seconds is not None:
-            return min(self.seconds / self._training.seconds, 1.0)
-        return 0.0
+        """Share of the length after so many steps of this run, see :func:`share_of`."""
+        return share_of(self._training, Work(self.before.steps + steps, self.seconds))
 
 
-def clock_for(device: torch.device, workers: int = 0) -> Callable[[], float]:
+def share_of(training: WeightTraining, work: Work) -> float:
+    """Return the share of a training that some work is, at most 1; of a training by epochs, 0."""
+    if training.steps is not None:
+        return min(work.steps / training.steps, 1.0)
+    if training.seconds is not None:
+        return min(work.seconds / training.seconds, 1.0)
+    return 0.0
+
+
+def clock_for(device: torch.device, workers: int = 0, clock: Clock = "auto") -> Callable[[], float]:
     """Return the clock of a training: of the processor where one thread of a CPU does all, else that on the wall."""
-    of_processor = device.type == "cpu" and torch.get_num_threads() == 1 and not workers
+    of_processor = clock == "auto" and device.type == "cpu" and torch.get_num_threads() == 1 and not workers
     return process_time if of_processor else perf_counter

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
+
+#: Seconds that count.
+Clock = Literal["auto", "wall"]
 
 
 def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -32,8 +35,10 @@ class WeightTraining:
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
         steps: Length of the training in steps, whatever ``trainer.max_epochs`` says, unless it is 0; the learning rate
             then follows the schedule step by step.
-        seconds: Length in seconds, likewise: of the processor where all is done by one thread of a CPU, so that other
-            programs do not count; of the clock with more threads, other devices, or processes that read images.
+        seconds: Length in seconds, likewise.
+        clock: Seconds that count. ``auto`` is those of the processor where all is done by one thread of a CPU, so that
+            other programs do not count; those of the clock with more threads, other devices, or processes that read
+            images. ``wall`` is always those of the clock.
 
     Raises:
         ConfigError: If a number is out of range, or two lengths are set.
@@ -47,6 +52,7 @@ class WeightTraining:
     auxiliary_weight: float = 0.0
     steps: int | None = None
     seconds: float | None = None
+    clock: Clock = "auto"
 
     def __post_init__(self) -> None:
         """Check the numbers."""

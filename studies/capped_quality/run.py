@@ -1,4 +1,4 @@
-"""Under a cap on parameters, are cells found by measuring better than random ones? Train everything alike, test once.
+"""Under a cap on parameters, are large cells better than random ones? Train everything alike, test once.
 
     SPARSENAS_DATA=... python -m studies.capped_quality.run --out runs/capped_quality
 
@@ -7,7 +7,6 @@ Nothing is chosen on test data. A stopped study goes on where it was when it is 
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,50 +17,35 @@ from sparsenas.networks import NormOptions, SuperNet
 from sparsenas.search import Budget
 from sparsenas.search.size_band import SizeBand
 from sparsenas.spaces import DartsSpace, Support
-from studies.common import DATA_FILE, Fields, complete, fit, main, parser
-from studies.two_stage_search_quality.run import NETWORK, train
+from studies.common import Fields, complete, main, parser
+from studies.two_stage_search_quality.run import train
 
 SPACE, DRAWS = DartsSpace(), 2001
-RANDOM, BAND, MEASURED = "random cells", "random cells of the size band", "by measuring: four proxies, ties drawn"
-TRAINED, LARGEST = "by measuring: 60 steps of 28 cells", "the cell with the most parameters"
-#: Short trainings instead of scores of untrained networks, as options of the shipped config of the search.
-SHORT_TRAININGS = [
-    *("--model.measuring.proxies", '[{"class_path": "ShortTraining"}]'),
-    *("--model.measuring.repeats", "1", "--model.measuring.count", "24"),
-    *("--model.measuring.rounds", "1", "--model.measuring.proposals", "4"),
-    *("--model.measuring.decoding.features", "[counts]", "--model.measuring.decoding.certainty", "0.5"),
-    *("--model.measuring.decoding.trust", "all"),
-]
+RANDOM, BAND, LARGEST = "random cells", "random cells of the size band", "the cell with the most parameters"
+#: Arms by option, and their runs.
+ARMS = {"random": (RANDOM, 20), "band": (BAND, 5), "largest": (LARGEST, 0)}
 
 
 def study(args: Sequence[str] | None = None) -> int:
     """Run what is missing."""
     made = parser(__doc__)
-    arms = {"random": (RANDOM, 20), "band": (BAND, 5), "measured": (MEASURED, 5), "trained": (TRAINED, 5)}
-    for name, (arm, count) in {**arms, "largest": (LARGEST, 0)}.items():
+    for name, (arm, count) in ARMS.items():
         made.add_argument(f"--{name}", type=int, default=count, help=arm)
     options = made.parse_args(args)
-    counts = {arm: getattr(options, name) for name, (arm, _) in {**arms, "largest": (LARGEST, 0)}.items()}
+    counts = {arm: getattr(options, name) for name, (arm, _) in ARMS.items()}
     jobs = [{"arm": arm, "seed": seed} for arm, count in counts.items() for seed in range(count)]
     return main(lambda: complete("studies.capped_quality.run", jobs, options.out, options.jobs), options.out)
 
 
 def run(job: Fields, folder: Path) -> Fields:
     """Find the cell of a job, train it, test it once."""
-    found = find(job["arm"], job["seed"], folder)
-    return found | train(found["genotype"], job["seed"], folder)
+    genotype = find(job["arm"], job["seed"])
+    return {"genotype": genotype} | train(genotype, job["seed"], folder)
 
 
-def find(arm: str, seed: int, folder: Path) -> Fields:
-    """The cell of a job, with what finding it cost."""
+def find(arm: str, seed: int) -> str:
+    """The cell of a job."""
     cap, costs = median_cap()
-    if arm in (MEASURED, TRAINED):
-        options = [*NETWORK, "--data.path", DATA_FILE, "--model.budget.max_params", str(cap)]
-        options += SHORT_TRAININGS if arm == TRAINED else []
-        start = time.perf_counter()
-        search = fit(["search_measured_cifar10_16px", *options], folder / "search", seed).model
-        seconds = time.perf_counter() - start
-        return {"genotype": search.genotype.to_json(), "search_seconds": seconds, "summary": search.summary()}
     limits = Budget(max_params=cap).constraints(SPACE, costs)
     band = SizeBand(SPACE, limits, costs.parameters, costs.base_parameters, seed=seed)
     rng = np.random.default_rng((seed, 3))
@@ -72,7 +56,7 @@ def find(arm: str, seed: int, folder: Path) -> Fields:
     else:
         while parameters(support := SPACE.sample_support(rng), costs) > cap:
             pass
-    return {"genotype": SPACE.genotype(support).to_json()}
+    return SPACE.genotype(support).to_json()
 
 
 def median_cap() -> tuple[float, CandidateCosts]:

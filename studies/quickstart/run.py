@@ -11,7 +11,7 @@ from sparsenas.complexity import describe
 from studies.common import Fields, complete, fit, main, parser
 
 #: Options of every arm beside the shipped config.
-ARMS = {"stages, by 12 steps": False, "stages, by 12 steps, another test set in each run": True}
+ARMS = {"tournament": False, "tournament, another test set in each run": True}
 
 
 def study(args: Sequence[str] | None = None) -> int:

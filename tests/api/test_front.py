@@ -15,12 +15,8 @@ from sparsenas.api import Prediction, TrainedNetwork
 from sparsenas.api.front import written_after
 from sparsenas.api.image_settings import save_arrays
 from sparsenas.api.shipped import find_config
-from sparsenas.api.sizing import CHANNELS, fitting_channels
-from sparsenas.complexity import candidate_costs
 from sparsenas.data import Augmentation, Digits, NpzImages
 from sparsenas.errors import ConfigError, DataError
-from sparsenas.networks import SuperNet
-from sparsenas.search import Budget
 from sparsenas.spaces import DartsSpace
 
 
@@ -29,14 +25,16 @@ def config(tmp_path):
     """The shipped config, small enough for a test."""
     settings = yaml.safe_load(Path(find_config("search_images")).read_text())
     settings["model"]["init_args"]["space"] = {"class_path": "DartsSpace", "init_args": {"nodes": 2}}
-    settings["model"]["init_args"]["network"] |= {"cells": 3, "channels": 4, "stem": "small"}
-    settings["model"]["init_args"]["training"] |= {"seconds": None, "schedule": {}}
-    settings["model"]["init_args"]["measuring"] |= {"count": 4, "rounds": 0}
-    settings["model"]["init_args"]["measuring"]["proxies"][0]["init_args"] |= {"steps": 4, "warmup": 0}
+    settings["model"]["init_args"]["network"] = {"cells": 3, "channels": None, "stem": "small"}
+    settings["model"]["init_args"]["training"] |= {"seconds": None, "steps": 12, "schedule": {}}
+    settings["model"]["init_args"]["tournament"] = {
+        "rungs": [1 / 6],
+        "random": 3,
+        "governor": {"share": 0.5, "most": 0.6},
+    }
     settings["model"]["init_args"]["budget"] = {"max_per_cell": {"normal": {"skip_connect": 1}}}
     settings["trainer"] |= {
         "check_val_every_n_epoch": 1,
-        "max_epochs": 1,
         "limit_train_batches": 3,
         "limit_val_batches": 1,
         "limit_test_batches": 1,
@@ -76,12 +74,12 @@ def test_search_then_predict_export_and_read_back(tmp_path, config):
     right = torch.cat([again.network(x).argmax(1) == y for x, y in found.data.evaluation_batches("test")])
     assert manifest.accuracy["test"].accuracy == pytest.approx(float(right.float().mean()))
     text, html = str(found), found._repr_html_()
-    for word in ("network", "accuracy", "found", "random", "largest", str(found.folder)):
+    for word in ("network", "accuracy", "found", "the best of 3 networks", str(found.folder)):
         assert word in text
         assert word in html
     assert "data:image/png;base64," in html
-    scores = (found.folder / "proxies.jsonl").read_text().splitlines()
-    assert len(scores) == 1 + 4  # the settings and four networks
+    measurements = (found.folder / "tournament.jsonl").read_text().splitlines()
+    assert len(measurements) == 1 + 3  # the settings and three networks
     assert json.loads((found.folder / "genotype.json").read_text()) == json.loads(found.genotype.to_json())
 
 
@@ -123,7 +121,7 @@ def test_options_are_refused_by_text(tmp_path):
     with pytest.raises(ConfigError, match=r"minutes is 0; use a positive number, or None"):
         sparsenas.search("digits", minutes=0, folder=tmp_path)
     with pytest.raises(
-        ConfigError, match=r"config search_gdas: its model is RelaxedSearch; name one of MeasuredSearch"
+        ConfigError, match=r"config search_gdas: its model is RelaxedSearch; name one of TournamentSearch"
     ):
         sparsenas.search("digits", config="search_gdas", folder=tmp_path)
 
@@ -145,31 +143,9 @@ def test_channels_first_arrays_are_understood(tmp_path):
     assert (np.load(first)["x_train"] == np.load(last)["x_train"]).all()
 
 
-@pytest.mark.parametrize(("limit", "unit"), [(20_000, "max_params"), (0.4e6, "max_macs")])
-def test_the_width_fills_the_budget(limit, unit):
-    data, space = Digits(), DartsSpace(nodes=3)
-    network = {"cells": 3, "stem": "small"}
-    channels = fitting_channels(space, data, network, Budget(**{unit: limit}))
-    rng = np.random.default_rng(0)
-    supports = [space.sample_support(rng) for _ in range(32)]
-
-    def median(width):
-        costs = candidate_costs(SuperNet(space, data.image_shape, 10, channels=width, **network))
-        rows, base = {
-            "max_params": (costs.parameters, costs.base_parameters),
-            "max_macs": (costs.macs, costs.base_macs),
-        }[unit]
-        return np.median(
-            [base + sum(row[i] for row, kept in zip(rows, s, strict=True) for i in kept) for s in supports]
-        )
-
-    wider = CHANNELS[CHANNELS.index(channels) + 1]
-    assert median(channels) <= limit < median(wider)
-
-
 def test_the_room_and_the_function_have_one_name():
     import sparsenas.search
 
     assert inspect.ismodule(sparsenas.search)
     assert callable(sparsenas.search)
-    assert sparsenas.search.MeasuredSearch.__name__ == "MeasuredSearch"
+    assert sparsenas.search.TournamentSearch.__name__ == "TournamentSearch"

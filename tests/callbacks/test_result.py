@@ -7,8 +7,11 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparsenas.callbacks import ResultReport
 from sparsenas.data import Digits
@@ -17,57 +20,72 @@ from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
     BestOf,
-    MeasuredSearch,
+    Budget,
+    Governor,
     OneStageSearch,
     Phases,
     RandomSearch,
     RelaxedSearch,
     SinglePathSearch,
+    Tournament,
+    TournamentResult,
+    TournamentSearch,
     TwoStageSearch,
 )
-from sparsenas.search.measured import EffectiveCost, MeasuredResult, Measuring, ProxyReliability, ZeroCost
-from sparsenas.search.measured.result import only
-from sparsenas.spaces import DartsSpace, Genotype, WeightSharing64Space
+from sparsenas.search.measured import Competitor
+from sparsenas.spaces import REFERENCES, DartsSpace, Genotype, StageSpace
 from sparsenas.training import WeightTraining
-from sparsenas.zero_cost import Naswot
 
 SPACE = DartsSpace(nodes=2)
-FOUND, SECOND, LARGEST = (SPACE.sample_support(np.random.default_rng(seed)) for seed in range(3))
-NASWOT = ProxyReliability(
-    "naswot", stability=0.93, consensus=0.71, training=0.64, trained=12, trusted=True, why="trusted"
-)
-NOISE = ProxyReliability("noise", 0.1, None, None, trained=0, trusted=False, why="its repeats disagree")
-RESULT = MeasuredResult(
-    support=FOUND,
-    score=1.5,
-    best=FOUND,
-    runner_up=SECOND,
-    gap=0.25,
-    largest=LARGEST,
-    largest_score=-0.5,
-    beats_largest=0.95,
-    chosen=tuple(tuple(0.75 * (i in kept) for i in range(len(b))) for b, kept in zip(SPACE.blocks, FOUND, strict=True)),
-    explained=None,
-    reliability=(NASWOT, NOISE),
-    measured=64,
-    considered=80,
+STAGES = StageSpace(stages=2, layers=2, types=("conv_3x3", "residual_3x3"))
+FOUND, OTHER = (STAGES.sample(np.random.default_rng(seed)) for seed in range(2))
+RESULT = TournamentResult(
+    competitors=(
+        Competitor(4, "proposed", FOUND, 3900, 150_000, ((2.0, 1.5, 0.5), (4.0, 1.0, 0.75))),
+        Competitor(0, "resnet8", REFERENCES["resnet8"].genotype, 3800, 120_000, ((2.0, 1.4, 0.55), (4.0, 1.1, 0.7))),
+        Competitor(2, "random", OTHER, 2500, 90_000, ((2.0, 2.2, 0.2),)),
+    ),
+    unit="seconds",
+    length=48.0,
+    spent=12.5,
+    sure=0.9,
+    governor="searching further is worth +0.1 points, training longer +0.4: stopped after 3 networks",
+    unfit=("mobilenet_v1",),
+    images=500,
+    chance=0.1,
 )
 
 
 @pytest.fixture
-def with_result(search_class):
-    """A search with the given result, which it draws as late as a run that is cut short does."""
+def fit_tournament(tmp_path, monkeypatch):
+    """Fit a tournament that is over before it begins, and has the given result; gives the trainer."""
 
-    def make(result=RESULT):
-        class WithResult(search_class):
+    def run(*callbacks, result=RESULT, **options):
+        class Known(TournamentSearch):
             result = None
 
             def on_train_end(self):
                 self.result = result
 
-        return WithResult()
+        monkeypatch.setattr("sparsenas.callbacks.result.TournamentSearch", Known)
+        training = WeightTraining(steps=4)
+        search = Known((1, 8, 8), 10, STAGES, training=training, budget=Budget(max_params=4000), genotype="resnet8")
+        settings = {"accelerator": "cpu", "devices": 1, "logger": TensorBoardLogger(str(tmp_path))} | options
+        trainer = pl.Trainer(
+            default_root_dir=tmp_path,
+            max_epochs=-1,
+            limit_val_batches=1,
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+            **settings,
+        )
+        trainer.fit(search, Digits(batch_size=16, arch_fraction=0.0))
+        return trainer
 
-    return make
+    return run
 
 
 def report_of(folder):
@@ -81,141 +99,101 @@ def genotype(tree):
     return Genotype.from_json(json.dumps(tree))
 
 
-def test_the_result_is_in_the_run_folder(fit, with_result):
-    folder = fit(ResultReport(), search=with_result()).trainer.log_dir
+def test_the_result_is_in_the_run_folder(fit_tournament):
+    folder = fit_tournament(ResultReport()).log_dir
     report = report_of(folder)
     assert report["summary"] == RESULT.summary
-    assert genotype(report["found"]) == genotype(report["best"]) == SPACE.genotype(FOUND)
-    assert genotype(report["runner_up"]["genotype"]) == SPACE.genotype(SECOND)
-    assert genotype(report["largest"]["genotype"]) == SPACE.genotype(LARGEST)
-    assert (report["score"], report["runner_up"]["gap"], report["largest"]["score"]) == (1.5, 0.25, -0.5)
-    assert (report["beats_largest"], report["explained"], report["measured"], report["considered"]) == (
-        0.95,
-        None,
-        64,
-        80,
-    )
-    assert [ProxyReliability(**item) for item in report["reliability"]] == [NASWOT, NOISE]
+    assert genotype(report["found"]) == FOUND
+    assert (report["unit"], report["length"], report["spent"], report["sure"]) == ("seconds", 48.0, 12.5, 0.9)
+    assert (report["governor"], report["unfit"], report["images"]) == (RESULT.governor, ["mobilenet_v1"], 500)
+    assert [other["name"] for other in report["competitors"]] == ["proposed 4", "resnet8", "random 2"]
+    assert [genotype(other["genotype"]) for other in report["competitors"]][1:] == [
+        REFERENCES["resnet8"].genotype,
+        OTHER,
+    ]
+    assert report["competitors"][0]["stops"][1] == {"length": 4.0, "loss": 1.0, "accuracy": 0.75}
     assert (Path(folder) / "result.png").read_bytes().startswith(b"\x89PNG")
     assert not list(Path(folder).glob("*.partial"))
 
 
-def test_shares_stand_under_cell_edge_and_primitive(fit, with_result, tmp_path):
-    fit(ResultReport(), search=with_result(), logger=False)
-    chosen = report_of(tmp_path)["chosen"]
-    found = dict(SPACE.genotype(FOUND).cells)
-    assert list(chosen) == ["normal", "reduce"]
-    for block in SPACE.blocks:
-        for c in block.candidates:
-            share = chosen[block.cell][f"edge {c.source}->{c.target}"][c.primitive]
-            assert share == (0.75 if c in found[block.cell] else 0.0)
-
-
-def test_what_is_not_finite_is_null(fit, with_result, tmp_path):
-    odd = replace(NOISE, stability=math.nan)
-    result = replace(RESULT, explained=math.nan, largest_score=-math.inf, reliability=(NASWOT, odd))
-    fit(ResultReport(), search=with_result(result), logger=False)
-    report = report_of(tmp_path)
-    assert (report["explained"], report["largest"]["score"], report["reliability"][1]["stability"]) == (
-        None,
-        None,
-        None,
+def test_the_summary_compares_with_the_best_reference():
+    assert RESULT.summary == (
+        "proposed 4, the best of 3 networks; after 4s of training its validation loss is 1.000 (75.0% right), and "
+        "1.100 (70.0%) of the best reference, resnet8. It leads on 90% of redrawn images; not tried with other seeds. "
+        "Searching further is worth +0.1 points, training longer +0.4: stopped after 3 networks"
     )
 
 
-def test_tensorboard_shows_shares_summary_and_reliability(fit, with_result):
-    events = fit(ResultReport(), search=with_result()).events
-    (image,) = events.Images("result/chosen")
-    assert image.step == 8
+def test_what_is_not_finite_is_null(fit_tournament, tmp_path):
+    found, *others, last = RESULT.competitors
+    result = replace(RESULT, competitors=(found, *others, replace(last, stops=((2.0, math.inf, 0.0),))))
+    fit_tournament(ResultReport(), result=result, logger=False)
+    assert report_of(tmp_path)["competitors"][2]["stops"] == [{"length": 2.0, "loss": None, "accuracy": 0.0}]
+
+
+def test_tensorboard_shows_lines_summary_and_competitors(fit_tournament):
+    events = EventAccumulator(fit_tournament(ResultReport()).log_dir, size_guidance={"images": 0}).Reload()
+    (image,) = events.Images("result/tournament")
+    assert image.step == 4
     assert image.width > 300
     (event,) = events.Tensors("result/summary/text_summary")
     summary, empty, *table = event.tensor_proto.string_val[0].decode().splitlines()
     assert (summary, empty) == (RESULT.summary, "")
     assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table] == [
-        ["proxy", "stability", "agreement with the others", "agreement with trainings", "used"],
-        ["---"] * 5,
-        ["naswot", "0.93", "0.71", "0.64 (12 trained)", "yes"],
-        ["noise", "0.10", "-", "-", "no: its repeats disagree"],
+        ["network", "parameters", "MACs", "seconds of training", "validation loss", "right"],
+        ["---"] * 6,
+        ["proposed 4", "3,900", "150,000", "4", "1.000", "75.0%"],
+        ["resnet8", "3,800", "120,000", "4", "1.100", "70.0%"],
+        ["random 2", "2,500", "90,000", "2", "2.200", "20.0%"],
     ]
 
 
-def test_where_nothing_can_be_trusted_the_largest_is_reported(fit, with_result):
-    against = (
-        ProxyReliability("naswot", 0.93, 0.125, None, trained=0, trusted=False, why="given size, the others disagree"),
-        replace(NOISE, why="no other is left to agree with it"),
-    )
-    result = only(SPACE, [LARGEST, FOUND, SECOND], against)
-    run = fit(ResultReport(), search=with_result(result))
-    report = report_of(run.trainer.log_dir)
-    assert report["summary"] == (
-        "no better than the largest network at this budget, which is given back: no proxy can be trusted (naswot: "
-        "given size, the others disagree; noise: no other is left to agree with it)"
-    )
-    assert genotype(report["found"]) == genotype(report["best"]) == SPACE.genotype(LARGEST)
-    assert genotype(report["largest"]["genotype"]) == SPACE.genotype(LARGEST)
-    assert (report["score"], report["runner_up"]["gap"], report["beats_largest"]) == (0.0, 0.0, 1.0)
-    assert (report["explained"], report["measured"], report["considered"]) == (None, 3, 0)
-    assert tuple(ProxyReliability(**item) for item in report["reliability"]) == against
-    (event,) = run.events.Tensors("result/summary/text_summary")
-    summary, _, *table = event.tensor_proto.string_val[0].decode().splitlines()
-    assert summary == result.summary
-    assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table[2:]] == [
-        ["naswot", "0.93", "0.12", "-", "no: given size, the others disagree"],
-        ["noise", "0.10", "-", "-", "no: no other is left to agree with it"],
-    ]
+def test_where_nothing_was_compared_that_is_reported(fit_tournament, tmp_path):
+    (only,) = (replace(other, stops=()) for other in RESULT.competitors[1:2])
+    result = replace(RESULT, competitors=(only,), sure=None, governor="too short to compare anything")
+    fit_tournament(ResultReport(), result=result, logger=False)
+    assert report_of(tmp_path)["summary"] == "resnet8: too short to compare anything"
 
 
-def test_searches_without_a_result_write_nothing(fit, with_result, tmp_path):
+def test_searches_without_a_result_write_nothing(fit, fit_tournament, tmp_path):
     fit(ResultReport(), logger=False)
-    fit(ResultReport(), search=with_result(None), logger=False)
+    fit_tournament(ResultReport(), result=None, logger=False)
     assert not list(tmp_path.rglob("result*"))
 
 
-def test_fast_dev_run_writes_nothing(fit, with_result, tmp_path):
-    fit(ResultReport(), search=with_result(), fast_dev_run=True)
+def test_fast_dev_run_writes_nothing(fit_tournament, tmp_path):
+    fit_tournament(ResultReport(), fast_dev_run=True)
     assert not list(tmp_path.rglob("*result*"))
 
 
-def test_unwritable_folder_is_named(fit, with_result, tmp_path):
+def test_unwritable_folder_is_named(fit_tournament, tmp_path):
     (tmp_path / "result.json").mkdir()
     with pytest.raises(ConfigError, match=r"result\.json: cannot write"):
-        fit(ResultReport(), search=with_result(), logger=False)
+        fit_tournament(ResultReport(), logger=False)
 
 
-def test_a_missing_folder_is_made(fit, with_result, tmp_path):
+def test_a_missing_folder_is_made(fit_tournament, tmp_path):
     class Remove(Callback):
         def on_train_end(self, trainer, pl_module):
             tmp_path.rmdir()
 
-    fit(ResultReport(), Remove(), search=with_result(), logger=False)
-    assert report_of(tmp_path)["measured"] == 64
+    fit_tournament(ResultReport(), Remove(), logger=False)
+    assert report_of(tmp_path)["images"] == 500
 
 
-@pytest.mark.parametrize(("seconds", "measured"), [(1e-9, 4), (None, 12)], ids=["cut short", "whole"])
-@pytest.mark.parametrize(
-    ("proxies", "trusted"),
-    [([ZeroCost(Naswot(), images=16)], True), ([ZeroCost(Naswot(), images=16), EffectiveCost()], False)],
-    ids=["trusted", "not trusted"],
-)
-def test_a_measured_search_is_reported(fit_briefly, tmp_path, seconds, measured, proxies, trusted):
-    search = MeasuredSearch(
-        (1, 8, 8),
-        10,
-        WeightSharing64Space(),
-        network=NetworkConfig(channels=4, cells=3),
-        measuring=Measuring(proxies, count=12, rounds=0, seconds=seconds),
+def test_a_tournament_is_reported(fit_briefly, tmp_path):
+    rules = Tournament((1 / 8,), ("plain_cnn", "resnet8"), 2, 0, prior="none", governor=Governor(share=0.5), images=64)
+    training = WeightTraining(steps=24)
+    search = TournamentSearch(
+        (1, 8, 8), 10, STAGES, training=training, budget=Budget(max_params=4000), tournament=rules
     )
-    data = Digits(batch_size=16, arch_fraction=0.0)
-    fit_briefly(search, data, ResultReport(), batches=1, epochs=1, limit_val_batches=0)
+    fit_briefly(search, Digits(batch_size=16, arch_fraction=0.0), ResultReport(), epochs=-1)
     report = report_of(tmp_path)
-    assert report["measured"] == measured
     assert report["summary"] == search.result.summary
-    assert [item["trusted"] for item in report["reliability"]] == [trusted] * len(proxies)
-    assert ("no proxy can be trusted" in report["summary"]) != trusted
     assert genotype(report["found"]) == search.genotype
-    edges = report["chosen"]["normal"]
-    assert list(edges) == ["edge 0->1", "edge 0->2", "edge 1->2"]
-    assert all(sum(shares.values()) == pytest.approx(float(trusted)) for shares in edges.values())
+    assert {other["name"] for other in report["competitors"]} == {"plain_cnn", "resnet8", "random 2", "random 3"}
+    assert report["prior"]["space"] == "stage"
+    assert (tmp_path / "result.png").is_file()
 
 
 class TestSharedWeights:

@@ -35,7 +35,7 @@ def test_stages_of_nasbench_macro(text, expected):
 
 
 @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA names no folder with the tables")
-@pytest.mark.parametrize("config", ["compare_nasbench201_measured", "compare_nasbench_macro_measured"])
+@pytest.mark.parametrize("config", ["compare_nasbench201", "compare_nasbench_macro_signals"])
 def test_the_rule_is_a_row_under_every_cap(config):
     plan = read_plan(find_config(config))
     table = plan.read_table()

@@ -13,8 +13,6 @@ from scipy.stats import binomtest, kendalltau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sparsenas.cli import main
-from sparsenas.comparison import read_plan
-from sparsenas.comparison.worker import search_once
 from sparsenas.networks import NormOptions, SuperNet
 from sparsenas.spaces import WeightSharing64Space
 
@@ -103,55 +101,6 @@ def derived_size(text):
     space = WeightSharing64Space()
     network = SuperNet(space, (1, 8, 8), 10, 4, 1, norms=NormOptions(affine=True, track=True, append="none"))
     return sum(p.numel() for p in network.derive(space.from_string(text)).parameters())
-
-
-NASWOT = {"class_path": "ZeroCost", "init_args": {"score": {"class_path": "Naswot"}, "images": 16}}
-
-
-@pytest.fixture
-def search_measuring(settings, write):
-    """Gives the record of one search that measures the proxies."""
-
-    def run(*proxies):
-        measuring = {"proxies": list(proxies), "count": 8, "rounds": 1, "proposals": 2, "size_band": 0.5}
-        model = {"class_path": "MeasuredSearch", "init_args": {"measuring": measuring}}
-        settings["searchers"] = {"measured": {"seeds": 1, "max_epochs": 0, "model": model}}
-        (run,) = read_plan(write(settings)).runs
-        return search_once(run.searcher, run.seed, run.digest, run.settings)
-
-    return run
-
-
-def test_a_measured_search_says_what_it_compared_under_each_cap(settings, search_measuring):
-    record = search_measuring(NASWOT)
-    chosen, scored, remarks = dict(record.chosen), dict(record.scored), dict(record.remarks)
-    assert list(chosen) == list(scored) == list(remarks) == settings["caps"]
-    for cap in settings["caps"]:
-        assert 8 <= len(scored[cap]) <= 10
-        assert chosen[cap] in dict(scored[cap])
-        assert all(cap is None or derived_size(text) <= cap for text, _ in scored[cap])
-        assert " deviations from " in remarks[cap] or "no better than the largest network" in remarks[cap]
-    texts = {text for cap in settings["caps"] for text, _ in scored[cap]}
-    assert record.visited == len(texts)
-    assert record.timeline[-1][1] == chosen[None]
-    assert not record.cut
-
-
-def test_a_measured_search_that_trusts_nothing_says_so_under_each_cap(settings, search_measuring):
-    """Given size, the effective cost has nothing in common with anything."""
-    record = search_measuring({"class_path": "EffectiveCost"}, NASWOT)
-    chosen, remarks = dict(record.chosen), dict(record.remarks)
-    assert record.scored == tuple((cap, ()) for cap in settings["caps"])
-    for cap in settings["caps"]:
-        assert remarks[cap].startswith(
-            "no better than the largest network at this budget, which is given back: no proxy"
-        )
-        assert cap is None or derived_size(chosen[cap]) <= cap
-    sizes = {text: derived_size(text) for text in settings["table"]["init_args"]["texts"]}
-    assert [sizes[text] for text in chosen.values()] == [
-        max(size for size in sizes.values() if cap is None or size <= cap) for cap in chosen
-    ]
-    assert record.timeline[-1][1] == chosen[None]
 
 
 def test_a_crash_is_reported_and_the_others_go_on(settings, compare, tmp_path):

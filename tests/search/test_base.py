@@ -7,11 +7,11 @@ import pytest
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
-    MeasuredSearch,
     OneStageSearch,
     RandomSearch,
     RelaxedSearch,
     SinglePathSearch,
+    TournamentSearch,
     TwoStageSearch,
 )
 from sparsenas.training import StandAloneTraining, WeightTraining
@@ -26,7 +26,7 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("module", [*KNOWN, MeasuredSearch, StandAloneTraining], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [*KNOWN, TournamentSearch, StandAloneTraining], ids=lambda module: module.__name__)
 def test_a_constructor_can_be_read_at_a_glance(module):
     parameters = inspect.signature(module).parameters
     assert len(parameters) <= 12

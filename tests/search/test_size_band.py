@@ -1,7 +1,7 @@
 """What is live in a cell, and which architectures are nearly as large as the largest."""
 
 from collections import Counter
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -153,85 +153,3 @@ class TestBand:
         rules = Budget(max_params=10).constraints(space, costs)
         with pytest.raises(RecoveryError, match="max_params"):
             SizeBand(space, rules, costs.parameters, 0.0)
-
-
-class TestMembers:
-    @pytest.mark.parametrize("limit", [0.6e6, 1.1e6])
-    def test_they_are_the_whole_band(self, limit, published):
-        costs, cells, live = published
-        rules = Budget(max_params=limit, max_per_cell={"normal": {"skip_connect": 2}}).constraints(NB201, costs)
-        band = SizeBand(NB201, rules, costs.parameters, costs.base_parameters, 0.8)
-        allowed = [cell for cell in cells if rules.allows(cell)]
-        least = 0.8 * max(live[cell] for cell in allowed)
-        inside = {cell for cell in allowed if live[cell] >= least}
-        members = band.members()
-        assert len(members) == len(inside) > 3
-        assert set(members) == inside
-        assert band.members() == members
-        assert set(band.draw(10, np.random.default_rng(0))) <= inside
-
-    @pytest.mark.parametrize("distinct_edges", [True, False])
-    def test_of_several_blocks(self, distinct_edges):
-        space, everything = small_space(distinct_edges)
-        band = band_of(space, 0.75)
-        members = band.members()
-        assert len(set(members)) == len(members) < space.size
-        assert set(members) == {support for support in everything if support in band}
-
-    def test_only_small_spaces_are_enumerable(self):
-        assert band_of(NB201, 0.7).enumerable
-        assert not band_of(DartsSpace(), 0.7).enumerable
-
-
-class TestStrongest:
-    """The best sum over candidates among those that cost enough, against a look at all of them."""
-
-    @staticmethod
-    def check(band, everything, seed):
-        rng, blocks = np.random.default_rng(seed), band.space.blocks
-        worth = rng.normal(size=(len(blocks), max(map(len, blocks))))
-
-        def total(support):
-            return sum(row[list(kept)].sum() for row, kept in zip(worth, support, strict=True))
-
-        found = band.strongest(worth)
-        assert total(found) == pytest.approx(max(map(total, everything)))
-        assert found in everything
-
-    @pytest.mark.parametrize("share", [0.0, 0.75, 0.95])
-    @pytest.mark.parametrize("distinct_edges", [True, False])
-    def test_of_several_blocks(self, distinct_edges, share):
-        space, everything = small_space(distinct_edges)
-        band = band_of(space, share)
-        everything = {support for support in everything if support in band}
-        for seed in range(10):
-            self.check(band, everything, seed)
-
-    @pytest.mark.parametrize("limit", [0.6e6, 1.1e6, None])
-    def test_under_rules(self, limit, published):
-        """Here dead edges count."""
-        costs, cells, _ = published
-        rules = Budget(max_params=limit, max_per_cell={"normal": {"skip_connect": 1}}).constraints(NB201, costs)
-        band = SizeBand(NB201, rules, costs.parameters, costs.base_parameters, 0.8)
-
-        def cost(cell):
-            return costs.base_parameters + sum(costs.parameters[0][i] for i in cell[0])
-
-        everything = {cell for cell in cells if rules.allows(cell) and cost(cell) >= band.lower}
-        for seed in range(5):
-            self.check(band, everything, seed)
-
-
-def band_of(space, share):
-    costs = candidate_costs(SuperNet(space, (3, 8, 8), 10, channels=4, cells=3))
-    return SizeBand(space, Budget().constraints(space), costs.parameters, costs.base_parameters, share)
-
-
-def small_space(distinct_edges):
-    """A space of several blocks, and all of its supports."""
-    space = DartsSpace(2, ("skip_connect", "sep_conv_3x3"), distinct_edges=distinct_edges)
-    everything = set(product(*(combinations(range(len(block)), 2) for block in space.blocks)))
-    if distinct_edges:
-        everything = {support for support in everything if all(i // 2 != j // 2 for i, j in support)}
-    assert len(everything) == space.size
-    return space, everything

@@ -1,7 +1,7 @@
 """Any searcher as a competitor: it searches for a share of the seconds; what it found is trained anew for the rest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from sparsenas.comparison.build import SearcherModule
@@ -10,7 +10,7 @@ from sparsenas.comparison.images.clock import StopAt
 from sparsenas.comparison.images.common import Common, quiet_trainer
 from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
 from sparsenas.errors import ConfigError
-from sparsenas.search import MeasuredSearch, Searcher
+from sparsenas.search import Searcher, TournamentSearch
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class Search(Competitor):
     Attributes:
         model: Its class and options, as in a config of ``fit``; without ``space``, it searches that of the comparison.
         share: Share of the seconds for the search.
-        max_epochs: Epochs of the search, over which its schedules go; the share may end it before. A measured search
-            needs none.
+        max_epochs: Epochs of the search, over which its schedules go; the share may end it before.
         arch_fraction: Share of the training images for the architecture, of searchers that need them apart.
 
     Raises:
@@ -49,7 +48,9 @@ class Search(Competitor):
         """
         if not isinstance(model, Searcher):
             raise ConfigError(f"model is {type(model).__name__}, which searches nothing")
-        if self.max_epochs is None and not isinstance(model, MeasuredSearch):
+        if isinstance(model, TournamentSearch):
+            raise ConfigError("model is TournamentSearch, whose winner trains on; use the kind tournament instead")
+        if self.max_epochs is None:
             raise ConfigError(f"max_epochs is missing; {type(model).__name__} needs the length of its schedules")
         return cast(SearcherModule, model)
 
@@ -57,8 +58,6 @@ class Search(Competitor):
         """See :meth:`Competitor.decide`."""
         search = self.check(common.model)
         end = self.share * common.clock.total
-        if isinstance(search, MeasuredSearch):
-            search.measuring = replace(search.measuring, seconds=max(end - common.clock.seconds, 1e-3))
         trainer = quiet_trainer(common.folder, [StopAt(common.clock, end)], self.max_epochs or 0)
         trainer.fit(search, datamodule=common.images or common.data)
         return Decision(search.space.genotype(search.decide()), search.summary())

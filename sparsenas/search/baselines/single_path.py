@@ -1,6 +1,6 @@
 """Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut
 from sparsenas.search.optimizers import step_schedules
-from sparsenas.search.searcher import ImageBatch, SearchResult
+from sparsenas.search.searcher import ImageBatch
 from sparsenas.search.selection import BestOf, Selected, Selection, TrainedSuperNet
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
@@ -39,8 +39,7 @@ class SinglePathSearch(SearchModule):
         budget: Limits of what may be found; they hold for what is kept, not for what a selection measures.
         mapping: Weights that a candidate runs with.
         paths: Paths that a batch trains.
-        selection: Architectures that are measured, and the choice among them. With
-            :class:`~sparsenas.search.MeasuredSelection`, a sparse code over measurements decides.
+        selection: Architectures that are measured, and the choice among them.
         criterion: By what they are compared.
         measure_batches: Architecture batches they are measured on.
         seed: Seeds all draws.
@@ -88,20 +87,13 @@ class SinglePathSearch(SearchModule):
         self._held_out = HeldOut(measure_batches)
         self._start = space.sample_support(self._rng)
         self._found: Support | None = None
-        self._selected: dict[Constraints, Selected] = {}
-        self._trained = TrainedSuperNet(supernet, self.score, (), seed)
+        self._trained = TrainedSuperNet(supernet, self.score, ())
         paths.paths(space, self._rng)  # raises if they do not fit the space
 
     @property
     def support(self) -> Support:
         """The architecture that was selected; a random one before."""
         return self._start if self._found is None else self._found
-
-    @property
-    def result(self) -> SearchResult | None:
-        """Search result; ``None`` before the end, and from selections that make none."""
-        selected = self._selected.get(self._constraints)
-        return None if selected is None else selected.result
 
     def decide(self, constraints: Constraints | None = None) -> Support:
         """See :meth:`Searcher.decide`.
@@ -112,16 +104,6 @@ class SinglePathSearch(SearchModule):
         if constraints is None and self._found is not None:
             return self._found
         return self._select(constraints).support
-
-    def scores(self, constraints: Constraints | None = None) -> Mapping[Support, float]:
-        """See :meth:`Searcher.scores`."""
-        selected = self._selected.get(constraints or self._constraints)
-        return super().scores(constraints) if selected is None or selected.result is None else selected.scores
-
-    def summary(self, constraints: Constraints | None = None) -> str:
-        """See :meth:`Searcher.summary`."""
-        selected = self._selected.get(constraints or self._constraints)
-        return "" if selected is None or selected.result is None else selected.result.summary
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of the architecture found so far."""
@@ -143,7 +125,6 @@ class SinglePathSearch(SearchModule):
         """A step on the drawn paths; after the last one, the measurements."""
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
-        self.selection.check_batch(len(arch_batch[1]))  # now, as it is too late when everything is trained
         paths = self.paths.paths(self.space, self._rng)
         self.step_weights(self._losses(weights_batch, paths, self._drop_rates(batch_idx)), union(paths))
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
@@ -165,7 +146,7 @@ class SinglePathSearch(SearchModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back the architecture found."""
         super().on_load_checkpoint(checkpoint)
-        self._found, self._selected = checkpoint["search"]["found"], {}
+        self._found = checkpoint["search"]["found"]
 
     def score(self, support: Support) -> float:
         """Score an architecture with the shared weights on the held-out images; more is better."""
@@ -190,25 +171,20 @@ class SinglePathSearch(SearchModule):
             yield loss
 
     def _select(self, constraints: Constraints | None) -> Selected:
-        """Decide under rules, once for each; with several processes, the first one decides for all."""
+        """Decide under rules."""
         rules = self._constraints if constraints is None else constraints
-        if rules not in self._selected:
-            training = self.network.training
-            self.network.eval()
-            try:
-                selected = self.selection.select(self._trained, rules, self.measured, self._rng)
-            finally:
-                self.network.train(training)
-            self._selected[rules] = self.trainer.strategy.broadcast(selected) if self._trainer else selected
-            self.visited |= selected.scores.keys()
-        return self._selected[rules]
+        training = self.network.training
+        self.network.eval()
+        try:
+            return self.selection.select(self._trained, rules, self.measured, self._rng)
+        finally:
+            self.network.train(training)
 
     def _measure(self) -> None:
-        """Decide, and report it."""
-        self._trained = TrainedSuperNet(self.network, self.score, self._held_out.images, self.seed)
-        self._selected.clear()
-        old, selected = self.support, self._select(None)
+        """Decide, and report it; with several processes, the first one decides for all."""
+        self._trained = TrainedSuperNet(self.network, self.score, self._held_out.images)
+        old, self.measured = self.support, {}  # what other weights have scored
+        selected: Selected = self.trainer.strategy.broadcast(self._select(None))
         self.measured, self._found = dict(selected.scores), selected.support
-        if selected.result is not None:
-            self.print(f"found: {selected.result.summary}")
+        self.visited |= self.measured.keys()
         self.note_recovery(old)

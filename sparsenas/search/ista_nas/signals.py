@@ -77,7 +77,7 @@ class SupportGradient(Signal):
 
     Warning: nothing compares an active candidate with an inactive one. On published ground truth searches with this
     signal ended no better than random cells and visited a handful of architectures (``studies/nasbench201``).
-    Kept for fidelity; to find a good architecture, use :class:`~sparsenas.search.MeasuredSearch`.
+    Kept for fidelity; to find a good architecture, use :class:`~sparsenas.search.TournamentSearch`.
 
     Attributes:
         every: Take a step on every so-many-th training batch.

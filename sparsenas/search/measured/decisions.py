@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import log2
+from math import ceil, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -32,14 +32,19 @@ class Place(NamedTuple):
     """A place in a staged network while it is walked through, from the images on.
 
     Attributes:
-        level: How often the resolution has been halved.
+        level: Logarithm to base 2 of the resolution, rounded up: 5 for 17 to 32 pixels.
         before: Type of the last layer.
         growth: Growth of the stage that is about to begin; 0 inside of one.
     """
 
-    level: int = 0
+    level: int
     before: str = ""
     growth: float = 0.0
+
+    @classmethod
+    def at(cls, side: int) -> "Place":
+        """The place of images of so many pixels a side."""
+        return cls(ceil(log2(side)))
 
 
 def step(place: Place, primitive: str) -> tuple[Place, tuple[tuple[Feature, float], ...]]:
@@ -52,15 +57,17 @@ def step(place: Place, primitive: str) -> tuple[Place, tuple[tuple[Feature, floa
         return place._replace(growth=read_growth(primitive)), ()
     if layer.type == SKIP:
         return place, ()
-    level = place.level + (layer.down is not None)
+    level = place.level - (layer.down is not None)
+    where = f"{2**level} px"
     added = [
-        (Feature(f"depth at level {level}", "layers"), float(layer.repeats)),
-        (Feature(f"types at level {level}", layer.type), float(layer.repeats)),
+        (Feature(f"{what}{here}", name), float(layer.repeats))
+        for what, name in (("depth", "layers"), ("types", layer.type))
+        for here in ("", f" at {where}")  # as a whole, and there
     ]
     if place.growth:
-        added.append((Feature(f"growth at level {level}", "log2"), log2(place.growth)))
+        added.append((Feature(f"growth at {where}", "log2"), log2(place.growth)))
     if layer.down is not None:
-        added.append((Feature(f"reduction to level {level}", layer.down), 1.0))
+        added.append((Feature(f"reduction to {where}", layer.down), 1.0))
     if place.before:
         added.append((Feature(f"{PAIR} {place.before} > {layer.type}", "in a row"), 1.0))
     if layer.repeats > 1:
@@ -68,17 +75,21 @@ def step(place: Place, primitive: str) -> tuple[Place, tuple[tuple[Feature, floa
     return Place(level, layer.type), tuple(added)
 
 
-def describe(genotype: Genotype) -> Counter[Feature]:
+def describe(genotype: Genotype, side: int = 32) -> Counter[Feature]:
     """Describe an architecture by its decisions.
 
-    A staged network is described level by level of its resolution, so that networks with other stages, references
-    among them, share features: depth, types of layers, growth of the width, the way to halve, and pairs of
-    neighbouring layers. Of another space, each kept candidate is a feature of its block, each use of a primitive one of
-    its cell, and in chains each pair of neighbouring layers is one.
+    A staged network is described as a whole and resolution by resolution, so that networks with other stages,
+    references among them, and images of other sizes share features: depth, types of layers, growth of the width, the
+    way to halve, and pairs of neighbouring layers. Of another space, each kept candidate is a feature of its block,
+    each use of a primitive one of its cell, and in chains each pair of neighbouring layers is one.
+
+    Args:
+        genotype: The architecture.
+        side: Smaller side of the images in pixels; only staged networks are described by it.
     """
     found: Counter[Feature] = Counter()
     if genotype.space == StageSpace.name:
-        place = Place()
+        place = Place.at(side)
         for primitive in _primitives(read_chain(genotype)):
             place, added = step(place, primitive)
             _add(found, added)

@@ -1,13 +1,13 @@
 """The best architectures of a code: by dynamic programming through stages, or by looking at all of a small space."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from sparsenas.search.measured.decisions import Dictionary, Feature, Place, describe, step
+from sparsenas.search.measured.decisions import Dictionary, Feature, Floats, Place, describe, step
 from sparsenas.spaces import Genotype, SearchSpace, StageSpace
 
 #: Spaces of at most so many genotypes are enumerated.
@@ -27,13 +27,14 @@ class Decoder:
 
     Args:
         space: Search space.
+        side: Smaller side of the images in pixels.
 
     Attributes:
         possible: False for a space that is neither staged nor small.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, side: int = 32) -> None:
+        self.space, self.side = space, side
         self.possible = isinstance(space, StageSpace) or space.size <= ENUMERABLE
 
     def best(self, code: Mapping[Feature, float], count: int) -> list[tuple[float, Genotype]]:
@@ -45,20 +46,38 @@ class Decoder:
         """
         if isinstance(self.space, StageSpace):
             return self._best_ways(code, count)
-        genotypes, dictionary, rows = self._all
-        scores = rows @ dictionary.vector(dict(code))
+        scores = self._scores(code)
         order = np.argsort(-scores, kind="stable")[:count]
-        return [(float(scores[index]), genotypes[index]) for index in order]
+        return [(float(scores[index]), self._all[0][index]) for index in order]
+
+    def ordered(self, code: Mapping[Feature, float], count: int) -> Iterator[Genotype]:
+        """Iterate over architectures, those of largest score first: ``count`` of a staged space, all of a small one.
+
+        There a budget may forbid all that a code likes best, as no width fills it.
+
+        Args:
+            code: Worth of each feature; others are worth 0.
+            count: Number of architectures of a staged space.
+        """
+        if isinstance(self.space, StageSpace):
+            return (genotype for _, genotype in self._best_ways(code, count))
+        return (self._all[0][index] for index in np.argsort(-self._scores(code), kind="stable"))
+
+    def _scores(self, code: Mapping[Feature, float]) -> Floats:
+        """Score of each architecture of a small space."""
+        _, dictionary, rows = self._all
+        scores: Floats = rows @ dictionary.vector(dict(code))
+        return scores
 
     @cached_property
     def _all(self) -> tuple[list[Genotype], Dictionary, csr_matrix]:
         genotypes = [self.space.genotype(support) for support in self.space.supports()]
-        described = [describe(genotype) for genotype in genotypes]
+        described = [describe(genotype, self.side) for genotype in genotypes]
         dictionary = Dictionary(described)
         return genotypes, dictionary, csr_matrix(dictionary.rows(described))
 
     def _best_ways(self, code: Mapping[Feature, float], count: int) -> list[tuple[float, Genotype]]:
-        ways: dict[Place, list[Way]] = {Place(): [(0.0, ())]}
+        ways: dict[Place, list[Way]] = {Place.at(self.side): [(0.0, ())]}
         for block in self.space.blocks:
             longer: dict[Place, list[Way]] = {}
             for place, known in ways.items():

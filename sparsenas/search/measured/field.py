@@ -1,7 +1,7 @@
 """Who may enter a tournament under a budget."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -34,6 +34,9 @@ class Entry:
         options: Options of the tournament.
         seed: Seeds draws.
 
+    Attributes:
+        zero_cost: Score of untrained networks by which draws are chosen; ``None`` for none.
+
     Raises:
         ConfigError: If an option is wrong; a ``BudgetError`` if nothing fits.
     """
@@ -50,11 +53,22 @@ class Entry:
     ) -> None:
         self.space, self.image_shape, self.num_classes = space, image_shape, num_classes
         self.network, self.budget, self.options, self.seed = network, budget, options, seed
+        self.zero_cost: Callable[[Genotype], float] | None = None
         self.sized = lru_cache(maxsize=4096)(self._sized)
         names = self._reference_names()
         self._references = {name: REFERENCES[name].genotype for name in names}
         self.prior = self._prior()
-        self.proposer = Proposer(space, self.fits, self.prior, options.regression, seed)
+        self.proposer = Proposer(space, self.side, self.fits, self.prior, options.regression, seed)
+
+    @property
+    def learned(self) -> bool:
+        """True if the prior was learned from results, so that it can be believed."""
+        return self.prior is not None and bool(self.prior.width)
+
+    @property
+    def side(self) -> int:
+        """Smaller side of the images in pixels."""
+        return min(self.image_shape[1:])
 
     def fits(self, genotype: Genotype) -> bool:
         """Say if a network keeps the budget; without a width of its own, at some width."""
@@ -89,18 +103,23 @@ class Entry:
         """
         found = [(genotype.to_json(), name) for name, genotype in self._references.items() if name not in self.unfit]
         rng, taken = np.random.default_rng(self.seed), {key for key, _ in found}
-        for _ in range(self.options.random):
-            drawn = self.proposer.draw(rng, taken)
-            if drawn is None:
+        drawn: list[Genotype] = []
+        for number in range(self.options.random if self.zero_cost is None else self.options.filtered):
+            genotype = self.proposer.draw(rng, taken, first=number == 0)
+            if genotype is None:
                 break
-            taken.add(drawn.to_json())
-            found.append((drawn.to_json(), "random" if self.prior is None or not self.prior.width else "prior"))
+            taken.add(genotype.to_json())
+            drawn.append(genotype)
+        if self.zero_cost is not None:
+            drawn.sort(key=self.zero_cost, reverse=True)
+        for genotype in drawn[: self.options.random]:
+            found.append((genotype.to_json(), "prior" if self.learned else "random"))
         if not found:
             raise BudgetError(
                 f"budget: neither a reference nor a network of the space fits ({self.budget}): raise it, or take "
                 "larger or smaller images"
             )
-        if self.prior is not None and self.prior.width:  # what sets references apart does not order them
+        if self.learned:  # what sets references apart does not order them
             expected = self.proposer.expect([], [key for key, _ in found])
             found = [found[index] for index in np.argsort([-item.mean for item in expected], kind="stable")]
         return found
@@ -108,7 +127,7 @@ class Entry:
     @property
     def field(self) -> Field:
         """Who may enter, for the plan."""
-        return Field(self.seeds, self._propose, self.proposer.expect)
+        return Field(self.seeds, self._propose, self.proposer.expect, self.learned)
 
     def announcement(self, plan: Plan, unit: str) -> str:
         """Say how the length will be spent."""
@@ -154,5 +173,6 @@ class Entry:
         if not self._references:
             raise ConfigError("tournament.prior is references, but none enter: name some, or use none")
         rng = np.random.default_rng(self.seed)
-        random = [describe(self.space.sample(rng)) for _ in range(DRAWS)]
-        return prior_of([describe(genotype) for genotype in self._references.values()], random, self.space.name)
+        random = [describe(self.space.sample(rng), self.side) for _ in range(DRAWS)]
+        references = [describe(genotype, self.side) for genotype in self._references.values()]
+        return prior_of(references, random, self.space.name)

@@ -1,6 +1,6 @@
 """The governor: is searching further worth more than training longer?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, log
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from sparsenas.errors import ConfigError
 from sparsenas.search.measured.history import History, scores
 from sparsenas.search.measured.proposals import Expected
 
-#: Spread of final log errors as a share of that of log losses at the first rung, in studies/tournament.
-NARROWED = 0.45
+#: What a learned prior leaves of the spread: those that it names first differ less, see studies/tournament.
+INFORMED = 0.5
 #: Least that a rung tells about the end beyond the one before, as a share of the variance.
 LEARNED = 0.03
 #: Networks that expected numbers count as, beside those measured.
@@ -38,6 +38,7 @@ class Governor:
         reliability: Correlation of each rung with the end; the last number is for further rungs, too.
         share: Share of the length for searching, whatever it brings; ``None`` weighs.
         most: Most of the length for searching, in any case.
+        narrowed: Spread of final log errors as a share of that of log losses at the first rung.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -45,19 +46,26 @@ class Governor:
 
     spread: float = 0.12
     slope: float = 0.12
-    reliability: tuple[float, ...] = (0.6, 0.75, 0.85)
+    reliability: tuple[float, ...] = (0.65, 0.75, 0.85)
     share: float | None = None
     most: float = 0.5
+    narrowed: float = 0.45
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not (self.spread > 0 and self.slope > 0):
-            raise ConfigError(f"governor: spread={self.spread}, slope={self.slope}; both are positive")
+        if not min(self.spread, self.slope, self.narrowed) > 0:
+            raise ConfigError(
+                f"governor: spread={self.spread}, slope={self.slope}, narrowed={self.narrowed}; all are positive"
+            )
         if not self.reliability or not all(0 < value <= 1 for value in self.reliability):
             raise ConfigError(f"governor.reliability is {list(self.reliability)}; give correlations in (0, 1]")
         for name, value in (("share", self.share), ("most", self.most)):
             if value is not None and not 0 <= value < 1:
                 raise ConfigError(f"governor.{name} is {value}; a share of the length lies in [0, 1)")
+
+    def informed(self) -> "Governor":
+        """Return the governor of a tournament with a learned prior, in which less is left to be found."""
+        return replace(self, spread=INFORMED * self.spread, narrowed=INFORMED * self.narrowed)
 
     def enters(self, history: History, expected: Expected, cost: float, left: float) -> "Verdict":
         """Weigh the measurement of a new one at the first rung.
@@ -86,10 +94,15 @@ class Governor:
         learned = (2 * max(after**2 - before**2, LEARNED)) ** 0.5
         return self._weigh(history, expected_gain(before * behind, learned), cost, left)
 
+    def allows(self, history: History, cost: float, left: float) -> bool:
+        """Say if a measurement keeps ``most``, whatever it is worth."""
+        spent = history.spent
+        return spent + cost <= self.most * (left + spent) and cost < left
+
     def _weigh(self, history: History, gain: float, cost: float, left: float) -> "Verdict":
         """Compare a gain, in deviations between architectures, with that of training for the cost."""
         spent = history.spent
-        if spent + cost > self.most * (left + spent) or cost >= left:
+        if not self.allows(history, cost, left):
             return Verdict(0.0, inf)
         if self.share is not None:
             return Verdict(inf if spent + cost <= self.share * (left + spent) else 0.0, 0.0)
@@ -103,7 +116,7 @@ class Governor:
         first = np.log([m.loss for m in history.at(0) if np.isfinite(m.loss) and m.loss > 0])
         if len(first) < 2:
             return self.spread
-        seen = (NARROWED * first.std(ddof=1)) ** 2
+        seen = (self.narrowed * first.std(ddof=1)) ** 2
         return float(np.sqrt((DOUBT * self.spread**2 + len(first) * seen) / (DOUBT + len(first))))
 
     def reliable(self, history: History, rung: int) -> float:

@@ -13,6 +13,7 @@ from sparsenas.search.measured.history import Entrant, History, Measurement, sco
 from sparsenas.search.measured.prior import SHIPPED
 from sparsenas.search.measured.proposals import Expected
 from sparsenas.sparse_coding import GroupRegression
+from sparsenas.zero_cost import ZeroCostScore
 
 #: Entrants that are measured in any case, if there are as many, in the order of the field.
 LEAST = 3
@@ -34,8 +35,14 @@ class Tournament:
         keep: Share of the entrants of a rung that may go on to the next one; at least one does.
         prior: ``shipped``, ``references`` (what sets them apart from random draws), ``none``, or a file: the
             ``result.json`` of an earlier tournament.
+        belief: For each rung, what a deviation that a learned prior expects counts beside one that is measured, as far
+            as both agree.
         governor: Decides when to stop searching.
         regression: Recovers codes.
+        again: Trainings at the first rung with fresh seeds of what was found and of the best reference, by which alone
+            one is said to be better.
+        filter: Score of untrained networks by which random draws are chosen; ``None`` takes them as they come.
+        filtered: Draws of which the filter chooses.
         images: Most validation images for comparisons.
         bootstraps: Number of bootstraps over these images.
 
@@ -43,16 +50,20 @@ class Tournament:
         ConfigError: If a number is out of range.
     """
 
-    rungs: tuple[float, ...] = (1 / 48, 1 / 16)
+    rungs: tuple[float, ...] = (1 / 96, 1 / 24)
     references: tuple[str, ...] | str = "all"
     random: int = 4
     rounds: int = 2
     proposals: int = 3
-    horizon: tuple[float, ...] = (1.7, 1.5)
-    keep: float = 0.34
+    horizon: tuple[float, ...] = (1.6, 1.25)
+    keep: float = 0.25
     prior: str = SHIPPED
+    belief: tuple[float, ...] = (0.7, 0.4)
     governor: Governor = Governor()
     regression: GroupRegression = field(default_factory=GroupRegression)
+    again: int = 0
+    filter: ZeroCostScore | None = None
+    filtered: int = 64
     images: int = 1000
     bootstraps: int = 1000
 
@@ -61,19 +72,21 @@ class Tournament:
         growing = list(self.rungs) == sorted(set(self.rungs))
         if not self.rungs or not growing or not 0 < self.rungs[0] <= self.rungs[-1] < 1:
             raise ConfigError(f"tournament.rungs is {list(self.rungs)}; give growing shares of the length in (0, 1)")
-        if min(self.random, self.rounds, self.proposals) < 0 or not 0 < self.keep < 1:
+        counts = {name: getattr(self, name) for name in ("random", "rounds", "proposals", "again", "filtered")}
+        if min(counts.values()) < 0 or not 0 < self.keep < 1:
+            raise ConfigError(f"tournament: {counts}, keep={self.keep}; counts are at least 0, and keep lies in (0, 1)")
+        if not self.horizon or not self.belief or min(self.belief) < 0:
             raise ConfigError(
-                f"tournament: random={self.random}, rounds={self.rounds}, proposals={self.proposals}, keep="
-                f"{self.keep}; the first three are at least 0, and keep lies in (0, 1)"
+                f"tournament: horizon={list(self.horizon)}, belief={list(self.belief)}; give a number for each rung, "
+                "0 for none; belief is not below 0"
             )
-        if not self.horizon:
-            raise ConfigError("tournament.horizon is empty; give a number for each rung, or 0")
         if self.images < 1 or self.bootstraps < 1:
             raise ConfigError(f"tournament: images={self.images}, bootstraps={self.bootstraps}; both are at least 1")
 
-    def bonus(self, rung: int, macs: int) -> float:
-        """Bonus of a network at a rung, in deviations between networks; see ``horizon``."""
-        return self.horizon[min(rung, len(self.horizon) - 1)] * log(max(macs, 1))
+    def beyond(self, rung: int, macs: int, expected: float) -> tuple[float, float]:
+        """Bonus of a network at a rung, and what of an expected score counts; see ``horizon`` and ``belief``."""
+        horizon, belief = (numbers[min(rung, len(numbers) - 1)] for numbers in (self.horizon, self.belief))
+        return horizon * log(max(macs, 1)), belief * expected
 
     def most_going_on(self, seeds: int) -> int:
         """Most entrants that go on from the first rung, if so many enter at the start."""
@@ -85,6 +98,7 @@ class Task(NamedTuple):
 
     entrant: Entrant
     rung: int
+    repeat: int = 0
 
 
 class Field(NamedTuple):
@@ -94,11 +108,13 @@ class Field(NamedTuple):
         seeds: Keys and origins of those who enter at the start, the most promising first.
         propose: Names the keys of new ones, from measurements of the first rung and the keys that have entered.
         expect: Expects scores of keys beside measurements of the first rung.
+        learned: True if a learned prior names them.
     """
 
     seeds: Sequence[tuple[str, str]]
     propose: Callable[[Sequence[Measurement], set[str], int], Sequence[str]]
     expect: Callable[[Sequence[Measurement], Sequence[str]], Sequence[Expected]]
+    learned: bool = False
 
 
 @dataclass
@@ -121,6 +137,11 @@ class Plan:
     length: float
     verdict: Verdict | None = None
 
+    @property
+    def governor(self) -> Governor:
+        """The governor, who knows whether a prior was learned."""
+        return self.options.governor.informed() if self.field.learned else self.options.governor
+
     def next(self, history: History) -> Task | None:
         """Say what to measure next; ``None`` if the winner is to be trained."""
         task = self._enter(history)
@@ -128,7 +149,19 @@ class Plan:
         while task is None and rung < len(self.options.rungs):
             task = self._go_on(history, rung)
             rung += 1
-        return task
+        return task or self._again(history)
+
+    def _again(self, history: History) -> Task | None:
+        """The next training with a fresh seed, of what was found and of the best reference beside it."""
+        alive = [m.entrant for m in history.order() if isfinite(m.loss)]
+        reference = next((entrant for entrant in alive if entrant.is_reference), None)
+        if reference is None or alive[0] is reference:
+            return None
+        for repeat in range(1, self.options.again + 1):
+            for entrant in (alive[0], reference):
+                if len(history.repeats(entrant)) < repeat:
+                    return Task(entrant, 0, repeat)
+        return None
 
     def _enter(self, history: History) -> Task | None:
         """The next one to enter."""
@@ -163,10 +196,13 @@ class Plan:
         first = int(np.argmax([item.mean for item in expected])) if len(measured) >= LEAST else 0
         key, origin = open_[first]
         task = Task(Entrant(number, key, origin, wave), 0)
-        if number < LEAST:
+        if not measured:
             return task
+        governor, left = self.governor, self.length - history.spent
         cost = float(np.median([m.spent for m in measured]))
-        verdict = self.options.governor.enters(history, expected[first], cost, self.length - history.spent)
+        if number < LEAST and governor.allows(history, cost, left):
+            return task
+        verdict = governor.enters(history, expected[first], cost, left)
         return task if self._note(verdict) else None
 
     def _go_on(self, history: History, rung: int) -> Task | None:
@@ -183,7 +219,7 @@ class Plan:
         values = dict(zip([m.entrant.number for m in before], scores(before), strict=True))
         behind = values[other.entrant.number] - values[ranked[0].entrant.number]
         cost = (self.options.rungs[rung] - self.options.rungs[rung - 1]) * self.length
-        verdict = self.options.governor.overtakes(history, rung, behind, cost, self.length - history.spent)
+        verdict = self.governor.overtakes(history, rung, behind, cost, self.length - history.spent)
         return Task(open_[0].entrant, rung) if self._note(verdict) else None
 
     def _note(self, verdict: Verdict) -> bool:

@@ -16,10 +16,12 @@ from sparsenas.spaces import Genotype, SearchSpace, StageSpace
 from sparsenas.spaces.stage import Chain, read_chain
 from sparsenas.sparse_coding import GroupFit, GroupRegression
 
-#: Best architectures of a code that are looked at for one that is new and fits.
+#: Best architectures of a code that are looked at for one that is new and fits; all of a small space are.
 LISTED = 64
 #: Fewer measurements recover no code: what is expected stays as the prior says.
 LEAST = 4
+#: Share of the widths of a prior by which draws from it differ: a best of many would else be the luckiest of them.
+SHY = 0.4
 #: Least deviation of what is expected of an architecture, in deviations between architectures.
 DOUBT = 0.3
 
@@ -71,22 +73,27 @@ class Proposer:
 
     Args:
         space: Search space.
+        side: Smaller side of the images in pixels.
         fits: Says if an architecture fits the budget.
         prior: What is expected before.
         regression: Recovers the code.
         seed: Seeds draws.
+        decoder: Finds the best architectures of a code; several proposers of one space may share it.
     """
 
     def __init__(
         self,
         space: SearchSpace,
+        side: int,
         fits: Callable[[Genotype], bool],
         prior: Prior | None,
         regression: GroupRegression,
         seed: int,
+        decoder: Decoder | None = None,
     ) -> None:
         self.space, self.fits, self.prior, self.regression, self.seed = space, fits, prior, regression, seed
-        self._decoder = Decoder(space)
+        self.side = side
+        self._decoder = decoder or Decoder(space, side)
         self._codes: dict[tuple[Measurement, ...], Code] = {}
         self._proposed: dict[tuple[tuple[Measurement, ...], frozenset[str], int], list[Genotype]] = {}
 
@@ -116,10 +123,10 @@ class Proposer:
         penalty: float | None = None,
     ) -> Code:
         """Recover a code, of ``rows`` of the measurements, which may repeat."""
-        described = [_described(measurement.entrant.key) for measurement in measured]
+        described = [_described(measurement.entrant.key, self.side) for measurement in measured]
         dictionary = self._dictionary(described)
         mean = np.zeros(len(dictionary)) if self.prior is None else dictionary.vector(dict(self.prior.mean))
-        target = scores(list(measured))
+        target = scores(measured, believing=False)
         chosen = np.arange(len(target)) if rows is None else rows
         if len(target) < LEAST or np.ptp(target[chosen]) == 0:
             return Code(dictionary, None, mean, 1.0)
@@ -159,8 +166,17 @@ class Proposer:
                 break
         return list(found.values())
 
-    def draw(self, rng: np.random.Generator, taken: set[str], patience: int = 200) -> Genotype | None:
-        """Draw an architecture that fits: the best of a code drawn from the prior, or uniformly without one."""
+    def draw(
+        self, rng: np.random.Generator, taken: set[str], first: bool = False, patience: int = 200
+    ) -> Genotype | None:
+        """Draw an architecture that fits: the best of a code drawn from the prior, or uniformly without one.
+
+        Args:
+            rng: Generator of the draws.
+            taken: Keys of all that may not be drawn.
+            first: Take the best of the prior mean itself.
+            patience: Most draws until one is new and fits.
+        """
         known = set(map(identity, taken))
         for _ in range(patience):
             if self.prior is None or not self.possible or not self.prior.width:
@@ -170,7 +186,8 @@ class Proposer:
             else:
                 dictionary = self._dictionary([])
                 mean, width = dictionary.vector(dict(self.prior.mean)), dictionary.vector(dict(self.prior.width), OPEN)
-                new = self._first_new(dictionary.named(mean + width * rng.normal(size=len(mean))), taken)
+                noise = SHY * width * rng.normal(size=len(mean)) * (not first)
+                new = self._first_new(dictionary.named(mean + noise), taken)
                 if new is not None:
                     return new
         return None
@@ -178,8 +195,8 @@ class Proposer:
     def expect(self, measured: Sequence[Measurement], keys: Sequence[str]) -> list[Expected]:
         """Expect the scores of architectures beside those measured."""
         code = self.recover(measured)
-        known = [_described(measurement.entrant.key) for measurement in measured]
-        means = code.expect([_described(key) for key in keys], known)
+        known = [_described(measurement.entrant.key, self.side) for measurement in measured]
+        means = code.expect([_described(key, self.side) for key in keys], known)
         return [Expected(float(mean), code.doubt) for mean in means]
 
     def posterior(self, measured: Sequence[Measurement], bootstraps: int = 20) -> Prior | None:
@@ -194,7 +211,7 @@ class Proposer:
         for _ in range(bootstraps):
             found.append(self.again(measured, rng).values)
         widths = np.maximum(np.std(found, axis=0), DOUBT)
-        seen = {feature for measurement in measured for feature in _described(measurement.entrant.key)}
+        seen = {feature for measurement in measured for feature in _described(measurement.entrant.key, self.side)}
         means, deviations = code.dictionary.named(code.values), code.dictionary.named(widths)
         return Prior(
             self.space.name,
@@ -205,8 +222,8 @@ class Proposer:
 
     def _first_new(self, code: dict[Feature, float], taken: set[str]) -> Genotype | None:
         known = set(map(identity, taken))
-        for _, genotype in self._decoder.best(code, LISTED):
-            if identity(genotype.to_json()) not in known and self.fits(genotype):
+        for genotype in self._decoder.ordered(code, LISTED):
+            if self.fits(genotype) and identity(genotype.to_json()) not in known:
                 return genotype
         return None
 
@@ -218,7 +235,7 @@ class Proposer:
     def _possible(self) -> list[Counter[Feature]]:
         """Descriptions of some draws, whose features a code may speak of, measured or not."""
         rng = np.random.default_rng(self.seed)
-        return [describe(self.space.sample(rng)) for _ in range(LISTED)]
+        return [describe(self.space.sample(rng), self.side) for _ in range(LISTED)]
 
 
 @lru_cache(maxsize=4096)
@@ -229,6 +246,6 @@ def identity(key: str) -> Chain | str:
 
 
 @lru_cache(maxsize=4096)
-def _described(key: str) -> Counter[Feature]:
+def _described(key: str, side: int) -> Counter[Feature]:
     """Describe the architecture of a key."""
-    return describe(Genotype.from_json(key))
+    return describe(Genotype.from_json(key), side)

@@ -92,6 +92,8 @@ def measurement_of(fields: Mapping[str, Any]) -> Measurement:
         length=float(fields["length"]),
         spent=float(fields["spent"]),
         bonus=float(fields["bonus"]),
+        expected=float(fields["expected"]),
+        repeat=int(fields["repeat"]),
     )
 
 

@@ -3,22 +3,22 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 
 from sparsenas.complexity import Complexity
 from sparsenas.search.measured.field import Entry
-from sparsenas.search.measured.history import History, Measurement
+from sparsenas.search.measured.history import SEARCHED, History
 from sparsenas.search.measured.plan import Plan
 from sparsenas.search.measured.prior import Prior
 from sparsenas.search.searcher import SearchResult
 from sparsenas.spaces import Genotype, SearchSpace
 
-#: Origins that are no references.
-SEARCHED = ("random", "prior", "proposed")
 #: Deviations of chance by which an accuracy must be above it, before anything is claimed.
 CLEAR = 3.0
+#: Standard errors by which losses with fresh seeds must differ.
+CERTAIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,9 @@ class TournamentResult(SearchResult):
     @property
     def _certainty(self) -> str:
         if self.again:
-            mean, error = np.mean(self.again), np.std(self.again, ddof=1) / len(self.again) ** 0.5
-            if len(self.again) > 1 and abs(mean) > 2 * error:
+            mean = float(np.mean(self.again))
+            error = float(np.std(self.again, ddof=1)) / len(self.again) ** 0.5 if len(self.again) > 1 else inf
+            if abs(mean) > CERTAIN * error:
                 return f". With fresh seeds it is {'ahead' if mean < 0 else 'behind'} by {abs(mean):.3f} ± {error:.3f}"
             return ". With fresh seeds neither is surely ahead"
         return f". It leads on {self.sure:.0%} of redrawn images; not tried with other seeds" if self.sure else ""
@@ -163,19 +164,14 @@ class TournamentResult(SearchResult):
 
 def competitors_of(history: History, cost: Callable[[Genotype], Complexity]) -> tuple[Competitor, ...]:
     """All who were measured, the winner first, then by the rung that they reached and their score there."""
-    order: list[Measurement] = []
-    placed: set[int] = set()
-    for rung in range(history.highest, -1, -1):
-        for measurement in history.ranked(rung):
-            if measurement.entrant.number not in placed:
-                placed.add(measurement.entrant.number)
-                order.append(measurement)
     found = []
-    for measurement in order:
+    for measurement in history.order():
         entrant = measurement.entrant
         genotype = Genotype.from_json(entrant.key)
         size = cost(genotype)
-        stops = tuple((m.length, m.loss, m.accuracy) for m in history if m.entrant.number == entrant.number)
+        stops = tuple(
+            (m.length, m.loss, m.accuracy) for m in history if m.entrant.number == entrant.number and not m.repeat
+        )
         found.append(Competitor(entrant.number, entrant.origin, genotype, size.parameters, size.macs, stops))
     return tuple(found)
 
@@ -215,9 +211,16 @@ def make_standing(entry: Entry, plan: Plan, history: History, images: int, unit:
         governor = plan.verdict.in_words(1 - leader.accuracy, len(history.entrants))
     found = competitors[0]
     reference = next((other for other in competitors if other.is_reference), None)
-    sure = None
+    sure, again = None, tuple[float, ...]()
     if reference is not None and reference is not found:
         sure = surely_ahead(history, found.number, reference.number, entry.options.bootstraps, entry.seed)
+        first, second = (
+            history.repeats(m.entrant)
+            for number in (found.number, reference.number)
+            for m in history.order()
+            if m.entrant.number == number
+        )
+        again = tuple(one - other for one, other in zip(first, second, strict=False))
     return TournamentResult(
         competitors=competitors,
         unit=unit,
@@ -228,5 +231,6 @@ def make_standing(entry: Entry, plan: Plan, history: History, images: int, unit:
         unfit=entry.unfit,
         images=images,
         chance=1 / entry.num_classes,
+        again=again,
         prior=entry.proposer.posterior(history.at(0)),
     )

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Timer
-from tqdm.auto import tqdm
 
 from sparsenas.errors import BudgetError, CheckpointError, ConfigError, DivergenceError
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.field import Entry
-from sparsenas.search.measured.history import History
-from sparsenas.search.measured.plan import Plan, Task, Tournament
+from sparsenas.search.measured.holding import hold
+from sparsenas.search.measured.plan import Plan, Tournament
 from sparsenas.search.measured.record_file import NAME, RecordFile, digest
 from sparsenas.search.measured.standing import TournamentResult, make_standing
 from sparsenas.search.measured.trainings import Trainings
@@ -92,6 +91,7 @@ class TournamentSearch(Searcher, TrainingModule):
         self._genotype: Genotype | None = None
         self._result: TournamentResult | None = None
         self._optimizer_state: Mapping[str, Any] | None = None
+        self._skipped = 0.0  # of the length: what others trained
         if genotype is not None:
             self._take(read_genotype(genotype))
 
@@ -115,6 +115,11 @@ class TournamentSearch(Searcher, TrainingModule):
             GenotypeError: If it is a reference that is not in the space.
         """
         return self.space.support(self.genotype)
+
+    @property
+    def trained(self) -> float:
+        """Units for which what was found has trained so far, in the search and since."""
+        return self.progress * self._length - self._skipped
 
     @property
     def result(self) -> TournamentResult | None:
@@ -153,7 +158,7 @@ class TournamentSearch(Searcher, TrainingModule):
         if "state" in found:
             self.built.load_state_dict(found["state"]["network"])
             self._optimizer_state = found["state"]["optimizer"]
-        self._before = Work(*found["before"])
+        self._before, self._skipped = Work(*found["before"]), found["skipped"]
         self._lengthen(found["length"])
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -170,7 +175,9 @@ class TournamentSearch(Searcher, TrainingModule):
         """See :class:`TrainingModule`: the schedule goes on from the share that is done."""
         length = self.weight_training.seconds or 0.0
         done = min(self._before.seconds / length, 1.0) if length else 0.0
+        own = self._before.seconds - self._skipped
         self._before, length = _continued(done, seconds, self._before, steps=False)
+        self._skipped = self._before.seconds - own
         self.weight_training = replace(self.weight_training, steps=None, seconds=length)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -180,6 +187,7 @@ class TournamentSearch(Searcher, TrainingModule):
         checkpoint["tournament"] = {
             "length": training.seconds if training.steps is None else training.steps,
             "steps_before": self._before.steps,
+            "skipped": self._skipped,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -196,25 +204,26 @@ class TournamentSearch(Searcher, TrainingModule):
             self._result = None  # it is about another one
             self._take(genotype)
         self._optimizer_state = None  # the checkpoint has a later one
-        self._before = Work(float(own["steps_before"]))
+        self._before, self._skipped = Work(float(own["steps_before"])), float(own["skipped"])
         self._lengthen(own["length"])
         super().on_load_checkpoint(checkpoint)
 
     def on_fit_end(self) -> None:
         """Remove what the search has kept of the winner, once it is trained."""
+        folder = run_folder(self.trainer)  # on every rank
         if self.finished and self.trainer.is_global_zero and not is_dry_run(self.trainer):
             with suppress(OSError):
-                rmtree(run_folder(self.trainer) / FOLDER)
+                rmtree(folder / FOLDER)
 
     def _search(self, folder: Path) -> dict[str, Any]:
         """Hold the tournament on this process; gives the winner, and what it has learned."""
         device, dry = self.trainer.strategy.root_device, is_dry_run(self.trainer)
-        clock = clock_for(device)
+        clock = clock_for(device, clock=self.weight_training.clock)
         begin = clock()
         if dry:  # no file may be written, and nothing is worth comparing
             key, origin = self.entry.seeds[0]
             self.print(f"a dry run searches nothing; it trains {origin}")
-            return {"genotype": key, "before": Work(), "length": self._length}
+            return {"genotype": key, "before": Work(), "length": self._length, "skipped": 0.0}
         training = self.training_of_search()
         trainings = Trainings(
             self.build_for,
@@ -223,15 +232,16 @@ class TournamentSearch(Searcher, TrainingModule):
             device,
             folder / FOLDER,
             self.seed,
-            self._bonus,
+            self._beyond,
             self.tournament.images,
             self.trainer.precision_plugin.train_step_context,
         )
         file = RecordFile(folder / NAME, self._settings(trainings))
         length = training.seconds or float(training.steps or 0)
+        self.entry.zero_cost = trainings.zero_cost(self.tournament.filter)
         plan, before = Plan(self.tournament, self.entry.field, length), file.history.spent
         self.print(self.entry.announcement(plan, "s" if training.steps is None else " steps"))
-        self._hold(plan, file, trainings)
+        hold(plan, file, trainings)
         history = file.history
         leader = history.leader()
         if history.measurements and leader is None:
@@ -245,38 +255,21 @@ class TournamentSearch(Searcher, TrainingModule):
         self.print(f"found: {self._result.summary}")
         spent = before + clock() - begin if training.steps is None else history.spent
         winner = self._result.found
-        found: dict[str, Any] = {"genotype": winner.genotype.to_json(), "before": Work(), "length": length - spent}
+        found: dict[str, Any] = {"genotype": winner.genotype.to_json(), "before": Work(), "skipped": 0.0}
+        found["length"] = length - spent
         if leader is not None:
             found["state"] = trainings.load(leader.entrant)
             work = Work(found["state"]["steps"], found["state"]["seconds"])
             done = leader.length / length
-            found["before"], found["length"] = _continued(done, length - spent, work, training.steps is not None)
+            counts = training.steps is not None
+            found["before"], found["length"] = _continued(done, length - spent, work, counts)
+            found["skipped"] = found["before"][0 if counts else 1] - leader.length
         if length - spent <= 0:
             raise BudgetError(
                 f"searching took {spent:.3g} of {length:.3g} {unit}, and nothing is left for the training: raise the "
                 "length, or lower tournament.rungs"
             )
         return found
-
-    def _hold(self, plan: Plan, file: RecordFile, trainings: Trainings) -> None:
-        """Measure what the plan asks for, until it asks for nothing more."""
-        task: Task | None
-        with tqdm(desc="searching", unit="training", disable=None, leave=False) as bar:
-            while (task := plan.next(file.history)) is not None:
-                file.append(trainings.train(task.entrant, task.rung, self.tournament.rungs[task.rung]))
-                self._forget(file.history, trainings)
-                bar.update()
-
-    def _forget(self, history: History, trainings: Trainings) -> None:
-        """Remove the files of those who will not go on, so that their number does not grow with that of entrants."""
-        most = self.tournament.most_going_on(len(self.entry.seeds))
-        ranked = history.ranked(history.highest)
-        kept: set[int] = {m.entrant.number for m in ranked[:most]}
-        if len(ranked) < most and history.highest > 0:
-            kept |= {m.entrant.number for m in history.ranked(history.highest - 1)[:most]}
-        for entrant in history.entrants:
-            if entrant.number not in kept:
-                trainings.forget(entrant)
 
     def build_for(self, key: str) -> DerivedNet:
         """Make the network of an architecture, with new weights."""
@@ -290,11 +283,11 @@ class TournamentSearch(Searcher, TrainingModule):
             **config.arguments(NormOptions()),
         )
 
-    def _bonus(self, key: str, rung: int) -> float:
-        """Bonus of a network at a rung, where equal seconds mean unequal steps."""
-        if self.weight_training.steps is not None:
-            return 0.0
-        return self.tournament.bonus(rung, self.entry.cost(read_genotype(key)).macs)
+    def _beyond(self, key: str, rung: int) -> tuple[float, float]:
+        """See :class:`Trainings`; a bonus is for equal seconds, which mean unequal steps."""
+        (expected,) = self.entry.proposer.expect([], [key])
+        macs = 1 if self.weight_training.steps is not None else self.entry.cost(read_genotype(key)).macs
+        return self.tournament.beyond(rung, macs, expected.mean if self.entry.learned else 0.0)
 
     def training_of_search(self) -> WeightTraining:
         """The training with its length, which ``trainer.max_time`` may shorten."""
@@ -356,5 +349,7 @@ def _continued(done: float, left: float, work: Work, steps: bool) -> tuple[Work,
     The learning rate then goes on where it was, and comes to its end with the run.
     """
     length = left / (1 - done)
-    before = Work(done * length, work.seconds) if steps else Work(work.steps, done * length)
-    return before, length
+    if steps:  # of which there is a whole number, and none too many
+        length = float(max(round(length), 1))
+        return Work(length - left, work.seconds), length
+    return Work(work.steps, done * length), length

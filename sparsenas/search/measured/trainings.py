@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -19,13 +21,19 @@ from sparsenas.files import write_atomically
 from sparsenas.networks import DerivedNet, recalibrate, seed_drop_path, young_norms
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
+from sparsenas.spaces import Genotype
 from sparsenas.training import WeightTraining
 from sparsenas.training.pace import Pace, Work, clock_for
+from sparsenas.zero_cost import ZeroCostScore
 
 #: Parts of the validation images, on which losses are compared one by one.
 PARTS = 16
 #: Training images on which running statistics are taken anew before a validation.
 STATISTICS = 512
+#: Images on which untrained networks are scored.
+SCORED = 64
+#: Epochs between those of a training and of its repeats.
+REPEATED = 10_000
 
 
 class Images(Protocol):
@@ -52,7 +60,7 @@ class Trainings:
         device: Where it happens.
         folder: Folder of the files; ``None`` keeps nothing, so that no entrant can go on.
         seed: Seeds the weights, one for all entrants.
-        bonus: Bonus of an architecture at a rung.
+        beyond: Gives ``bonus`` and ``expected`` of a measurement, from the key of an architecture and a rung.
         most: Most validation images.
         context: Runs the forward pass in the precision of the run.
     """
@@ -63,37 +71,39 @@ class Trainings:
     device: torch.device
     folder: Path | None
     seed: int
-    bonus: Callable[[str, int], float] = lambda key, rung: 0.0
+    beyond: Callable[[str, int], tuple[float, float]] = lambda key, rung: (0.0, 0.0)
     most: int = 1000
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     _read: dict[str, list[ImageBatch]] = field(default_factory=dict, repr=False)
 
-    def train(self, entrant: Entrant, rung: int, until: float) -> Measurement:
+    def train(self, entrant: Entrant, rung: int, until: float, repeat: int = 0) -> Measurement:
         """Train an entrant until a share of the whole length is done, and validate it.
 
         Args:
             entrant: The entrant.
             rung: Number of the rung; above 0 it goes on from its file.
             until: Share of the length, in (0, 1).
+            repeat: Above 0, train anew with other weights and images in another order, and keep nothing.
 
         Raises:
             CheckpointError: If its file is gone.
         """
         _, _ = self.statistics, self.validation  # they are read once, for all
-        clock = clock_for(self.device)
+        clock = clock_for(self.device, clock=self.training.clock)
         begin = clock()
         with isolate_rng():
-            torch.manual_seed(int(np.random.SeedSequence((self.seed, rung)).generate_state(1)[0]))
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, rung, repeat)).generate_state(1)[0]))
             network = self.build(entrant.key).to(self.device).to(memory_format=torch.channels_last).train()
             state = _State(network, self.training)
+            state.epoch = REPEATED * repeat
             if rung > 0:
                 state.load(self._file(entrant))
             finite = self._advance(state, until)
             losses, accuracy = self._validate(network) if finite else ((math.inf,) * PARTS, 0.0)
-            if self.folder is not None and finite:
+            if self.folder is not None and finite and not repeat:
                 write_atomically(self._file(entrant), state.bytes)
         seconds = clock() - begin
-        counted = state.by_steps
+        counted, (bonus, expected) = state.by_steps, self.beyond(entrant.key, rung)
         return Measurement(
             entrant,
             rung,
@@ -101,8 +111,25 @@ class Trainings:
             accuracy,
             length=state.work.steps if counted else state.work.seconds,
             spent=state.work.steps - state.before.steps if counted else seconds,
-            bonus=self.bonus(entrant.key, rung),
+            bonus=bonus,
+            expected=expected,
+            repeat=repeat,
         )
+
+    def zero_cost(self, score: ZeroCostScore | None) -> Callable[[Genotype], float] | None:
+        """Make the function that scores untrained networks on the first validation images; ``None`` without a score."""
+        if score is None:
+            return None
+        images, _ = self.validation[0]
+
+        def scored(genotype: Genotype) -> float:
+            with isolate_rng(), torch.enable_grad():
+                torch.manual_seed(self.seed)
+                network = self.build(genotype.to_json()).to(self.device).to(memory_format=torch.channels_last)
+                found = float(score(network, images[:SCORED]))
+            return found if math.isfinite(found) else -math.inf
+
+        return scored
 
     def load(self, entrant: Entrant) -> dict[str, Any]:
         """Read what the training of an entrant has come to: ``network``, ``optimizer``, ``steps`` and ``seconds``."""
@@ -120,8 +147,13 @@ class Trainings:
 
     @property
     def validation(self) -> list[ImageBatch]:
-        """Validation images."""
-        return self._first("val", self.most)
+        """Validation images, of which the last batch is cut where it has too many."""
+        batches = self._first("val", self.most)
+        excess = sum(len(labels) for _, labels in batches) - self.most
+        if excess > 0:
+            images, labels = batches[-1]
+            batches[-1] = images[:-excess], labels[:-excess]
+        return batches
 
     def _first(self, part: str, most: int) -> list[ImageBatch]:
         if part not in self._read:
@@ -247,7 +279,12 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: is gone: the search of this folder is over. Go on from the checkpoint of the run, or choose "
+            "another folder"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, UnpicklingError, BadZipFile) as error:
         raise CheckpointError(
             f"{path}: what was trained in the search cannot be read ({type(error).__name__}); remove the folder of the "
             "run, and search again"

@@ -9,12 +9,14 @@ from sparsenas.comparison.images.common import FILLED, Common
 from sparsenas.comparison.images.competitors import DRAWS, Largest, RandomDraw, Reference
 from sparsenas.comparison.images.contest import read_image_plan
 from sparsenas.comparison.images.contestant import compete
+from sparsenas.comparison.images.searching import Search
 from sparsenas.complexity import network_cost
 from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
-from sparsenas.spaces import Genotype, StageSpace, read_genotype
+from sparsenas.search import TournamentSearch, TwoStageSearch
+from sparsenas.spaces import DartsSpace, Genotype, StageSpace, read_genotype
 from sparsenas.training import StandAloneTraining, WeightTraining
 
 SPACE = StageSpace(stages=2, layers=2)
@@ -90,7 +92,8 @@ def record_of(contest, write, kind, options):
 
 @pytest.mark.filterwarnings("ignore")  # trainings so short make Lightning doubt their settings
 def test_a_network_that_cannot_be_is_a_result_with_its_reason(contest, write, one_thread):
-    assert "the network needs 17,090" in record_of(contest, write, "reference", "mobilenet_v1").impossible
+    contest["budget"] = {"max_params": 500}
+    assert "the network needs 1,360" in record_of(contest, write, "reference", "resnet8").impossible
     contest["budget"] = {"max_params": 50_000}
     deep = record_of(contest, write, "reference", "mobilenet_v1")
     assert "images are 8x8" in deep.impossible
@@ -123,14 +126,12 @@ def test_young_statistics_decide_nothing(tmp_path, one_thread):
     shared, heard = common(tmp_path), []
 
     def hear(point, accuracy):
-        module = trainings[-1]
         module.recalibrate()
         heard.append((accuracy, accuracy_on(module, shared.validation.batches)))
         return len(heard) == 12
 
-    trainings, made = [], shared.make
-    shared.make = lambda *args: trainings.append(made(*args)) or trainings[-1]
-    shared.train(Reference("resnet8").decide(shared).genotype, lambda _: 2.0, 20, hear)
+    module = shared.make(Reference("resnet8").decide(shared).genotype)
+    shared.train(module, lambda _: 2.0, 20, hear)
     assert len(heard) == 12
     for accuracy, again in heard:
         assert accuracy == pytest.approx(again, abs=0.02)
@@ -140,8 +141,8 @@ def test_young_statistics_decide_nothing(tmp_path, one_thread):
 def test_the_curve_takes_little_of_a_short_training(tmp_path, one_thread):
     """Seconds are few where networks are compared briefly, and a curve decides nothing."""
     shared, heard = common(tmp_path), []
-    genotype = Reference("resnet20").decide(shared).genotype
-    shared.train(genotype, lambda _: 1.0, 1000, lambda *_: bool(heard.append(shared.clock.seconds)), most=0.05)
+    module = shared.make(Reference("resnet20").decide(shared).genotype)
+    shared.train(module, lambda _: 1.0, 1000, lambda *_: bool(heard.append(shared.clock.seconds)), most=0.05)
     assert 1 <= len(heard) < 20
 
 
@@ -160,24 +161,27 @@ def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("model", ["TwoStageSearch", "MeasuredSearch"])
-def test_a_search_has_its_share_of_the_seconds(contest, write, one_thread, model):
-    options = {"network": {"channels": 4, "cells": None}}
+def test_a_search_has_its_share_of_the_seconds(contest, write, one_thread):
+    options = {"network": {"channels": 4, "cells": None}, "recovery": {"compressed_size": 3, "unit_weights": True}}
     options["space"] = {
         "class_path": "StageSpace",
         "init_args": {"stages": 2, "layers": 2, "types": ["conv_3x3", "residual_3x3"], "growths": [2.0]},
     }
-    entry = {"share": 0.4, "model": {"class_path": model, "init_args": options}}
-    if model == "TwoStageSearch":
-        options["recovery"] = {"compressed_size": 3, "unit_weights": True}
-        entry |= {"max_epochs": 1000, "arch_fraction": 0.5}
-    else:
-        options["measuring"] = {"count": 8, "rounds": 0}
+    model = {"class_path": "TwoStageSearch", "init_args": options}
     contest["seconds"] = 8
+    entry = {"share": 0.4, "model": model, "max_epochs": 1000, "arch_fraction": 0.5}
     found = record_of(contest, write, "search", entry)
     assert not found.impossible
-    assert found.deciding < 7
-    if model == "TwoStageSearch":
-        assert found.deciding == pytest.approx(0.4 * 8, rel=0.2)
+    assert found.deciding == pytest.approx(0.4 * 8, rel=0.2)
     assert found.seconds == pytest.approx(8, rel=0.1)
     assert found.epochs > 0
+
+
+def test_searches_that_do_not_suit_are_refused():
+    entry, network = Search({}), NetworkConfig(channels=4, cells=3, stem="small")
+    with pytest.raises(ConfigError, match="max_epochs is missing; TwoStageSearch needs the length of its schedules"):
+        entry.check(TwoStageSearch((1, 8, 8), 10, DartsSpace(nodes=2), network))
+    with pytest.raises(ConfigError, match="whose winner trains on; use the kind tournament instead"):
+        entry.check(TournamentSearch((1, 8, 8), 10, SPACE))
+    with pytest.raises(ConfigError, match="model is Linear, which searches nothing"):
+        entry.check(torch.nn.Linear(1, 1))

@@ -1,0 +1,71 @@
+"""A tournament as lines over its length, each cut where the network was stopped."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from sparsenas.drawing.style import DASHES, DPI, INK, QUIET, STRUCTURE
+
+# Inches.
+_WIDTH, _HEIGHT = 7.6, 4.6
+#: What was found, references, and the others: blue, orange, grey.
+_FOUND, _REFERENCE, _OTHER = "#0072b2", "#d55e00", "#8c959f"
+#: Names that are written at the ends of lines; more would lie on each other.
+_NAMED = 8
+
+
+class TournamentLine(NamedTuple):
+    """A network that competed.
+
+    Attributes:
+        name: Its name.
+        lengths: Lengths of its training at which it was compared.
+        accuracies: Validation accuracies there, in [0, 1].
+        is_reference: True for a network that people make by hand.
+    """
+
+    name: str
+    lengths: Sequence[float]
+    accuracies: Sequence[float]
+    is_reference: bool
+
+
+def draw_tournament(lines: Sequence[TournamentLine], unit: str, end: tuple[float, float] | None = None) -> Figure:
+    """Draw validation accuracy over the length of each training. The figure has no window.
+
+    Args:
+        lines: All networks, the one that was found first.
+        unit: Unit of lengths.
+        end: Length and validation accuracy at the end of the training of what was found; ``None`` if it is not known.
+    """
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for number, line in reversed(list(enumerate(lines))):
+        colour = _FOUND if number == 0 else _REFERENCE if line.is_reference else _OTHER
+        lengths, values = list(line.lengths), [100 * value for value in line.accuracies]
+        if number == 0 and end is not None:
+            lengths, values = [*lengths, end[0]], [*values, 100 * end[1]]
+        dashes = DASHES[0] if number == 0 else DASHES[1] if line.is_reference else DASHES[2]
+        axes.plot(lengths, values, color=colour, linestyle=dashes, marker="o", markersize=4, linewidth=2 - (number > 0))
+        if lengths and number < _NAMED:
+            axes.annotate(
+                line.name, (lengths[-1], values[-1]), (5, -3), textcoords="offset points", size=7.5, color=INK
+            )
+    axes.set_xscale("log")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    axes.set_xlabel(f"{unit} of training", size=9, color=INK)
+    axes.set_ylabel("validation accuracy in %", size=9, color=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.margins(x=0.16)
+    axes.tick_params(labelsize=8.5, labelcolor=INK, color=STRUCTURE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(STRUCTURE)
+    title = f"{len(lines)} networks competed; lines end where they were stopped"
+    axes.set_title(title, loc="left", size=10, weight="bold", color=INK)
+    axes.text(
+        0.99, 0.02, "blue: found; orange: made by hand", transform=axes.transAxes, ha="right", size=7.5, color=QUIET
+    )
+    return figure
