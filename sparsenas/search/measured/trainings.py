@@ -97,20 +97,21 @@ class Trainings:
             state = _State(network, self.training)
             state.epoch = REPEATED * repeat
             if rung > 0:
-                state.load(self._file(entrant))
+                state.load(self._file(entrant), rung)
             finite = self._advance(state, until)
-            losses, accuracy = self._validate(network) if finite else ((math.inf,) * PARTS, 0.0)
+            losses, accuracy = self._validate(network) if finite else self._failed
+            seconds = clock() - begin
+            spent = state.charged + (state.work.steps - state.before.steps if state.by_steps else seconds)
             if self.folder is not None and finite and not repeat:
-                write_atomically(self._file(entrant), state.bytes)
-        seconds = clock() - begin
-        counted, (bonus, expected) = state.by_steps, self.beyond(entrant.key, rung)
+                write_atomically(self._file(entrant), state.as_bytes(rung, spent))
+        bonus, expected = self.beyond(entrant.key, rung)
         return Measurement(
             entrant,
             rung,
             losses,
             accuracy,
-            length=state.work.steps if counted else state.work.seconds,
-            spent=state.work.steps - state.before.steps if counted else seconds,
+            length=state.work.steps if state.by_steps else state.work.seconds,
+            spent=spent,
             bonus=bonus,
             expected=expected,
             repeat=repeat,
@@ -201,6 +202,12 @@ class Trainings:
         state.work = Work(state.before.steps + steps, pace.seconds)
         return bool(torch.isfinite(total))
 
+    @property
+    def _failed(self) -> tuple[tuple[float, ...], float]:
+        """Losses and accuracy of a training that has diverged."""
+        images = sum(len(labels) for _, labels in self.validation)
+        return (math.inf,) * min(PARTS, images), 0.0
+
     @torch.no_grad()
     def _validate(self, network: DerivedNet) -> tuple[tuple[float, ...], float]:
         """Compute the loss of each part of the validation images, and the accuracy; replace young statistics."""
@@ -217,7 +224,7 @@ class Trainings:
         network.train()
         losses = torch.cat(found).double().cpu().numpy()
         if not np.isfinite(losses).all():
-            return (math.inf,) * PARTS, 0.0
+            return self._failed
         parts = tuple(float(part.mean()) for part in np.array_split(losses, min(PARTS, len(losses))))
         return parts, float(torch.cat(right).float().mean())
 
@@ -233,6 +240,7 @@ class _State:
         before: Work done before this training.
         work: All work done.
         epoch: Epoch that comes next.
+        charged: Units that this training took already, if a kill came between its file and its record.
     """
 
     def __init__(self, network: DerivedNet, training: WeightTraining) -> None:
@@ -240,16 +248,15 @@ class _State:
         self.by_steps = training.steps is not None
         self.optimizer = training.optimizer(network.parameters())
         self._peaks, self._schedule = [group["lr"] for group in self.optimizer.param_groups], training.schedule
-        self.before, self.work, self.epoch = Work(), Work(), 0
+        self.before, self.work, self.epoch, self.charged = Work(), Work(), 0, 0.0
 
     def schedule(self, progress: float) -> None:
         """Set the learning rate that belongs to a share of the training."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self._schedule.at(progress)
 
-    @property
-    def bytes(self) -> bytes:
-        """The state as a file."""
+    def as_bytes(self, rung: int, spent: float) -> bytes:
+        """Make a file of the state after a training to a rung that took so many units."""
         file = io.BytesIO()
         torch.save(
             {
@@ -258,17 +265,20 @@ class _State:
                 "steps": self.work.steps,
                 "seconds": self.work.seconds,
                 "epoch": self.epoch,
+                "rung": rung,
+                "spent": spent,
             },
             file,
         )
         return file.getvalue()
 
-    def load(self, path: Path) -> None:
-        """Go on from a file."""
+    def load(self, path: Path, rung: int) -> None:
+        """Go on from a file, to a rung."""
         state = read_state(path)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.before, self.epoch = Work(state["steps"], state["seconds"]), state["epoch"]
+        self.charged = state["spent"] if state["rung"] == rung else 0.0
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -101,6 +101,20 @@ def test_a_divergence_is_a_measurement_and_keeps_nothing(images, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_kill_between_file_and_record_trains_and_charges_nothing_twice(images, tmp_path):
+    trainings = make(images, tmp_path)
+    trainings.train(ENTRANT, 0, 0.25)
+    killed = trainings.train(ENTRANT, 1, 0.5)  # its record is lost
+    assert trainings.train(ENTRANT, 1, 0.5) == killed
+
+
+def test_few_images_have_few_parts_whatever_happens(images, tmp_path):
+    for number, rate in enumerate((0.1, 1e12)):
+        trainings = make(images, tmp_path / str(number), optimizer=lambda p, rate=rate: sgd(p, rate))
+        trainings.most = 5
+        assert len(trainings.train(ENTRANT, 0, 0.1).losses) == 5
+
+
 def test_what_is_forgotten_cannot_go_on(images, tmp_path):
     trainings = make(images, tmp_path)
     trainings.train(ENTRANT, 0, 0.05)
