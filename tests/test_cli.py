@@ -434,7 +434,7 @@ def test_an_interrupted_tournament_keeps_what_it_measured_and_says_how_to_go_on(
     process = python_m("fit", *TINY_NETWORK, *TINY, "--model.training.seconds", "15", cwd=tmp_path)
     file = tmp_path / "lightning_logs" / "version_0" / "tournament.jsonl"
     end = time.monotonic() + 300
-    while not (file.is_file() and len(file.read_text().splitlines()) > 3):
+    while not (file.is_file() and len(file.read_text().splitlines()) > 1):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -445,7 +445,7 @@ def test_an_interrupted_tournament_keeps_what_it_measured_and_says_how_to_go_on(
     command = shlex.split(output.partition("go on with: python -m sparsenas ")[2].splitlines()[0])
     assert main(command) == 0
     assert "found: " in capsys.readouterr().out
-    assert 3 < len(kept) < len(file.read_text().splitlines())
+    assert 1 < len(kept) < len(file.read_text().splitlines())
     assert file.read_text().splitlines()[: len(kept)] == kept
 
 
