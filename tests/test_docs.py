@@ -513,7 +513,7 @@ def test_milliseconds_of_the_page_are_kept(user_folder, capsys):
     assert main([*train, "--model.training.seconds=0.5", "--data.num_workers=0"]) == 0, capsys.readouterr().err
     found = sparsenas.load_checkpoint(next(user_folder.rglob("last.ckpt")))
     times, width = read_layer_times("times.json"), found.model.config.channels
-    assert times.latency(found.genotype, (3, 32, 32), 2, width) <= 0.25
+    assert times.latency(found.genotype, (3, 32, 32), 2, width) <= 1
 
 
 def test_own_space_is_searched_and_derived():
