@@ -26,7 +26,7 @@ NOTHING = "nothing was measured; give the search more epochs"
 
 @dataclass(frozen=True, eq=False)
 class EarlyValues:
-    """What a searcher may see of a table: accuracies after short trainings, and no final one.
+    """The part that a searcher may see of a table: accuracies after short trainings, and no final one.
 
     Attributes:
         keys: Key of each architecture, ``R``; no two are equal.

@@ -1,4 +1,4 @@
-"""Who may enter a tournament under a budget."""
+"""References and architectures that may enter a tournament under a budget."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -126,7 +126,7 @@ class Entry:
 
     @property
     def field(self) -> Field:
-        """Who may enter, for the plan."""
+        """All that may enter, for the plan."""
         return Field(self.seeds, self._propose, self.proposer.expect, self.learned)
 
     def announcement(self, plan: Plan, unit: str) -> str:

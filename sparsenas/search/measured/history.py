@@ -166,7 +166,7 @@ def scores(measurements: Sequence[Measurement], believing: bool = True) -> Float
 
 
 def _trust(found: Floats, expected: Floats) -> float:
-    """How far what was expected is believed, in [0, 1], by its correlation with what was found."""
+    """Compute how far expectations are believed, in [0, 1], by its correlation with what was found."""
     if np.ptp(expected) == 0 or np.ptp(found) == 0:
         return 0.0
     agreement = float(np.corrcoef(found, expected)[0, 1])

@@ -102,7 +102,7 @@ class Task(NamedTuple):
 
 
 class Field(NamedTuple):
-    """Who may enter.
+    """All that may enter.
 
     Attributes:
         seeds: Keys and origins of those who enter at the start, the most promising first.
@@ -119,7 +119,7 @@ class Field(NamedTuple):
 
 @dataclass
 class Plan:
-    """What to measure next.
+    """Order of the measurements.
 
     First the seeds are measured at the first rung, then what a code proposes, as long as the governor finds another
     one worth its time. Then the best go on to the next rung, the most promising first, likewise. Only the history and

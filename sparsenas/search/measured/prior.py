@@ -1,4 +1,4 @@
-"""What is expected of decisions before anything is measured: from earlier results, or from what people build."""
+"""Expectations of decisions before anything is measured: from earlier results, or from what people build."""
 
 import json
 from collections import Counter

@@ -200,7 +200,7 @@ class Proposer:
         return [Expected(float(mean), code.doubt) for mean in means]
 
     def posterior(self, measured: Sequence[Measurement], bootstraps: int = 20) -> Prior | None:
-        """What measurements of one rung say of decisions, for later searches; ``None`` where they are too few.
+        """Learn the worth of decisions from measurements of one rung, for later searches; ``None`` if they are too few.
 
         Widths are deviations of codes of measurements drawn anew.
         """
@@ -240,7 +240,7 @@ class Proposer:
 
 @lru_cache(maxsize=4096)
 def identity(key: str) -> Chain | str:
-    """What networks of equal layers share, however their genotypes write that a layer is left out."""
+    """Name that networks of equal layers share, however their genotypes write that a layer is left out."""
     genotype = Genotype.from_json(key)
     return read_chain(genotype) if genotype.space == StageSpace.name else key
 

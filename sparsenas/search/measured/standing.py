@@ -54,7 +54,7 @@ class Competitor:
 
 @dataclass(frozen=True, kw_only=True)
 class TournamentResult(SearchResult):
-    """What a tournament found, and everyone that it was compared with.
+    """The network that a tournament found, and everyone that it was compared with.
 
     Attributes:
         competitors: All who entered, the found one first, then by the rung that they reached and their score there.
@@ -103,7 +103,7 @@ class TournamentResult(SearchResult):
 
     @property
     def summary(self) -> str:
-        """What was found and what that means, in two or three sentences."""
+        """The finding and its meaning, in two or three sentences."""
         found, reference = self.found, self.reference
         if not found.stops:
             return f"{found.name}: {self.governor}" if self.governor else found.name

@@ -37,7 +37,7 @@ REPEATED = 10_000
 
 
 class Images(Protocol):
-    """What a data module of :mod:`sparsenas.data` gives."""
+    """The part of a data module of :mod:`sparsenas.data` that trainings read."""
 
     def training_batches(self, epoch: int, stream: str, device: torch.device) -> Iterator[ImageBatch]:
         """Training batches of an epoch, augmented."""
