@@ -185,24 +185,23 @@ class ImageData(pl.LightningDataModule):
             return self.parts.has_test
         return part == "train" or len(self.parts.val.indices) > 0
 
-    def evaluation_batches(self, part: PartName) -> Iterator[Batch]:
+    def evaluation_batches(self, part: PartName, whole: bool = False) -> Iterator[Batch]:
         """Yield batches of a part as in evaluation, on the CPU, without a trainer or :meth:`setup`.
 
-        ``"train"`` means the images that train network weights.
+        ``"train"`` means the images that train network weights. Processes share them, unless each gets the ``whole``.
 
         Raises:
             ConfigError: If there are no images for testing.
             DataError: If the images or labels are damaged.
         """
         chosen = {"train": lambda: self.parts.weights, "val": lambda: self.parts.val, "test": lambda: self.parts.test}
-        mean, std = torch.tensor([self.mean, self.std])
-        for images, labels in self._loader(chosen[part]()):
-            yield normalise(images, mean, std), labels
+        for images, labels in self._loader(chosen[part](), whole=whole):
+            yield normalise(images, *torch.tensor([self.mean, self.std])), labels
 
     def training_batches(
         self, epoch: int = 0, stream: str = "weights", device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
-        """Yield the training batches of weights of an epoch, augmented and normalised, without a trainer.
+        """Yield the training batches of weights of an epoch, augmented and normalised, all on every process.
 
         Args:
             epoch: Decides order and augmentation.
@@ -214,9 +213,9 @@ class ImageData(pl.LightningDataModule):
             DataError: If the images or labels are damaged.
         """
         self._check_batch_size()
-        augment = Augmenter(self.augmentation, self.seed, self._rank)
+        augment = Augmenter(self.augmentation, self.seed)
         mean, std = torch.tensor([self.mean, self.std], device=device)
-        loader = self._loader(self.parts.weights, stream=stream)
+        loader = self._loader(self.parts.weights, stream=stream, whole=True)
         loader.sampler.set_epoch(epoch)
         for images, labels in loader:
             ready = images.to(device, non_blocking=True)
@@ -310,19 +309,20 @@ class ImageData(pl.LightningDataModule):
         module = self.trainer.lightning_module if self.trainer is not None else None
         return ready if module is None else ready.to(module.dtype), labels
 
-    def _loader(self, part: Part, stream: str | None = None, mixed: bool = True) -> BatchLoader:
-        """Make the loader of a training stream, or of an evaluation part if ``stream`` is None."""
-        if stream is None and len(part.indices) < self._world_size:
-            raise ConfigError(f"{self._world_size} processes cannot share {len(part.indices)} images; use fewer")
+    def _loader(self, part: Part, stream: str | None = None, mixed: bool = True, whole: bool = False) -> BatchLoader:
+        """Make the loader of a training stream, or of an evaluation part without one; a share of it, or the whole."""
+        rank, processes = (0, 1) if whole else (self._rank, self._world_size)
+        if stream is None and len(part.indices) < processes:
+            raise ConfigError(f"{processes} processes cannot share {len(part.indices)} images; use fewer")
         sampler = BatchSampler(
             part.mixed if mixed and stream is None else part.indices,
-            self.batch_size if stream else self.eval_batch_size,
+            self._choices.batch_size(processes) if stream else self.eval_batch_size,
             train=stream is not None,
             seed=self.seed,
             stream=STREAMS[stream] if stream else 0,
             shuffle=not getattr(self.trainer, "overfit_batches", 0),  # set on the trainer, but not declared there
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=rank,
+            world_size=processes,
         )
         held = isinstance(part.dataset, ImageFiles) and part.dataset.held
         return BatchLoader(part.dataset, sampler, 0 if held else self.num_workers)

@@ -56,3 +56,21 @@ def clock_for(device: torch.device, workers: int = 0, clock: Clock = "auto") -> 
     """Return the clock of a training: of the processor where one thread of a CPU does all, else that on the wall."""
     of_processor = clock == "auto" and device.type == "cpu" and torch.get_num_threads() == 1 and not workers
     return process_time if of_processor else perf_counter
+
+
+def continued(done: float, left: float, work: Work, steps: bool) -> tuple[Work, float]:
+    """Compute work and length such that a share is done now, and all of it when what is left is over.
+
+    The learning rate then goes on where it was, and comes to its end with the run.
+
+    Args:
+        done: Share that is done, below 1.
+        left: Steps or seconds that are left.
+        work: Work that is done, in truth.
+        steps: Count steps; seconds otherwise.
+    """
+    length = left / (1 - done)
+    if steps:  # of which there is a whole number, and none too many
+        length = float(max(round(length), 1))
+        return Work(length - left, work.seconds), length
+    return Work(work.steps, done * length), length

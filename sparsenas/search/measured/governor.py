@@ -124,10 +124,11 @@ class Governor:
         expected = self._expected(rung)
         later = {m.entrant.number: m for m in history.at(rung + 1)}
         both = [m for m in history.at(rung) if m.entrant.number in later]
-        if len(both) < 3:
+        first, second = scores(both), scores([later[m.entrant.number] for m in both])
+        if len(both) < 3 or not np.ptp(first) or not np.ptp(second):  # equal ones have no order
             return expected
-        found = spearmanr(scores(both), scores([later[m.entrant.number] for m in both])).statistic
-        return float((DOUBT * expected + len(both) * max(float(np.nan_to_num(found)), 0.0)) / (DOUBT + len(both)))
+        found = float(spearmanr(first, second).statistic)
+        return (DOUBT * expected + len(both) * max(found, 0.0)) / (DOUBT + len(both))
 
 
 class Verdict(NamedTuple):

@@ -3,16 +3,22 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.files import write_atomically
+from sparsenas.networks import NetworkConfig
+from sparsenas.search.budget import Budget
 from sparsenas.search.measured.history import Entrant, History, Measurement
+from sparsenas.search.measured.plan import Tournament
 from sparsenas.search.searcher import ImageBatch
+from sparsenas.spaces import SearchSpace
+from sparsenas.training import WeightTraining
 
 #: Name of the file in a run's folder.
 NAME = "tournament.jsonl"
@@ -95,6 +101,31 @@ def measurement_of(fields: Mapping[str, Any]) -> Measurement:
         expected=float(fields["expected"]),
         repeat=int(fields["repeat"]),
     )
+
+
+def settings_of(
+    space: SearchSpace,
+    network: NetworkConfig,
+    budget: Budget,
+    tournament: Tournament,
+    training: WeightTraining,
+    seed: int,
+    validation: Iterable[ImageBatch],
+) -> dict[str, Any]:
+    """Collect everything on which measurements depend, as plain data."""
+    options = {option.name: getattr(training, option.name) for option in fields(training)}
+    optimizer = training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    # a function has no text of its own
+    options["optimizer"] = f"{type(optimizer).__name__} {sorted(optimizer.defaults.items())}"
+    return {
+        "space": f"{space.name}: {' '.join(map(str, space.blocks))}",
+        "network": asdict(network),
+        "budget": repr(budget),
+        "tournament": repr(tournament),
+        "training": {name: str(value) for name, value in options.items()},
+        "seed": seed,
+        "images": digest(validation),
+    }
 
 
 def digest(batches: Iterable[ImageBatch]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -13,10 +13,11 @@ from pytorch_lightning.callbacks import Timer
 from sparsenas.errors import BudgetError, CheckpointError, ConfigError, DivergenceError
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions
 from sparsenas.search.budget import Budget
+from sparsenas.search.measured.crew import Crew
 from sparsenas.search.measured.field import Entry
 from sparsenas.search.measured.holding import hold
 from sparsenas.search.measured.plan import Plan, Tournament
-from sparsenas.search.measured.record_file import NAME, RecordFile, digest
+from sparsenas.search.measured.record_file import NAME, RecordFile, settings_of
 from sparsenas.search.measured.standing import TournamentResult, make_standing
 from sparsenas.search.measured.trainings import Trainings
 from sparsenas.search.searcher import Searcher
@@ -24,7 +25,7 @@ from sparsenas.spaces import Genotype, SearchSpace, StageSpace, Support, read_ge
 from sparsenas.sparse_coding import Constraints
 from sparsenas.trainer import callbacks_of, is_dry_run, run_folder
 from sparsenas.training import TrainingModule, WeightTraining, keep_plain_hyperparameters
-from sparsenas.training.pace import Work, clock_for
+from sparsenas.training.pace import Work, clock_for, continued
 
 #: Folder of what entrants have learned, inside that of the run.
 FOLDER = "entrants"
@@ -43,8 +44,9 @@ class TournamentSearch(Searcher, TrainingModule):
 
     A governor weighs whether searching further is worth more than training longer, see :class:`Governor`.
 
-    Every measurement is appended to ``tournament.jsonl`` in the run's folder, and none is made again. With several
-    processes, the first one searches, and all train what it found.
+    Every measurement is appended to ``tournament.jsonl`` in the run's folder, and none is made again. Several processes
+    of one machine train an entrant each at the same time, see :class:`Crew`; of several machines, the first process
+    searches. All train what was found.
 
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
@@ -152,7 +154,7 @@ class TournamentSearch(Searcher, TrainingModule):
         if self.network is not None:
             return
         folder = run_folder(self.trainer)  # on every rank
-        found: dict[str, Any] = self._search(folder) if self.trainer.is_global_zero else {}
+        found = self._search(folder) if self.trainer.is_global_zero else self._help(folder)
         found = self.trainer.strategy.broadcast(found)
         self._take(read_genotype(found["genotype"]))
         if "state" in found:
@@ -176,7 +178,7 @@ class TournamentSearch(Searcher, TrainingModule):
         length = self.weight_training.seconds or 0.0
         done = min(self._before.seconds / length, 1.0) if length else 0.0
         own = self._before.seconds - self._skipped
-        self._before, length = _continued(done, seconds, self._before, steps=False)
+        self._before, length = continued(done, seconds, self._before, steps=False)
         self._skipped = self._before.seconds - own
         self.weight_training = replace(self.weight_training, steps=None, seconds=length)
 
@@ -217,31 +219,25 @@ class TournamentSearch(Searcher, TrainingModule):
 
     def _search(self, folder: Path) -> dict[str, Any]:
         """Hold the tournament on this process; gives the winner, and what it has learned."""
-        device, dry = self.trainer.strategy.root_device, is_dry_run(self.trainer)
-        clock = clock_for(device, clock=self.weight_training.clock)
-        begin = clock()
-        if dry:  # no file may be written, and nothing is worth comparing
+        if is_dry_run(self.trainer):  # no file may be written, and nothing is worth comparing
             key, origin = self.entry.seeds[0]
             self.print(f"a dry run searches nothing; it trains {origin}")
             return {"genotype": key, "before": Work(), "length": self._length, "skipped": 0.0}
-        training = self.training_of_search()
-        trainings = Trainings(
-            self.build_for,
-            self._images(),
-            training,
-            device,
-            folder / FOLDER,
-            self.seed,
-            self._beyond,
-            self.tournament.images,
-            self.trainer.precision_plugin.train_step_context,
+        with self._crew(folder) as crew:
+            return self._hold(crew, folder)
+
+    def _hold(self, crew: Crew, folder: Path) -> dict[str, Any]:
+        clock = clock_for(self.trainer.strategy.root_device, clock=self.weight_training.clock)
+        begin, trainings, training = clock(), crew.trainings, crew.trainings.training
+        settings = settings_of(
+            self.space, self.config, self.budget, self.tournament, self.weight_training, self.seed, trainings.validation
         )
-        file = RecordFile(folder / NAME, self._settings(trainings))
+        file = RecordFile(folder / NAME, settings)
         length = training.seconds or float(training.steps or 0)
         self.entry.zero_cost = trainings.zero_cost(self.tournament.filter)
         plan, before = Plan(self.tournament, self.entry.field, length), file.history.spent
         self.print(self.entry.announcement(plan, "s" if training.steps is None else " steps"))
-        hold(plan, file, trainings)
+        hold(plan, file, crew)
         history = file.history
         leader = history.leader()
         if history.measurements and leader is None:
@@ -262,7 +258,7 @@ class TournamentSearch(Searcher, TrainingModule):
             work = Work(found["state"]["steps"], found["state"]["seconds"])
             done = leader.length / length
             counts = training.steps is not None
-            found["before"], found["length"] = _continued(done, length - spent, work, counts)
+            found["before"], found["length"] = continued(done, length - spent, work, counts)
             found["skipped"] = found["before"][0 if counts else 1] - leader.length
         if length - spent <= 0:
             raise BudgetError(
@@ -270,6 +266,30 @@ class TournamentSearch(Searcher, TrainingModule):
                 "length, or lower tournament.rungs"
             )
         return found
+
+    def _help(self, folder: Path) -> dict[str, Any]:
+        """Train what the first process asks for, on another one; gives nothing, as that one knows what was found."""
+        if is_dry_run(self.trainer):
+            _ = self.entry.seeds  # if there are none, all say so
+        elif self.trainer.num_nodes == 1:
+            self._crew(folder).help()
+        return {}
+
+    def _crew(self, folder: Path) -> Crew:
+        """Processes that search: all of one machine, and of several only the first, as they share no folder."""
+        trainings = Trainings(
+            self.build_for,
+            self._images(),
+            self.training_of_search(),
+            self.trainer.strategy.root_device,
+            folder / FOLDER,
+            self.seed,
+            self._beyond,
+            self.tournament.images,
+            self.trainer.precision_plugin.train_step_context,
+        )
+        size = self.trainer.world_size if self.trainer.num_nodes == 1 else 1
+        return Crew(trainings, self.tournament.rungs, self.trainer.global_rank, size)
 
     def build_for(self, key: str) -> DerivedNet:
         """Make the network of an architecture, with new weights."""
@@ -309,22 +329,6 @@ class TournamentSearch(Searcher, TrainingModule):
             raise ConfigError("a tournament compares networks on validation images: set data.val_fraction above 0")
         return data
 
-    def _settings(self, trainings: Trainings) -> dict[str, Any]:
-        """Collect everything on which a measurement depends."""
-        options = {option.name: getattr(self.weight_training, option.name) for option in fields(self.weight_training)}
-        optimizer = self.weight_training.optimizer([torch.nn.Parameter(torch.zeros(1))])
-        # a function has no text of its own
-        options["optimizer"] = f"{type(optimizer).__name__} {sorted(optimizer.defaults.items())}"
-        return {
-            "space": f"{self.space.name}: {' '.join(map(str, self.space.blocks))}",
-            "network": asdict(self.config),
-            "budget": repr(self.budget),
-            "tournament": repr(self.tournament),
-            "training": {name: str(value) for name, value in options.items()},
-            "seed": self.seed,
-            "images": digest(trainings.validation),
-        }
-
     @property
     def _length(self) -> float:
         training = self.weight_training
@@ -341,15 +345,3 @@ class TournamentSearch(Searcher, TrainingModule):
         self.hparams["genotype"] = genotype.to_json()
         self.config = self.entry.sized(genotype)
         self.build(genotype)
-
-
-def _continued(done: float, left: float, work: Work, steps: bool) -> tuple[Work, float]:
-    """Compute work and length such that a share is done now, and all of it when what is left is over.
-
-    The learning rate then goes on where it was, and comes to its end with the run.
-    """
-    length = left / (1 - done)
-    if steps:  # of which there is a whole number, and none too many
-        length = float(max(round(length), 1))
-        return Work(length - left, work.seconds), length
-    return Work(work.steps, done * length), length

@@ -1,5 +1,6 @@
 """Trainings of entrants from rung to rung; each goes on where it stopped, from a file."""
 
+import hashlib
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -42,8 +43,8 @@ class Images(Protocol):
     def training_batches(self, epoch: int, stream: str, device: torch.device) -> Iterator[ImageBatch]:
         """Training batches of an epoch, augmented."""
 
-    def evaluation_batches(self, part: Any) -> Iterator[ImageBatch]:
-        """Batches of a part as in evaluation."""
+    def evaluation_batches(self, part: Any, whole: bool) -> Iterator[ImageBatch]:
+        """Batches of a part as in evaluation, all of it for every process."""
 
 
 @dataclass
@@ -159,7 +160,7 @@ class Trainings:
     def _first(self, part: str, most: int) -> list[ImageBatch]:
         if part not in self._read:
             batches: list[ImageBatch] = []
-            for images, labels in self.images.evaluation_batches(part):
+            for images, labels in self.images.evaluation_batches(part, whole=True):
                 batches.append((images.to(self.device), labels.to(self.device)))
                 if sum(len(known) for _, known in batches) >= most:
                     break
@@ -170,7 +171,7 @@ class Trainings:
         if self.folder is None:
             raise CheckpointError(f"nothing was kept of {entrant.origin} {entrant.number}; it cannot go on")
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"entrant{entrant.number}.ckpt"
+        return self.folder / f"{hashlib.sha256(entrant.key.encode()).hexdigest()[:16]}.ckpt"
 
     def _advance(self, state: "_State", until: float) -> bool:
         """Train until a share is done; gives False after a divergence."""

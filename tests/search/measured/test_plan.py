@@ -198,6 +198,8 @@ def test_the_reliability_of_a_rung_is_learned_from_the_next_one():
     governor = Governor()
     same, reversed_ = governor.reliable(history(range(6)), 0), governor.reliable(history(range(5, -1, -1)), 0)
     assert reversed_ < governor.reliability[0] < same
+    equal = History([replace(m, losses=(1.0,)) for m in history(range(6))])
+    assert governor.reliable(equal, 0) == governor.reliability[0]  # they have no order
 
 
 def test_a_verdict_says_points_and_networks():
