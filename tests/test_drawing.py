@@ -249,6 +249,22 @@ def test_texts_of_a_tournament_stay_inside(lines):
         assert text.y1 <= height
 
 
+def test_names_of_networks_that_stopped_together_do_not_touch():
+    stopped = [(1.9 + 0.01 * number, 0.6 + 0.001 * (number * 5 % 7)) for number in range(7)]
+    lines = [
+        TournamentLine(f"proposed {number}", (length,), (value,), is_reference=False)
+        for number, (length, value) in enumerate(stopped)
+    ]
+    figure = draw_tournament([*lines, TournamentLine("ds_cnn", (1.9,), (0.2,), is_reference=True)], "seconds")
+    figure.draw_without_rendering()
+    names = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    by_height = sorted(names, key=lambda text: text.get_window_extent().y0)
+    for below, above in pairwise(by_height):
+        assert above.get_window_extent().y0 >= below.get_window_extent().y1
+    order = sorted(range(7), key=lambda number: stopped[number][1])
+    assert [text.get_text() for text in by_height if "proposed" in text.get_text()] == [f"proposed {n}" for n in order]
+
+
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_save_figure_writes_by_suffix_and_leaves_nothing_else(tmp_path, suffix, start):
     path = save_figure(draw_genotype(SAME_EDGE), tmp_path / f"cell.{suffix}")

@@ -1,10 +1,13 @@
 """A tournament as lines over its length, each cut where the network was stopped."""
 
 from collections.abc import Sequence
+from math import log
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
+from scipy.optimize import isotonic_regression
 
 from sparsenas.drawing.style import DASHES, DPI, INK, QUIET, STRUCTURE
 
@@ -14,6 +17,10 @@ _WIDTH, _HEIGHT = 7.6, 4.6
 _FOUND, _REFERENCE, _OTHER = "#0072b2", "#d55e00", "#8c959f"
 #: Names that are written at the ends of lines; more would lie on each other.
 _NAMED = 8
+#: Least distance of names beside each other, as a share of the height.
+_GAP = 0.035
+#: Logarithm of the ratio of lengths up to which names are beside each other.
+_BESIDE = 0.5
 
 
 class TournamentLine(NamedTuple):
@@ -42,6 +49,7 @@ def draw_tournament(lines: Sequence[TournamentLine], unit: str, end: tuple[float
     """
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots()
+    ends: list[tuple[float, float, str]] = []
     for number, line in reversed(list(enumerate(lines))):
         colour = _FOUND if number == 0 else _REFERENCE if line.is_reference else _OTHER
         lengths, values = list(line.lengths), [100 * value for value in line.accuracies]
@@ -50,10 +58,13 @@ def draw_tournament(lines: Sequence[TournamentLine], unit: str, end: tuple[float
         dashes = DASHES[0] if number == 0 else DASHES[1] if line.is_reference else DASHES[2]
         axes.plot(lengths, values, color=colour, linestyle=dashes, marker="o", markersize=4, linewidth=2 - (number > 0))
         if lengths and number < _NAMED:
-            axes.annotate(
-                line.name, (lengths[-1], values[-1]), (5, -3), textcoords="offset points", size=7.5, color=INK
-            )
+            ends.append((lengths[-1], values[-1], line.name))
     axes.set_xscale("log")
+    low, high = axes.get_ylim()
+    heights = _apart(ends, _GAP * (high - low))
+    axes.set_ylim(min([low, *heights]), max([high, *heights]))  # what lies outside is not written
+    for (length, _, name), at in zip(ends, heights, strict=True):
+        axes.annotate(name, (length, at), (5, -3), textcoords="offset points", size=7.5, color=INK)
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     axes.set_xlabel(f"{unit} of training", size=9, color=INK)
@@ -69,3 +80,18 @@ def draw_tournament(lines: Sequence[TournamentLine], unit: str, end: tuple[float
         0.99, 0.02, "blue: found; orange: made by hand", transform=axes.transAxes, ha="right", size=7.5, color=QUIET
     )
     return figure
+
+
+def _apart(ends: Sequence[tuple[float, float, str]], gap: float) -> list[float]:
+    """Heights of names, as near as possible to the ends of their lines, in their order, and a gap apart."""
+    found = [value for _, value, _ in ends]
+    left = sorted(range(len(ends)), key=lambda index: ends[index][:2])
+    while left:
+        group = [index for index in left if log(ends[index][0] / ends[left[0]][0]) < _BESIDE]
+        left = [index for index in left if index not in group]
+        group.sort(key=lambda index: ends[index][1])
+        steps = gap * np.arange(len(group))
+        fitted = isotonic_regression(np.array([ends[index][1] for index in group]) - steps).x + steps
+        for index, height in zip(group, fitted, strict=True):
+            found[index] = float(height)
+    return found
