@@ -215,6 +215,8 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
         "competitors": tournament.competitors,
         "hindsight": tournament.hindsight,
         "early": tournament.early,
+        "lengths": tournament.lengths,
+        "priors": tournament.priors,
     },
     "weight_sharing_64": {"rankings": snapshots},
     "weight_sharing_trained": {"levels": sharing, "recency": recency, "fine-tuning": fine_tuning},

@@ -18,7 +18,7 @@ from sparsenas.search.measured.decisions import Dictionary, Floats, describe
 from sparsenas.search.measured.prior import Prior
 from sparsenas.spaces import Genotype, StageSpace
 from sparsenas.sparse_coding import GroupRegression
-from studies.common import read_runs
+from studies.common import Row, read_runs
 
 HERE = Path(__file__).parent
 SHIPPED = Path(sparsenas.search.measured.__file__).parent / "prior_stage.json"
@@ -31,6 +31,8 @@ SIDES = {
     "pneumonia_3k": 28,
     "gtsrb_2k_24px": 24,
 }
+#: Seconds of most trainings.
+SHORT = 45.0
 #: Least and largest width of what is expected of a feature.
 LEAST, MOST = 0.15, 0.6
 
@@ -45,13 +47,21 @@ class Network(NamedTuple):
 
 
 def networks() -> list[Network]:
-    """All networks that were trained, with normal scores of their validation at the end."""
+    """All networks that were trained, with scores of their validation at the end, in deviations between networks.
+
+    Few were trained for longer; their losses are compared in deviations of those of 45 seconds.
+    """
     found: list[Network] = []
-    short = read_runs(HERE / "short_trainings.csv.gz")
+    every = read_runs(HERE / "short_trainings.csv.gz")
+    short, longer = ([row for row in every if (float(row["seconds"]) > SHORT) == after] for after in (False, True))
     stage = [row for row in read_runs(HERE.parent / "stage_space" / "runs.csv.gz") if row["arm"] != "darts"]
     for data in SIDES:
         rows = [row for row in short if row["data"] == data]
         found += _scored(data, "short", [(row["genotype"], -float(row["loss 1.000"])) for row in rows])
+        unit = float(np.std([_log_loss(row) for row in rows]))
+        for row in longer:
+            if row["data"] == data:
+                found.append(Network(data, "long", Genotype.from_json(row["genotype"]), -_log_loss(row) / unit))
         by_network: dict[str, list[float]] = {}
         for row in stage:
             if row["data"] == data:
@@ -68,6 +78,7 @@ def learn(given: Sequence[Network], source: str) -> Prior:
     part = np.array([f"{network.data} {network.study}" for network in given])
     for name in set(part):  # only differences within a data set mean something
         rows[part == name] -= rows[part == name].mean(0)
+        scores[part == name] -= scores[part == name].mean()
     sets = sorted({network.data for network in given})
 
     def code(left_out: str | None) -> Floats:
@@ -89,6 +100,10 @@ def main() -> None:
         others = [network for network in given if network.data != data]
         prior = learn(others, f"{len(others)} networks, none on {data}")
         (HERE / "priors" / f"{data}.json").write_text(prior.to_json(), encoding="utf-8")
+
+
+def _log_loss(row: Row) -> float:
+    return float(np.log(float(row["loss 1.000"])))
 
 
 def _scored(data: str, study: str, values: list[tuple[str, float]]) -> Iterator[Network]:

@@ -1,11 +1,11 @@
 """What do short trainings and decisions tell about the end of a training of equal seconds?
 
-    SPARSENAS_DATA=... python -m studies.tournament.short_trainings --out runs/short_trainings
+    SPARSENAS_DATA=... python -m studies.tournament.short_trainings --out DIR [--seconds 45] [--networks vgg_like ...]
 
-Eighteen networks, five references and thirteen that change one decision of them, are trained for 45 processor seconds
-on six data sets. Validation losses on the way and at the end are kept. The test accuracy is noted beside them, and
-decides nothing. A stopped study goes on when it is started again with the same ``--out``. Its ``runs.csv.gz`` becomes
-``short_trainings.csv.gz`` of this folder.
+Networks, five references and others that change a few decisions of them, are trained for 45 processor seconds on six
+data sets, and some for 180. Validation losses on the way and at the end are kept. The test accuracy is
+noted beside them, and decides nothing. A stopped study goes on when it is started again with the same ``--out``. Its
+``runs.csv.gz`` becomes ``short_trainings.csv.gz`` of this folder.
 """
 
 import sys
@@ -29,9 +29,8 @@ from studies.common import Fields, complete, main, parser
 from studies.tournament.prior import SIDES
 
 LIMITS = Limits(max_params=40_000, max_macs=2e6)
-SECONDS = 45.0
 #: Shares of the seconds after which networks are validated.
-SHARES = (1 / 24, 1 / 12, 1 / 6, 1 / 4, 1 / 2, 1.0)
+SHARES = (1 / 96, 1 / 24, 1 / 12, 1 / 6, 1 / 4, 1 / 2, 1.0)
 _CONV, _POOL = "conv_3x3", "conv_3x3/max_pool"
 #: Networks by name: references, and others that differ from one in a decision.
 NETWORKS: dict[str, Genotype] = {
@@ -47,6 +46,8 @@ NETWORKS: dict[str, Genotype] = {
     "vgg_separable": stage_genotype(_CONV, (2, [_POOL, _CONV]), (2, ["sep_conv_3x3/max_pool", "sep_conv_3x3"])),
     "vgg_growth_1.5": stage_genotype(_CONV, (2, [_POOL, _CONV]), (1.5, [_POOL])),
     "pairs_growth_1.5": stage_genotype(_CONV, (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV])),
+    "pairs_of_three": stage_genotype(_CONV, (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV])),
+    "pairs_residual": stage_genotype(_CONV, (1.5, [_POOL, "residual_3x3"]), (1.5, [_POOL, "residual_3x3"])),
     "plain_residual": stage_genotype(_CONV, (2, [_POOL]), (2, ["residual_3x3/max_pool"])),
     "plain_5x5": stage_genotype(_CONV, (2, ["conv_5x5/max_pool"]), (2, [_POOL])),
 }
@@ -54,9 +55,16 @@ NETWORKS: dict[str, Genotype] = {
 
 def study(args: Sequence[str] | None = None) -> int:
     """Run what is missing."""
-    options = parser(__doc__).parse_args(args)
-    jobs = [{"data": data, "arm": name, "seed": 0} for data in SIDES for name in NETWORKS]
-    return main(lambda: complete(__name__, jobs, options.out, options.jobs), options.out)
+    made = parser(__doc__)
+    made.add_argument("--seconds", type=float, default=45.0)
+    made.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    options = made.parse_args(args)
+    jobs = [
+        {"data": data, "arm": name, "seed": 0, "seconds": options.seconds}
+        for name in options.networks
+        for data in SIDES
+    ]
+    return main(lambda: complete("studies.tournament.short_trainings", jobs, options.out, options.jobs), options.out)
 
 
 def run(job: Fields, folder: Path) -> Fields:
@@ -71,7 +79,7 @@ def run(job: Fields, folder: Path) -> Fields:
         size = replace(config, channels=channels).arguments(NormOptions())
         return DerivedNet(read_genotype(key), images.image_shape, images.num_classes, **size)
 
-    trainings = Trainings(build, images, recipe(), torch.device("cpu"), folder, seed=job["seed"])
+    trainings = Trainings(build, images, recipe(job["seconds"]), torch.device("cpu"), folder, seed=job["seed"])
     entrant = Entrant(0, genotype.to_json(), job["arm"])
     row: Fields = {"channels": channels}
     sized = replace(config, channels=channels)
@@ -88,14 +96,14 @@ def run(job: Fields, folder: Path) -> Fields:
     return row
 
 
-def recipe() -> WeightTraining:
+def recipe(seconds: float) -> WeightTraining:
     """The recipe of all trainings."""
     return WeightTraining(
         optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9, weight_decay=5e-4, nesterov=True),
         schedule=Schedule(warmup_share=0.05),
         label_smoothing=0.1,
         gradient_clip=0.0,
-        seconds=SECONDS,
+        seconds=seconds,
     )
 
 

@@ -13,6 +13,8 @@ from sparsenas.search.measured.proposals import Expected
 
 #: What a learned prior leaves of the spread: those that it names first differ less, see studies/tournament.
 INFORMED = 0.5
+#: What it leaves of the correlation of rungs with the end: among good ones that is small, see studies/tournament.
+RESTRICTED = 0.8
 #: Least that a rung tells about the end beyond the one before, as a share of the variance.
 LEARNED = 0.03
 #: Networks that expected numbers count as, beside those measured.
@@ -65,7 +67,8 @@ class Governor:
 
     def informed(self) -> "Governor":
         """Return the governor of a tournament with a learned prior, in which less is left to be found."""
-        return replace(self, spread=INFORMED * self.spread, narrowed=INFORMED * self.narrowed)
+        reliability = tuple(RESTRICTED * value for value in self.reliability)
+        return replace(self, spread=INFORMED * self.spread, narrowed=INFORMED * self.narrowed, reliability=reliability)
 
     def enters(self, history: History, expected: Expected, cost: float, left: float) -> "Verdict":
         """Weigh the measurement of a new one at the first rung.

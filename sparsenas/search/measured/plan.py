@@ -55,10 +55,10 @@ class Tournament:
     random: int = 4
     rounds: int = 2
     proposals: int = 3
-    horizon: tuple[float, ...] = (1.6, 1.25)
+    horizon: tuple[float, ...] = (2.3, 2.0)
     keep: float = 0.25
     prior: str = SHIPPED
-    belief: tuple[float, ...] = (0.7, 0.4)
+    belief: tuple[float, ...] = (1.0, 0.7)
     governor: Governor = Governor()
     regression: GroupRegression = field(default_factory=GroupRegression)
     again: int = 0
