@@ -77,7 +77,7 @@ class Crew:
             self._together(tasks)
 
     def _agree(self, said: Any) -> Any:
-        """What the first process says, on all of them."""
+        """Tell all processes what the first one says; gives it."""
         box = [said]
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]

@@ -77,7 +77,7 @@ def _key(task: Task) -> Key:
 
 
 def _round(task: Task) -> tuple[int, int]:
-    """What is decided together: a wave of entrants, a later rung, or a repeat."""
+    """Name what is decided together: a wave of entrants, a later rung, or a repeat."""
     return (task.rung, task.repeat) if task.rung or task.repeat else (0, -1 - task.entrant.wave)
 
 
