@@ -218,9 +218,14 @@ class Plan:
         before = history.at(rung - 1)
         values = dict(zip([m.entrant.number for m in before], scores(before), strict=True))
         behind = values[other.entrant.number] - values[ranked[0].entrant.number]
-        cost = (self.options.rungs[rung] - self.options.rungs[rung - 1]) * self.length
+        cost = (self.options.rungs[rung] - self.options.rungs[rung - 1]) * self.length * self._charged(history)
         verdict = self.governor.overtakes(history, rung, behind, cost, self.length - history.spent)
         return Task(open_[0].entrant, rung) if self._note(verdict) else None
+
+    def _charged(self, history: History) -> float:
+        """What a unit of training is charged: a part of it where several train at the same time."""
+        first = self.options.rungs[0] * self.length
+        return min(1.0, float(np.median([m.spent for m in history.at(0)])) / first)
 
     def _note(self, verdict: Verdict) -> bool:
         """Keep a verdict that ends something; gives whether it does not."""

@@ -16,6 +16,7 @@ from sparsenas.networks import NetworkConfig
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.history import Entrant, History, Measurement
 from sparsenas.search.measured.plan import Tournament
+from sparsenas.search.measured.trainings import Trainings
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import SearchSpace
 from sparsenas.training import WeightTraining
@@ -109,8 +110,7 @@ def settings_of(
     budget: Budget,
     tournament: Tournament,
     training: WeightTraining,
-    seed: int,
-    validation: Iterable[ImageBatch],
+    trainings: Trainings,
 ) -> dict[str, Any]:
     """Collect everything on which measurements depend, as plain data."""
     options = {option.name: getattr(training, option.name) for option in fields(training)}
@@ -123,8 +123,9 @@ def settings_of(
         "budget": repr(budget),
         "tournament": repr(tournament),
         "training": {name: str(value) for name, value in options.items()},
-        "seed": seed,
-        "images": digest(validation),
+        "seed": trainings.seed,
+        "images": digest(trainings.validation),
+        "batches": digest([trainings.first_batch]),  # their size, order and augmentation
     }
 
 

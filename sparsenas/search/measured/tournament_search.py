@@ -229,9 +229,7 @@ class TournamentSearch(Searcher, TrainingModule):
     def _hold(self, crew: Crew, folder: Path) -> dict[str, Any]:
         clock = clock_for(self.trainer.strategy.root_device, clock=self.weight_training.clock)
         begin, trainings, training = clock(), crew.trainings, crew.trainings.training
-        settings = settings_of(
-            self.space, self.config, self.budget, self.tournament, self.weight_training, self.seed, trainings.validation
-        )
+        settings = settings_of(self.space, self.config, self.budget, self.tournament, self.weight_training, trainings)
         file = RecordFile(folder / NAME, settings)
         length = training.seconds or float(training.steps or 0)
         self.entry.zero_cost = trainings.zero_cost(self.tournament.filter)

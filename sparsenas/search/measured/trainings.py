@@ -33,6 +33,8 @@ PARTS = 16
 STATISTICS = 512
 #: Images on which untrained networks are scored.
 SCORED = 64
+#: Stream of training images, see :mod:`sparsenas.data`.
+STREAM = "search"
 #: Epochs between those of a training and of its repeats.
 REPEATED = 10_000
 
@@ -143,6 +145,11 @@ class Trainings:
             self._file(entrant).unlink(missing_ok=True)
 
     @property
+    def first_batch(self) -> ImageBatch:
+        """The training batch with which each entrant begins."""
+        return next(iter(self.images.training_batches(0, STREAM, self.device)))
+
+    @property
     def statistics(self) -> list[ImageBatch]:
         """Training images as evaluation sees them."""
         return self._first("train", STATISTICS)
@@ -181,7 +188,7 @@ class Trainings:
         steps = 0
         while pace.progress(steps) < until:
             seed_drop_path(self.seed, state.epoch, 0)
-            for images, labels in self.images.training_batches(state.epoch, "search", self.device):
+            for images, labels in self.images.training_batches(state.epoch, STREAM, self.device):
                 progress = pace.progress(steps)
                 network.drop_path = options.drop_path * progress
                 state.schedule(progress)

@@ -9,7 +9,7 @@ import pytest
 from sparsenas.errors import ConfigError
 from sparsenas.search.measured.governor import Governor, Verdict, expected_gain
 from sparsenas.search.measured.history import Entrant, History, Measurement
-from sparsenas.search.measured.plan import Field, Plan, Tournament
+from sparsenas.search.measured.plan import Field, Plan, Task, Tournament
 from sparsenas.search.measured.proposals import Expected
 
 LENGTH = 100.0
@@ -107,6 +107,22 @@ def test_steeper_curves_and_narrower_spreads_end_the_search_earlier():
 
     assert networks(slope=1.0) < networks(slope=0.1) < networks(slope=0.01)
     assert networks(spread=0.01) < networks(spread=0.1) < networks(spread=1.0)
+
+
+def test_processes_that_train_at_the_same_time_pay_less_for_the_next_rung():
+    options = Tournament(rungs=(0.02, 0.05), governor=Governor(share=0.2), random=6, rounds=0, keep=0.5)
+
+    def going_on(processes):
+        history = History()
+        for number in range(6):
+            made = measure(Task(Entrant(number, f"s{number}", "random"), 0), options, quality)
+            history.add(replace(made, spent=made.spent / processes))
+        # of the share of 20, 2 are left in either case
+        history.add(replace(history.at(0)[0], spent=18.0 - history.spent, repeat=1))
+        return Plan(options, field_of(6), LENGTH).next(history)
+
+    assert going_on(1) is None
+    assert going_on(4).rung == 1
 
 
 def test_a_learned_prior_leaves_less_to_search():

@@ -191,14 +191,18 @@ class TestKilled:
             ({"rules": {"random": 3}}, "tournament"),
             ({"budget": Budget(max_params=5000)}, "budget"),
             ({"training": WeightTraining(steps=48)}, "training"),
+            ({"data": Digits(batch_size=8, arch_fraction=0.0)}, "batches"),
+            ({"data": Digits(batch_size=16, arch_fraction=0.0, augmentation="none")}, "batches"),
         ],
     )
     def test_measurements_of_other_settings_are_refused(self, make_tournament, fit_in, tmp_path, other, named):
+        options = {**other}
+        data = options.pop("data", None)
         fit_in(make_tournament(), epochs=0)
         text = (tmp_path / "run" / "tournament.jsonl").read_bytes()
         names = named if "seed" not in other else "seed"
         with pytest.raises(CheckpointError, match=rf"with other settings \({names}\); choose another folder"):
-            fit_in(make_tournament(**other), epochs=0)
+            fit_in(make_tournament(**options), epochs=0, data=data)
         assert (tmp_path / "run" / "tournament.jsonl").read_bytes() == text
 
     def test_a_finished_run_is_not_made_again_in_its_folder(self, make_tournament, fit_in):
