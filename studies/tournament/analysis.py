@@ -16,19 +16,30 @@ FIXED = "vgg_like"
 WORTH = 2.3
 #: References among the arms.
 REFERENCES = ("vgg_like", "plain_cnn", "resnet8_max_pool", "ds_cnn")
-#: Seconds of the short trainings, and of the long ones.
-SHORT, LONG = 45.0, 180.0
+#: Seconds of the short trainings, of the long ones, and of the longest.
+SHORT, LONG, LONGEST = 45.0, 180.0, 900.0
+#: End of the names of arms that were judged on an earlier day, with an earlier tournament.
+EARLIER = ", first prior"
 
 
 def competitors(rows: Sequence[Row]) -> str:
     """Test accuracy of each arm on each data set, and its difference from the fixed reference with equal seeds."""
+    return _compared([row for row in rows if float(row["seconds"]) == LONG])
+
+
+def longest(rows: Sequence[Row]) -> str:
+    """The same for five times the seconds."""
+    return _compared([row for row in rows if float(row["seconds"]) == LONGEST])
+
+
+def _compared(rows: Sequence[Row]) -> str:
     sets, lines = list(groups(rows, "data")), []
     for arm, of in groups(rows, "arm").items():
         by_set = groups(of, "data")
         cells = [spread(values(by_set.get(data, []), "accuracy")) for data in sets]
         means = [float(values(by_set[data], "accuracy").mean()) for data in sets if data in by_set]
         ahead = differences(rows, arm)
-        against = ["", ""] if arm == FIXED or not len(ahead) else [f"{ahead.mean():+.2f}", tested(ahead)]
+        against = ["", ""] if arm.startswith(FIXED) or not len(ahead) else [f"{ahead.mean():+.2f}", tested(ahead)]
         whole = number(float(np.mean(means))) if len(means) == len(sets) else ""
         share = f"{100 * float((values(of, 'deciding') / values(of, 'seconds')).mean()):.0f} %"
         lines.append([arm, str(len(of)), *cells, whole, *against, share])
@@ -37,8 +48,9 @@ def competitors(rows: Sequence[Row]) -> str:
 
 
 def differences(rows: Sequence[Row], arm: str) -> Floats:
-    """Accuracy of an arm minus that of the fixed reference, for each data set and seed that both have."""
-    known = {(row["data"], row["seed"]): float(row["accuracy"]) for row in rows if row["arm"] == FIXED}
+    """Accuracy of an arm minus that of the fixed reference of the same day, for each data set and seed of both."""
+    fixed = FIXED + EARLIER if EARLIER in arm else FIXED
+    known = {(row["data"], row["seed"]): float(row["accuracy"]) for row in rows if row["arm"] == fixed}
     own = {(row["data"], row["seed"]): float(row["accuracy"]) for row in rows if row["arm"] == arm}
     return np.array([value - known[key] for key, value in own.items() if key in known])
 
@@ -51,7 +63,7 @@ def tested(numbers: Floats) -> str:
 def hindsight(rows: Sequence[Row]) -> str:
     """What was found beside the best of all references of each data set, which nobody knows beforehand."""
     lines = []
-    for data, of in groups(rows, "data").items():
+    for data, of in groups([row for row in rows if float(row["seconds"]) == LONG], "data").items():
         found = values([row for row in of if row["arm"] == "found"], "accuracy")
         by_name = {
             arm: float(values(part, "accuracy").mean()) for arm, part in groups(of, "arm").items() if arm in REFERENCES

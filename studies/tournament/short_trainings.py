@@ -47,7 +47,6 @@ NETWORKS: dict[str, Genotype] = {
     "vgg_growth_1.5": stage_genotype(_CONV, (2, [_POOL, _CONV]), (1.5, [_POOL])),
     "pairs_growth_1.5": stage_genotype(_CONV, (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV])),
     "pairs_of_three": stage_genotype(_CONV, (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV]), (1.5, [_POOL, _CONV])),
-    "pairs_residual": stage_genotype(_CONV, (1.5, [_POOL, "residual_3x3"]), (1.5, [_POOL, "residual_3x3"])),
     "plain_residual": stage_genotype(_CONV, (2, [_POOL]), (2, ["residual_3x3/max_pool"])),
     "plain_5x5": stage_genotype(_CONV, (2, ["conv_5x5/max_pool"]), (2, [_POOL])),
 }
