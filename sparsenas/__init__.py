@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from sparsenas.api.compare import compare
     from sparsenas.api.front import train
     from sparsenas.export import load
+    from sparsenas.imports import trust
     from sparsenas.spaces import Genotype
 
 __version__ = "0.1.0"
 
-__all__ = ["Genotype", "__version__", "compare", "load", "load_checkpoint", "search", "train"]
+__all__ = ["Genotype", "__version__", "compare", "load", "load_checkpoint", "search", "train", "trust"]
 
 #: Where the public names are; imported when first asked for, so that ``import sparsenas`` needs no torch.
 _PLACES = {
@@ -22,6 +23,7 @@ _PLACES = {
     "load": "sparsenas.export",
     "load_checkpoint": "sparsenas.api.checkpoint",
     "train": "sparsenas.api.front",
+    "trust": "sparsenas.imports",
 }
 
 

@@ -1,8 +1,19 @@
 """Errors that a user can cause. Every message says what was wrong, where, and what would be right."""
 
+#: Letters of a message; one that quotes a long input is cut in its middle.
+LONGEST = 500
+_HEAD, _TAIL = 280, 210
+
 
 class SparseNASError(Exception):
-    """Base of all errors that end a run with one clear message and exit code 2."""
+    """Base of all errors that end a run with one clear message and exit code 2.
+
+    The message is at most :data:`LONGEST` letters long, and every terminal and file takes it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = message.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+        super().__init__(text if len(text) <= LONGEST else f"{text[:_HEAD]} ... {text[-_TAIL:]}")
 
 
 class ConfigError(SparseNASError):

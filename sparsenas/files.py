@@ -1,25 +1,98 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
-from contextlib import suppress
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from sparsenas.errors import ConfigError
 
+#: What a disk without room says.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ENDING = ".partial"
+
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file under a temporary name beside its place, then rename it.
+    """Write a file under a temporary name beside its place, wait until it is on the disk, then rename it.
+
+    What a killed writer on this machine has left of the same file is removed.
 
     Raises:
-        ConfigError: If the folder is missing or cannot be written; the message names the file.
+        ConfigError: If the folder is missing, full or cannot be written; the message names the file, and what was
+            there before is still there.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_name(path)
     try:
-        partial.write_bytes(content)
+        _remove_leftovers(path)
+        partial.unlink(missing_ok=True)  # it may be another name of a file that is to stay
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        reason = error.strerror or str(error)
-        raise ConfigError(f"{path}: cannot write ({reason}); name a file in an existing, writable folder") from error
+        raise ConfigError(f"{path}: {why_not_written(error)}") from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, which must be there, as long as this process works in it; its end in any way lets go.
+
+    Raises:
+        ConfigError: If another process holds it; the message names that.
+    """
+    holder = folder / ".holder"
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            now = datetime.now().astimezone().isoformat(" ", "seconds")
+            write_atomically(holder, f"process {os.getpid()} of {platform.node()}, since {now}".encode())
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+    except Timeout:
+        who = "another process"
+        with suppress(OSError):
+            who = holder.read_text(encoding="utf-8")
+        raise ConfigError(f"{folder}: is in use by {who}; wait for it, or name another folder") from None
+
+
+def partial_name(path: Path) -> Path:
+    """Name beside a file under which this process writes it."""
+    return path.with_name(f"{_prefix(path)}{os.getpid()}{_ENDING}")
+
+
+def why_not_written(error: OSError) -> str:
+    """Say why something cannot be written, and what would be right."""
+    advice = "free some space" if error.errno in _FULL else "name a file in an existing, writable folder"
+    return f"cannot write ({error.strerror or error}); {advice}"
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}.{platform.node()}."
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove partial files of processes of this machine that are no more."""
+    for name in os.listdir(path.parent):
+        pid = name.removeprefix(_prefix(path)).removesuffix(_ENDING)
+        if name == f"{_prefix(path)}{pid}{_ENDING}" and pid.isdecimal() and not _is_alive(int(pid)):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's
+        return True
+    return True

@@ -51,6 +51,15 @@ class Limits:
                 "limit needs a table, and a table a limit"
             )
 
+    def __str__(self) -> str:
+        """Say what is set."""
+        given = {option.name: getattr(self, option.name) for option in fields(self)}
+        return ", ".join(
+            f"{name} {value:,.10g}" if isinstance(value, (int, float)) else f"{name} {value}"
+            for name, value in given.items()
+            if value
+        )
+
     def allow(self, cost: Complexity, milliseconds: float = 0.0) -> bool:
         """True if a network of this cost keeps the limits."""
         return (

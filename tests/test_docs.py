@@ -386,6 +386,7 @@ def primitive_page(monkeypatch):
     module = ModuleType("my_primitives")
     run_snippet(module_code, "my_primitives.py", module.__dict__)
     monkeypatch.setitem(sys.modules, "my_primitives", module)
+    monkeypatch.setenv("SPARSENAS_TRUST", "")  # what the page trusts is forgotten
     return run_snippet(space_code, "bring_your_primitive.md")["space"]
 
 
@@ -412,7 +413,9 @@ def test_own_primitive_is_searched_and_derived(primitive_page):
 
 def test_config_names_the_same_primitives(primitive_page):
     (config,) = code_blocks("bring_your_primitive.md", "yaml")
-    assert tuple(yaml.safe_load(config)["space"]["init_args"]["primitives"]) == primitive_page.primitives
+    settings = yaml.safe_load(config)
+    named = settings["model"]["init_args"]["space"]["init_args"]["primitives"]
+    assert (settings["trust"], tuple(named)) == (["my_primitives"], primitive_page.primitives)
 
 
 @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA is not set: no real tables")

@@ -1,39 +1,27 @@
 """Read checkpoints, and rebuild the trained model and its images from nothing but one."""
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.cli import instantiate_module
 
 from sparsenas.api.messages import user_error
 from sparsenas.api.settings import FROM_DATA
 from sparsenas.api.trained import TrainedNetwork
+from sparsenas.checkpoints import load
 from sparsenas.data import ImageData
 from sparsenas.errors import CheckpointError, ConfigError, DataError, SparseNASError
+from sparsenas.imports import check_classes
 from sparsenas.networks import DerivedNet
+from sparsenas.reading import shorten
 from sparsenas.search import SearchModule
 
 #: Options of data modules that say where the images are.
 _PLACES = ("path", "root")
-
-#: What reading a damaged file raises.
-DAMAGES = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 
 Made = TypeVar("Made", LightningModule, LightningDataModule)
 
@@ -41,7 +29,7 @@ Made = TypeVar("Made", LightningModule, LightningDataModule)
 def load_checkpoint(checkpoint: str | PathLike[str], data: str | PathLike[str] | None = None) -> TrainedNetwork:
     """Read the trained network of a checkpoint.
 
-    Only the classes that its configuration names are imported; the checkpoint itself runs no code.
+    It runs no code but that of this package, and of modules that :func:`sparsenas.trust` names.
 
     Args:
         checkpoint: A ``.ckpt`` file that a run of sparsenas wrote.
@@ -69,11 +57,9 @@ def read_checkpoint(path: str | Path, shown: str) -> dict[str, Any]:
         CheckpointError: If the file is missing, damaged, or no checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{shown}: no such file; give a .ckpt file that a run wrote") from None
-    except DAMAGES as error:
-        raise CheckpointError(f"{shown}: damaged, or not a checkpoint; give a .ckpt file that a run wrote") from error
+        checkpoint = load(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{shown}{str(error).removeprefix(str(Path(path)))}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{shown}: not a checkpoint of a run; give a .ckpt file that a run wrote")
     return checkpoint
@@ -82,12 +68,6 @@ def read_checkpoint(path: str | Path, shown: str) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Turn tuples into lists, as a configuration has them."""
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def short(value: Any, most: int = 40) -> str:
-    """Shorten a value's text for a message."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def check_images(shown: str, settings: Mapping[str, Any], data: LightningDataModule, option: str = "--data") -> None:
@@ -106,7 +86,7 @@ def check_images(shown: str, settings: Mapping[str, Any], data: LightningDataMod
         kept, given = settings.get(name), getattr(data, name, None)
         if kept is not None and given is not None and plain(kept) != plain(given):
             raise CheckpointError(
-                f"{shown}: was trained with {name} {short(kept)}, but {option} has {short(given)}; "
+                f"{shown}: was trained with {name} {shorten(kept, 40)}, but {option} has {shorten(given, 40)}; "
                 "give the images, or the config, of that run"
             )
 
@@ -198,6 +178,10 @@ def _settings(path: Path, checkpoint: Mapping[str, Any], key: str, what: str) ->
             f"{path}: does not say of which class its {what} is; checkpoints of `python -m sparsenas fit` do, if this "
             "version wrote them (in Python, use sparsenas.export.export_network)"
         )
+    try:
+        check_classes(settings)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     return {name: value for name, value in settings.items() if name != "_instantiator"}
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
@@ -21,6 +20,7 @@ from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import epochs_within
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.api.trained import TrainedNetwork
+from sparsenas.checkpoints import load
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.search import TournamentSearch
@@ -196,7 +196,7 @@ def _trained(
 def written_after(folder: Path, step: int) -> Path | None:
     """Find the checkpoint of a run that was written after so many steps, in which its last weights are."""
     for path in sorted((folder / "checkpoints").rglob("*.ckpt")):
-        if torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"] == step:
+        if load(path)["global_step"] == step:
             return path
     return None
 

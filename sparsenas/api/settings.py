@@ -18,6 +18,7 @@ from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_trainer
 from sparsenas.callbacks import PartsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
+from sparsenas.imports import TRUST, trust
 from sparsenas.parser import SettingsParser
 
 #: Model settings that come from the data.
@@ -65,6 +66,7 @@ class Assembly(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to what the model needs."""
+        parser.add_argument("--trust", metavar="MODULE", nargs="*", type=str, default=[], help=TRUST)
         for name in FROM_DATA if self._has_data else ():
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -74,6 +76,7 @@ class Assembly(LightningCLI):
             self.config = parser.parse_object(args)
         else:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]  # Lightning's type of args is wider
+        trust(*self.config["trust"])
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, if its options can work.

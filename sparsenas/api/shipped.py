@@ -1,6 +1,7 @@
 """Configs that come with the package, found by name."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from sparsenas.api.renamed import CONFIGS
@@ -34,9 +35,9 @@ def find_config(name: str) -> str:
     try:
         return str(shipped[stem])
     except KeyError:
-        raise ConfigError(
-            f"--config {name}: no such file, and no shipped config of that name; shipped are {', '.join(shipped)}"
-        ) from None
+        near = get_close_matches(stem, shipped, n=3)
+        advice = f"near are {', '.join(near)}" if near else f"shipped are {', '.join(shipped)}"
+        raise ConfigError(f"--config {name}: no such file, and no shipped config of that name; {advice}") from None
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:

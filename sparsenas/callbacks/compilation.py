@@ -1,5 +1,6 @@
 """Compiled cells for stand-alone training."""
 
+from difflib import get_close_matches
 from time import perf_counter
 
 import pytorch_lightning as pl
@@ -34,7 +35,8 @@ class CellCompiler(pl.Callback):
         super().__init__()
         known = torch.compiler.list_backends(exclude_tags=())
         if backend not in known:
-            raise ConfigError(f"CellCompiler.backend is {backend!r}; torch knows {', '.join(known)}")
+            near = get_close_matches(backend, known)
+            raise ConfigError(f"CellCompiler.backend is {backend!r}; torch knows {', '.join(near or known)}")
         self.backend = backend
         self._start = 0.0
         self._compiled = False

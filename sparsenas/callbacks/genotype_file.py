@@ -6,6 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from sparsenas.callbacks.pictures import write_picture
 from sparsenas.drawing import PictureSize, draw_genotype, figure_bytes, picture_size
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
@@ -133,7 +134,7 @@ class GenotypeFile(pl.Callback):
             if path.with_suffix(".json").exists():
                 if genotype not in pictures:
                     pictures[genotype] = figure_bytes(draw_genotype(genotype, **size))
-                write_atomically(path, pictures[genotype])
+                write_picture(path, pictures[genotype])
         self._undrawn = {}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
+from tqdm.auto import tqdm
 
 from sparsenas.search import SearchModule
 
@@ -72,10 +73,13 @@ class SearchProgressBar(TQDMProgressBar):
         self._closed = self.is_enabled
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Write a line without disturbing the bar, also after the bar is closed."""
+        """Write a line without disturbing the bar, also before there is one and after it is closed."""
+        text = kwargs.get("sep", " ").join(map(str, args))
         if self._lines or self._closed:
-            sys.stdout.write(kwargs.get("sep", " ").join(map(str, args)) + "\n")
+            sys.stdout.write(f"{text}\n")
             sys.stdout.flush()  # so that a log file can be followed
+        elif self._train_progress_bar is None and self._val_progress_bar is None:
+            tqdm.write(text)  # Lightning would drop it: a search may have a bar of its own
         else:
             super().print(*args, **kwargs)
 

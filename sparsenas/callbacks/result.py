@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from sparsenas.callbacks.pictures import write_picture
 from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
 from sparsenas.drawing import TournamentLine, draw_tournament, figure_bytes
 from sparsenas.errors import SparseNASError
@@ -99,7 +100,7 @@ class ResultReport(pl.Callback):
         accuracy = trainer.callback_metrics.get("val/acc")
         end = None if accuracy is None else (pl_module.trained, float(accuracy))
         figure = draw_tournament(lines, result.unit, end)
-        write_atomically(folder / "result.png", figure_bytes(figure))
+        write_picture(folder / "result.png", figure_bytes(figure))
         batches = trained_batches(trainer)
         for writer in summary_writers(trainer):
             writer.add_figure("result/tournament", figure, global_step=batches, close=False)
@@ -151,7 +152,7 @@ def _finite(value: Any) -> Any:
 
 def _markdown(result: TournamentResult) -> str:
     """Format the summary and all competitors as TensorBoard shows text."""
-    head = ("network", "parameters", "MACs", f"{result.unit} of training", "validation loss", "right")
+    head = ("network", "parameters", "MACs", f"{result.unit} of training", "validation loss", "right", "score")
     rows = [head, ("---",) * len(head), *map(_row, result.competitors)]
     return f"{result.summary}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -159,4 +160,4 @@ def _markdown(result: TournamentResult) -> str:
 def _row(competitor: Competitor) -> tuple[str, ...]:
     length, loss, accuracy = competitor.stops[-1] if competitor.stops else (0.0, nan, nan)
     size = f"{competitor.parameters:,}", f"{competitor.macs:,}"
-    return competitor.name, *size, f"{length:.3g}", f"{loss:.3f}", f"{accuracy:.1%}"
+    return competitor.name, *size, f"{length:.3g}", f"{loss:.3f}", f"{accuracy:.1%}", f"{competitor.score:+.2f}"

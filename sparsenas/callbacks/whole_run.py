@@ -1,7 +1,6 @@
 """The best and the last checkpoint of a whole run, also of one that was resumed into another folder."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from sparsenas.checkpoints import load
+from sparsenas.errors import CheckpointError
 from sparsenas.files import write_atomically
 from sparsenas.texts import note
 from sparsenas.trainer import is_dry_run
@@ -81,11 +82,11 @@ def _name(path: str, folder: str) -> str:
 def _holds(path: Path, callback: ModelCheckpoint, score: Tensor, checkpoint: dict[str, Any]) -> bool:
     """Say if a file still is the checkpoint that had a score when ``checkpoint`` was written."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load(path)
         own = content.get("callbacks", {}).get(callback.state_key)  # not in files of weights only
         earlier: bool = content["global_step"] <= checkpoint["global_step"]
         return earlier and (own is None or float(own["current_score"]) == float(score))
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
+    except (CheckpointError, KeyError, TypeError):
         return False
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,12 @@ def _session(options: argparse.Namespace) -> Session[Any]:
     config = find_config(options.config)
     out = options.out or Path("lightning_logs") / Path(config).stem
     changes = {name: getattr(options, name) for name in ON_IMAGES}
-    if is_on_images(read_settings(config)):
+    settings = read_settings(config)
+    if isinstance(settings, Mapping) and "model" in settings:
+        raise ConfigError(
+            f"--config {options.config}: is a config of the command fit; compare_images compares networks"
+        )
+    if is_on_images(settings):
         return image_session(config, out, **changes)
     for name, value in changes.items():
         if value is not None:

@@ -1,7 +1,9 @@
 """The commands that need a trainer: ``fit``, ``validate``, ``test``, ``predict``."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,8 +22,10 @@ from sparsenas.cli.interruption import Interruption
 from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
 from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
+from sparsenas.comparison import read_settings as read_config
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
+from sparsenas.imports import trust
 from sparsenas.texts import note, readable
 from sparsenas.trainer import is_dry_run
 
@@ -53,10 +57,11 @@ def run(command: str, args: Sequence[str]) -> int:
     options = [arg.partition("=")[0] for arg in args]
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
-    interruption = Interruption()
+    interruption, args = Interruption(), resolve_configs(args)
+    _refuse_comparisons(command, args)
     with calm_terminal(), user_errors():
         try:
-            CommandLine([command, *_as_texts(resolve_configs(args))], [interruption])
+            CommandLine([command, *_as_texts(args)], [interruption])
         except SystemExit:
             if interruption.code is None:
                 raise
@@ -64,6 +69,20 @@ def run(command: str, args: Sequence[str]) -> int:
                 print(interruption.advice, file=sys.stderr)
             return interruption.code
     return 0
+
+
+def _refuse_comparisons(command: str, args: Sequence[str]) -> None:
+    """Refuse configs of another command: the parser would complain of an option of the model they lack.
+
+    Raises:
+        ConfigError: Naming the config, also if it cannot be read.
+    """
+    for before, arg in pairwise(["", *args]):
+        path = arg if before in ("--config", "-c") else arg.removeprefix("--config=") if "--config=" in arg else None
+        settings = None if path is None else read_config(path)
+        if isinstance(settings, Mapping) and {"competitors", "searchers"} & settings.keys():
+            name = Path(str(path)).stem
+            raise ConfigError(f"--config {name}: is a config of the command compare, not of {command}")
 
 
 def _as_texts(args: Sequence[str]) -> list[str]:
@@ -98,13 +117,15 @@ class CommandLine(Assembly):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and read the settings of the checkpoint before Lightning lays them over those asked for."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        trust(*self._command_config["trust"])
         command, path = self.config["subcommand"], self._command_config.get("ckpt_path")
         searcher = str(self._command_config.get("model.class_path")).rpartition(".")[2]
         dropped = dropped_measuring(searcher, list(args or ()))
         if dropped is not None:
             raise ConfigError(dropped)
         if path is not None:
-            self._settings, self._asked = read_settings(path, command == "fit"), self._model_settings()
+            self._asked = self._model_settings()
+            self._settings = read_settings(path, command == "fit", self._asked)
             check_model(path, self._settings, self._asked)
         elif command != "fit":
             raise ConfigError(f"{command} needs a trained network: give its checkpoint by --ckpt_path FILE")

@@ -3,21 +3,25 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sparsenas.api.checkpoint import plain, read_checkpoint, short
+from sparsenas.api.checkpoint import plain, read_checkpoint
 from sparsenas.api.settings import FROM_DATA
-from sparsenas.errors import CheckpointError, GenotypeError
+from sparsenas.errors import CheckpointError, ConfigError, GenotypeError
+from sparsenas.imports import check_classes
+from sparsenas.reading import shorten
 from sparsenas.spaces import read_genotype
 
 
-def read_settings(path: str, resume: bool) -> dict[str, Any]:
+def read_settings(path: str, resume: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Read the model settings stored in the checkpoint that ``--ckpt_path`` names.
 
     Args:
         path: The checkpoint.
         resume: True if the run of the checkpoint is to go on.
+        asked: Model settings of the command line and its configs.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or no checkpoint, or does not hold what a resume needs.
+        CheckpointError: If the file is missing, damaged, or no checkpoint, does not hold what a resume needs, or names
+            classes of modules that are not trusted.
     """
     checkpoint = read_checkpoint(path, f"--ckpt_path {path}")
     if resume and not {"optimizer_states", "lr_schedulers", "loops"} <= checkpoint.keys():
@@ -26,6 +30,10 @@ def read_settings(path: str, resume: bool) -> dict[str, Any]:
             "save_weights_only of ModelCheckpoint to false"
         )
     settings: dict[str, Any] = checkpoint.get("hyper_parameters", {})
+    try:
+        check_classes(settings, asked)
+    except ConfigError as error:
+        raise CheckpointError(f"--ckpt_path {path}: {error}") from error
     return settings
 
 
@@ -55,7 +63,7 @@ def differences(asked: Mapping[str, Any], kept: Mapping[str, Any]) -> list[str]:
     """
     before, after = dict(_flat(asked.get("init_args", {}))), dict(_flat(kept.get("init_args", {})))
     return [
-        f"--model.{key}: {short(after[key])}, not {short(before[key])}"
+        f"--model.{key}: {shorten(after[key], 40)}, not {shorten(before[key], 40)}"
         for key in before
         # what the data decide is checked by check_images
         if key in after and key not in FROM_DATA and not _same(key, before[key], after[key])

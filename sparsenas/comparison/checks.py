@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sparsenas.errors import ConfigError
+from sparsenas.reading import ReadingError, parse_yaml, read_text
 
 
 def read_settings(path: str | Path) -> Any:
@@ -19,9 +18,9 @@ def read_settings(path: str | Path) -> Any:
         ConfigError: If it cannot be read.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from error
+        return parse_yaml(read_text(path))
+    except ReadingError as error:
+        raise ConfigError(f"{path}: not a readable YAML file ({error})") from error
 
 
 def digest_of(settings: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Finished runs, one line of JSON each."""
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.files import why_not_written
+from sparsenas.reading import ReadingError, parse_json, read_text, shorten
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,14 @@ def read_finished(path: Path, parse: Callable[[dict[str, Any]], Finished]) -> tu
         DataError: Naming the line that is damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines() if path.exists() else []
+    except ReadingError as error:
         raise DataError(f"{path}: cannot be read ({error}); name another folder by --out") from error
     return tuple(_record(line, f"{path}, line {number}", parse) for number, line in enumerate(lines, start=1))
 
 
 def append_record(path: Path, record: FinishedRun) -> None:
-    """Add a line in one write, whole or not at all.
+    """Add a line, whole or not at all; nobody else may write to the file.
 
     Raises:
         ConfigError: If the file cannot be written.
@@ -86,12 +87,15 @@ def append_record(path: Path, record: FinishedRun) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
+            before = os.fstat(file).st_size
             if os.write(file, line) < len(line):
-                raise OSError(0, "the disk is full")
+                os.ftruncate(file, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
         finally:
             os.close(file)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot write ({error.strerror}); name a writable folder by --out") from error
+        raise ConfigError(f"{path}: {why_not_written(error)}") from error
 
 
 def planned_records(records: Iterable[Finished], runs: Iterable[PlannedRun], path: Path) -> tuple[Finished, ...]:
@@ -122,9 +126,14 @@ def planned_records(records: Iterable[Finished], runs: Iterable[PlannedRun], pat
 
 def _record(line: str, where: str, parse: Callable[[dict[str, Any]], Finished]) -> Finished:
     try:
-        return parse(json.loads(line))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{where}: no finished run ({error}); remove the line, and the run is repeated") from error
+        run = parse(parse_json(line))
+        for name, kind in (("searcher", str), ("seed", int), ("digest", str)):
+            if type(getattr(run, name)) is not kind:
+                raise TypeError(f"{name} is {getattr(run, name)!r}")
+        return run
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        reason = shorten(f"{type(error).__name__}: {error}")
+        raise DataError(f"{where}: no finished run ({reason}); remove the line, and the run is repeated") from error
 
 
 def from_json(fields: dict[str, Any]) -> Record:

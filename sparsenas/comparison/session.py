@@ -19,7 +19,7 @@ from sparsenas.comparison.pool import Failure, Job, run_jobs
 from sparsenas.comparison.records import Finished, append_record, planned_records, read_finished
 from sparsenas.drawing import save_figure
 from sparsenas.errors import ConfigError
-from sparsenas.files import write_atomically
+from sparsenas.files import held, write_atomically
 
 
 class Session(ABC, Generic[Finished]):
@@ -74,7 +74,7 @@ class Session(ABC, Generic[Finished]):
         known = dict.fromkeys(run.searcher for run in self.runs)
         for name in only or ():
             if name not in known:
-                raise ConfigError(f"--only {name}: no such searcher; the config has {', '.join(known)}")
+                raise ConfigError(f"--only {name}: no such entry; there are {', '.join(known)}")
         return sorted((run for run in self.runs if not only or run.searcher in only), key=lambda run: run.seed)
 
     def open(self) -> None:
@@ -107,7 +107,14 @@ class Session(ABC, Generic[Finished]):
 
         Returns:
             Runs that failed; they are told, too.
+
+        Raises:
+            ConfigError: If another process makes runs in this folder.
         """
+        with held(self.out):
+            return self._make(runs, jobs)
+
+    def _make(self, runs: Sequence[PlannedRun], jobs: int) -> list[Failure]:
         there = {(record.searcher, record.seed) for record in self.finished()}
         missing = [run for run in runs if (run.searcher, run.seed) not in there]
         if not missing:

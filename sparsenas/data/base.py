@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import CombinedLoader
 
+from sparsenas.checkpoints import CheckedLoading
 from sparsenas.data.augment import Augmentation, Augmenter, normalise
 from sparsenas.data.auto import AugmentationWord, BatchSizeWord, Choices
 from sparsenas.data.image_files import ImageFiles
@@ -26,7 +27,7 @@ from sparsenas.texts import note, readable
 STREAMS = {"weights": 0, "arch": 1, "search": 2}
 
 
-class ImageData(pl.LightningDataModule):
+class ImageData(CheckedLoading, pl.LightningDataModule):
     """Labelled images, split, batched, augmented and normalised.
 
     With ``arch_fraction > 0``, training batches are ``{"weights": (images, labels), "arch": (images, labels)}``; the

@@ -1,10 +1,12 @@
 """Images in one NumPy archive."""
 
+import lzma
+import math
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
 from hashlib import blake2b
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -19,12 +21,29 @@ from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices, Places, hashes
 from sparsenas.data.sources import PARTS, ImageSource, PartName, check_classes, check_labels, expand_path, part_lines
 from sparsenas.errors import DataError
+from sparsenas.reading import shorten
 from sparsenas.texts import readable
 
 #: Shape and type of an array.
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 #: Errors of readers of damaged archives.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # a password; a kind of compression that is not there; brackets nested too deeply
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+#: Ending of the name of an array.
+_ARRAY = ".npy"
 
 
 def _read_header(stream: IO[bytes]) -> Header:
@@ -115,14 +134,22 @@ class NpzSource(ImageSource):
         """Read shape and type of every array."""
         if not self._path.is_file():
             raise DataError(f"{self.name}: no such file; data.path must name an .npz archive with x_train and y_train")
-        headers = {}
+        headers: dict[str, Header] = {}
+        member = ""
         try:
             with zipfile.ZipFile(self._path) as archive:
-                for member in archive.namelist():
-                    with archive.open(member) as stream:
-                        headers[Path(member).stem] = _read_header(stream)
+                for info in archive.infolist():
+                    member = info.filename
+                    name = member.removesuffix(_ARRAY)
+                    if not member.endswith(_ARRAY) or "/" in member or name in headers:
+                        raise ValueError("no array of its own name at the top of the archive")
+                    with archive.open(info) as stream:
+                        headers[name] = shape, dtype = _read_header(stream)
+                        size = stream.tell() + math.prod(shape) * dtype.itemsize
+                        if size != info.file_size and not dtype.hasobject:  # pickles are refused by those who want them
+                            raise ValueError(f"claims the shape {shape}, which its {info.file_size} bytes do not hold")
         except _DAMAGED as error:
-            raise self._damaged(error) from error
+            raise self._damaged(error, member) from error
         return headers
 
     def _read(self, key: str) -> NDArray[Any]:
@@ -130,11 +157,13 @@ class NpzSource(ImageSource):
             with np.load(self._path, allow_pickle=False) as archive:
                 return np.asarray(archive[key])
         except _DAMAGED as error:
-            raise self._damaged(error) from error
+            raise self._damaged(error, f"{key}{_ARRAY}") from error
 
-    def _damaged(self, error: Exception) -> DataError:
+    def _damaged(self, error: Exception, member: str) -> DataError:
+        where = f"{readable(shorten(member, 60))}: " if member else ""
         return DataError(
-            f"{self.name}: not a readable .npz archive ({error}); copy it again, or write it with numpy.savez"
+            f"{self.name}: not a readable .npz archive ({where}{shorten(error)}); copy it again, or write it with "
+            "numpy.savez"
         )
 
     def _class_names(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.optimize import isotonic_regression
 
 from sparsenas.drawing.style import DASHES, DPI, INK, QUIET, STRUCTURE
@@ -64,21 +64,23 @@ def draw_tournament(lines: Sequence[TournamentLine], unit: str, end: tuple[float
     heights = _apart(ends, _GAP * (high - low))
     axes.set_ylim(min([low, *heights]), max([high, *heights]))  # what lies outside is not written
     for (length, _, name), at in zip(ends, heights, strict=True):
-        axes.annotate(name, (length, at), (5, -3), textcoords="offset points", size=7.5, color=INK)
-    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+        axes.annotate(name, (length, at), (7, -3), textcoords="offset points", size=7.5, color=INK)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"{unit} of training", size=9, color=INK)
     axes.set_ylabel("validation accuracy in %", size=9, color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.margins(x=0.16)
-    axes.tick_params(labelsize=8.5, labelcolor=INK, color=STRUCTURE)
+    axes.tick_params(which="both", labelsize=8.5, labelcolor=INK, color=STRUCTURE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(STRUCTURE)
     title = f"{len(lines)} networks competed; lines end where they were stopped"
     axes.set_title(title, loc="left", size=10, weight="bold", color=INK)
-    axes.text(
-        0.99, 0.02, "blue: found; orange: made by hand", transform=axes.transAxes, ha="right", size=7.5, color=QUIET
-    )
+    colours = ["blue: found"]
+    colours += ["orange: made by hand"] if any(line.is_reference for line in lines[1:]) else []
+    colours += ["grey: others"] if any(not line.is_reference for line in lines[1:]) else []
+    axes.text(0.99, 0.02, "; ".join(colours), transform=axes.transAxes, ha="right", size=7.5, color=QUIET)
     return figure
 
 

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
+from sparsenas.errors import ExportError
 from sparsenas.networks import DerivedNet, NormOptions, StemName, fuse_batchnorm
 from sparsenas.spaces import Genotype
+
+#: Ratio of the numbers of a network to those of the file of its weights: without batch-norms it has fewer.
+LARGER = 6
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,30 @@ class Blueprint:
             GenotypeError: If the genotype is no network.
         """
         with torch.random.fork_rng(devices=[]):
-            network = DerivedNet(
-                self.genotype,
-                self.image_shape,
-                self.num_classes,
-                channels=self.channels,
-                cells=self.cells,
-                stem=self.stem,
-                norms=self.norms,
-            )
+            network = self._network()
         return fuse_batchnorm(network) if self.fused else network.eval()
+
+    def check_size(self, tensors: int, numbers: int) -> None:
+        """Check, without memory for it, that the network can be that of a file with so many tensors and numbers.
+
+        Raises:
+            ExportError: If it is far larger.
+            ConfigError, GenotypeError: See :meth:`build`.
+        """
+        if self.cells > tensors:
+            raise ExportError(f"{self.cells} cells, but the file of weights has {tensors} tensors")
+        with torch.device("meta"):
+            wanted = sum(tensor.numel() for tensor in self._network().state_dict().values())
+        if wanted > LARGER * max(numbers, 1):
+            raise ExportError(f"a network of {wanted:,} numbers, but the file of weights has {numbers:,}")
+
+    def _network(self) -> DerivedNet:
+        return DerivedNet(
+            self.genotype,
+            self.image_shape,
+            self.num_classes,
+            channels=self.channels,
+            cells=self.cells,
+            stem=self.stem,
+            norms=self.norms,
+        )

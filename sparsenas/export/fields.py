@@ -1,9 +1,12 @@
 """Typed access to the fields of a JSON object that anybody may have written."""
 
+import sys
 from collections.abc import Mapping
+from math import inf
 from typing import Any, TypeVar
 
 from sparsenas.errors import ExportError
+from sparsenas.reading import shorten
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -24,20 +27,30 @@ class Fields:
         """Names of the fields."""
         return tuple(self._tree)
 
-    def get(self, name: str, kind: type[T]) -> T:
+    def get(self, name: str, kind: type[T], low: float = -inf, high: float = inf) -> T:
         """Read a field of a kind; a whole number also is a float.
 
-        Raises:
-            ExportError: If it is missing or of another kind, as from all methods.
-        """
-        return self._checked(self._take(name), name, kind)
+        Args:
+            name: Its name.
+            kind: Its kind.
+            low: The least that a number may be.
+            high: The most that it may be.
 
-    def several(self, name: str, kind: type[T]) -> tuple[T, ...]:
-        """Read a list of fields of a kind."""
+        Raises:
+            ExportError: If it is missing, of another kind or out of range, as from all methods.
+        """
+        return self._checked(self._take(name), name, kind, low, high)
+
+    def several(
+        self, name: str, kind: type[T], count: int | None = None, low: float = -inf, high: float = inf
+    ) -> tuple[T, ...]:
+        """Read a list of ``count`` fields of a kind; of any number without a count."""
         values = self._take(name)
         if not isinstance(values, list):
             raise self._wrong(name, values, "a list")
-        return tuple(self._checked(value, name, kind) for value in values)
+        if count is not None and len(values) != count:
+            raise self._wrong(name, f"{len(values)} values", f"a list of {count}")
+        return tuple(self._checked(value, name, kind, low, high) for value in values)
 
     def choice(self, name: str, known: tuple[str, ...]) -> str:
         """Read one of some texts."""
@@ -66,12 +79,15 @@ class Fields:
             raise ExportError(f"{self._where}: has no {self._path}{name}; export the network again")
         return self._tree[name]
 
-    def _checked(self, value: Any, name: str, kind: type[T]) -> T:
-        if kind is float and type(value) is int:
-            return kind(value)
+    def _checked(self, value: Any, name: str, kind: type[T], low: float, high: float) -> T:
+        if kind is float and type(value) is int and abs(value) < sys.maxsize:
+            value = kind(value)
         if type(value) is not kind:
             raise self._wrong(name, value, kind.__name__)
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            limits = f"at least {low:,.10g}" if high == inf else f"from {low:,.10g} to {high:,.10g}"
+            raise self._wrong(name, value, limits)
         return value
 
     def _wrong(self, name: str, value: Any, right: str) -> ExportError:
-        return ExportError(f"{self._where}: {self._path}{name} is {str(value)[:40]!r}; it must be {right}")
+        return ExportError(f"{self._where}: {self._path}{name} is {shorten(value, 40)!r}; it must be {right}")

@@ -61,9 +61,11 @@ class Safetensors(WeightsFormat):
         Raises:
             ExportError: If the file does not hold exactly the tensors of the blueprint.
         """
-        network = blueprint.build()
         try:
-            network.load_state_dict(load_file(path))
+            tensors = load_file(path)
+            blueprint.check_size(len(tensors), sum(tensor.numel() for tensor in tensors.values()))
+            network = blueprint.build()
+            network.load_state_dict(tensors)
         except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: the tensors differ
             reason = " ".join(str(error).split())[:200]
             raise ExportError(f"{path.name}: does not hold the weights of its network ({reason})") from error

@@ -14,10 +14,13 @@ from sparsenas.export.preparation import Preparation
 from sparsenas.images import Resize
 from sparsenas.networks import NormOptions, StemName
 from sparsenas.networks.normalisation import AppendedNorm
+from sparsenas.reading import ReadingError, parse_json, read_text, shorten
 from sparsenas.spaces import Genotype
 
 #: Name and version of the JSON layout; the version is raised when the layout changes.
 SCHEMA, VERSION = "sparsenas.export", 1
+#: Most pixels of a side, and channels, of an image; and the largest mean and deviation of pixels scaled to [0, 1].
+LARGEST, BRIGHTEST = 2**14, 1e4
 #: Files of every export.
 MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
 
@@ -129,18 +132,17 @@ class Manifest:
         tree = parse(text, where)
         network, given = tree.inside("network"), tree.inside("input")
         comparison, accuracy, files = tree.inside("comparison"), tree.inside("accuracy"), tree.inside("files")
-        shape = given.several("shape", int)
-        if len(shape) != 3:
-            raise ExportError(f"{where}: input.shape is {list(shape)}; it must be [C, H, W]")
+        shape = given.several("shape", int, 3, 1, LARGEST)
+        classes = network.get("num_classes", int, 1)
         image_shape = shape[0], shape[1], shape[2]
         norms, resize, versions = network.inside("norms"), given.optional("resize"), tree.inside("versions")
         return cls(
             blueprint=Blueprint(
                 genotype=genotype,
                 image_shape=image_shape,
-                num_classes=network.get("num_classes", int),
-                channels=network.get("channels", int),
-                cells=network.get("cells", int),
+                num_classes=classes,
+                channels=network.get("channels", int, 1),
+                cells=network.get("cells", int, 0),
                 stem=cast(StemName, network.choice("stem", get_args(StemName))),
                 norms=NormOptions(
                     affine=norms.get("affine", bool),
@@ -151,16 +153,16 @@ class Manifest:
             ),
             preparation=Preparation(
                 image_shape=image_shape,
-                mean=given.several("mean", float),
-                std=given.several("std", float),
+                mean=given.several("mean", float, shape[0], -BRIGHTEST, BRIGHTEST),
+                std=given.several("std", float, shape[0], 1 / BRIGHTEST, BRIGHTEST),
                 resize=None if resize is None else _resize(resize),
             ),
-            class_names=tree.several("classes", str),
-            parameters=tree.get("parameters", int),
-            macs=tree.get("macs", int),
+            class_names=tree.several("classes", str, classes),
+            parameters=tree.get("parameters", int, 0),
+            macs=tree.get("macs", int, 0),
             accuracy={part: _accuracy(accuracy.optional(part)) for part in accuracy.names},
-            tolerance=comparison.get("tolerance", float),
-            compared_images=comparison.get("images", int),
+            tolerance=comparison.get("tolerance", float, 0),
+            compared_images=comparison.get("images", int, 0),
             files={name: _record(files.inside(name)) for name in files.names},
             created=tree.get("created", str),
             versions={name: versions.get(name, str) for name in versions.names},
@@ -174,16 +176,18 @@ def parse(text: str, where: str) -> Fields:
         ExportError: If the text is not JSON, no manifest, or has another version.
     """
     try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ExportError(f"{where}: not the JSON of a manifest ({error}); export the network again") from error
+        tree = parse_json(text)
+    except ReadingError as error:
+        raise ExportError(f"{where}: not a manifest ({error}); export the network again") from error
     schema = tree.get("schema") if isinstance(tree, dict) else None
     name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
     if name != SCHEMA or not version.isdecimal():
-        raise ExportError(f"{where}: not the manifest of an export (schema is {schema!r}, not '{SCHEMA}/{VERSION}')")
+        raise ExportError(
+            f"{where}: not the manifest of an export (schema is {shorten(repr(schema), 40)}, not '{SCHEMA}/{VERSION}')"
+        )
     if int(version) != VERSION:
         raise ExportError(
-            f"{where}: is of layout {schema}, this version of sparsenas reads '{SCHEMA}/{VERSION}'; "
+            f"{where}: is of layout {shorten(schema, 40)}, this version of sparsenas reads '{SCHEMA}/{VERSION}'; "
             "read it by the version that wrote it, or export the network again"
         )
     return Fields(tree, where)
@@ -219,6 +223,8 @@ def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
     path = folder / name
     if name not in manifest.files:
         raise ExportError(f"{folder / MANIFEST}: has no record of {name}; export the network again")
+    if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+        raise ExportError(f"{path}: is no file; export the network again")
     try:
         found = _sha256(path)
     except OSError as error:
@@ -244,11 +250,11 @@ def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
 
 
 def _resize(fields: Fields) -> Resize:
-    return "squeeze" if "squeeze" in fields.names else fields.get("shorter_side", int)
+    return "squeeze" if "squeeze" in fields.names else fields.get("shorter_side", int, 1, LARGEST)
 
 
 def _accuracy(fields: Fields | None) -> Accuracy | None:
-    return None if fields is None else Accuracy(fields.get("accuracy", float), fields.get("images", int))
+    return None if fields is None else Accuracy(fields.get("accuracy", float, 0, 1), fields.get("images", int, 0))
 
 
 def _record(fields: Fields) -> FileRecord:
@@ -257,13 +263,12 @@ def _record(fields: Fields) -> FileRecord:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.is_file():  # nor a pipe, which to read would wait for ever
         raise ExportError(
             f"{path}: no such file, so {path.parent} is no whole export; name a folder that "
             "`python -m sparsenas export` wrote"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ExportError(f"{path}: cannot be read ({reason}); export the network again") from error
+        )
+    try:
+        return read_text(path)
+    except ReadingError as error:
+        raise ExportError(f"{path}: cannot be read ({error}); export the network again") from error

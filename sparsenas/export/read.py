@@ -13,7 +13,7 @@ def load(folder: str | Path) -> DerivedNet:
 
     It takes normalised images ``(B, C, H, W)`` and gives logits ``(B, classes)``;
     ``read_manifest(folder).preparation`` makes such images. No code is read from the folder. A primitive of your own
-    (``package.module:function``) is imported by its name, as when it was trained.
+    (``package.module:function``) is imported if :func:`sparsenas.trust` allows its module.
 
     Raises:
         ExportError: If the folder holds no intact export.

@@ -1,6 +1,5 @@
 """The folder of an export: checked before the work, filled whole or not at all."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from sparsenas.errors import ConfigError
 from sparsenas.export.formats import FORMATS
 from sparsenas.export.manifest import GENOTYPE, MANIFEST, SCHEMA
+from sparsenas.reading import ReadingError, parse_json, read_text
 
 #: Files of an export, the manifest last: without it, a folder is no whole export.
 OWN_FILES = (*(made.filename for made in FORMATS.values()), GENOTYPE, MANIFEST)
@@ -84,8 +84,8 @@ def _check_contents(folder: Path, overwrite: bool) -> None:
 def _is_export(folder: Path) -> bool:
     """Return True if a folder holds an export of any version."""
     try:
-        tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        tree = parse_json(read_text(folder / MANIFEST))
+    except ReadingError:
         return False
     return isinstance(tree, dict) and str(tree.get("schema")).startswith(f"{SCHEMA}/")
 

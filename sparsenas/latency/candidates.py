@@ -16,6 +16,7 @@ from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
 from sparsenas.latency.timing import Run, about_device, milliseconds, times
 from sparsenas.networks import SuperNet
+from sparsenas.reading import ReadingError, parse_json, read_text, shorten
 from sparsenas.spaces import SearchSpace
 
 #: Kind of file, written into it.
@@ -70,16 +71,21 @@ def read_latency(path: str | Path, space: SearchSpace) -> LatencyTable:
         ConfigError: If the file cannot be read, is of another space, or lacks a candidate; or a number is none.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_json(read_text(path))
+    except ReadingError as error:
         raise ConfigError(
             f"{path}: no readable latency table ({error}); write one by `python -m sparsenas latency`"
         ) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ConfigError(f"{path}: no latency table; its schema must be {SCHEMA!r}")
     if content.get("space") != space.name:
-        raise ConfigError(f"{path}: a latency table of the space {content.get('space')!r}, not of {space.name!r}")
-    known = {(cell, *key): ms for cell, key, ms in _entries(content, path)}
+        raise ConfigError(
+            f"{path}: a latency table of the space {shorten(repr(content.get('space')), 40)}, not of {space.name!r}"
+        )
+    try:
+        known = {(cell, *key): ms for cell, key, ms in _entries(content, path)}
+    except (TypeError, LookupError) as error:
+        raise ConfigError(f"{path}: a damaged latency table ({shorten(error)}); measure it anew") from error
     rows = []
     for block in space.blocks:
         row = []
@@ -93,13 +99,10 @@ def read_latency(path: str | Path, space: SearchSpace) -> LatencyTable:
 
 def _entries(content: Mapping[str, Any], path: str | Path) -> Iterator[tuple[str, tuple[int, int, str], float]]:
     """Yield cell type, candidate and milliseconds of every entry."""
-    try:
-        for block in content["blocks"]:
-            for entry in block["candidates"]:
-                key = (entry["target"], entry["source"], entry["primitive"])
-                yield block["cell"], key, milliseconds(entry["ms"], path)
-    except (TypeError, KeyError) as error:
-        raise ConfigError(f"{path}: a damaged latency table ({error}); measure it anew") from error
+    for block in content["blocks"]:
+        for entry in block["candidates"]:
+            key = (entry["target"], entry["source"], entry["primitive"])
+            yield block["cell"], key, milliseconds(entry["ms"], path)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from sparsenas.latency.timing import Run, about_device, milliseconds, times
 from sparsenas.networks import NormOptions
 from sparsenas.networks.layers import PlacedLayer, halved, make_layer
 from sparsenas.networks.skeletons.stage import placed_layers
+from sparsenas.reading import ReadingError, parse_json, read_text, shorten
 from sparsenas.spaces import Genotype
 from sparsenas.spaces.stage import ALL_TYPES, DOWNSAMPLINGS, Layer
 
@@ -116,13 +117,14 @@ def changed(path: str | Path) -> int:
 def _read(path: str, time: int) -> LayerTimes:
     """Read a file of a time, once."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no readable JSON ({error}); measure the table anew") from error
+        content = parse_json(read_text(path))
+    except ReadingError as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); measure the table anew") from error
     found = content.get("schema") if isinstance(content, dict) else None
     if found != SCHEMA:
         raise ConfigError(
-            f"{path}: its schema is {found!r}, not {SCHEMA!r}; to choose a width, times at all widths are needed: {HOW}"
+            f"{path}: its schema is {shorten(repr(found), 40)}, not {SCHEMA!r}; to choose a width, times at all widths "
+            f"are needed: {HOW}"
         )
     try:
         lines = {
@@ -130,8 +132,8 @@ def _read(path: str, time: int) -> LayerTimes:
             for name, line in content["layers"].items()
         }
         return LayerTimes(lines, float(content["error"]), content["about"])
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged times of layers ({error}); measure them anew") from error
+    except (TypeError, LookupError, AttributeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{path}: damaged times of layers ({shorten(error)}); measure them anew") from error
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Clocks of what runs on a device."""
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -42,6 +42,6 @@ def milliseconds(value: Any, path: str | Path) -> float:
     Raises:
         ConfigError: If they are no number, or below 0.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= sys.float_info.max:
         raise ConfigError(f"{path}: a latency is {value!r}; milliseconds are a number not below 0")
     return float(value)

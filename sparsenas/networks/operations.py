@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import Literal
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsenas.errors import ConfigError
+from sparsenas.imports import find
 from sparsenas.networks.normalisation import NormOptions, ScaledBatchNorm
 
 
@@ -248,7 +248,8 @@ def make_operation(primitive: str, channels: int, stride: int, norms: NormOption
         norms: Batch-norm options.
 
     Raises:
-        ConfigError: If the primitive is unknown, cannot be imported, or does not make an operation.
+        ConfigError: If the primitive is unknown, its module cannot be imported or is not trusted (see
+            :func:`sparsenas.trust`), or it does not make an operation.
     """
     if primitive in PRIMITIVES:
         return PRIMITIVES[primitive](channels, stride, norms)
@@ -259,7 +260,9 @@ def make_operation(primitive: str, channels: int, stride: int, norms: NormOption
             "or 'package.module:function' of your own"
         )
     try:
-        factory = getattr(import_module(module), name)
+        factory = find(module, name)
+    except ConfigError as error:
+        raise ConfigError(f"primitive {primitive!r}: {error}") from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:  # the latter two: no absolute module name
         raise ConfigError(f"primitive {primitive!r}: cannot import it ({error})") from error
     if not callable(factory):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet
@@ -26,7 +26,7 @@ from sparsenas.training import WeightTraining, check_finite
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-class SearchModule(Searcher, pl.LightningModule):
+class SearchModule(Searcher, CheckpointedModule):
     """Base of the searchers on a super-net: manual optimization, evaluation and history of the architecture.
 
     Args:
@@ -109,6 +109,7 @@ class SearchModule(Searcher, pl.LightningModule):
             raise ConfigError(
                 f"trainer.precision is {self.trainer.precision}; searches support {', '.join(PRECISIONS)}"
             )
+        super().setup(stage)
 
     def on_train_start(self) -> None:
         """Check that the search has an end, and how processes are kept together.

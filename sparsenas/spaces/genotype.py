@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsenas.errors import GenotypeError
+from sparsenas.reading import ReadingError, parse_json, shorten
 from sparsenas.spaces.printed import darts_cells
 from sparsenas.spaces.topology import Candidate
 
@@ -91,14 +92,12 @@ class Genotype:
             GenotypeError: If the text is not such JSON; the message says where and what is expected.
         """
         try:
-            tree = json.loads(_without_surroundings(text))
-        except json.JSONDecodeError as error:
-            raise GenotypeError(f"{where}: not JSON (line {error.lineno}: {error.msg})") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested too deeply
-            raise GenotypeError(f"{where}: not the JSON of a genotype ({error})") from error
+            tree = parse_json(_without_surroundings(text))
+        except ReadingError as error:
+            raise GenotypeError(f"{where}: {error}") from error
         if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
             found = tree.get("schema") if isinstance(tree, dict) else type(tree).__name__
-            raise GenotypeError(f"{where}: schema is {found!r}; this version reads {SCHEMA!r}")
+            raise GenotypeError(f"{where}: schema is {shorten(repr(found), 40)}; this version reads {SCHEMA!r}")
         space, cells = tree.get("space"), tree.get("cells")
         if not isinstance(space, str) or not isinstance(cells, dict):
             raise GenotypeError(f'{where}: needs "space" (a name) and "cells" (cell type -> list of candidates)')
@@ -106,7 +105,7 @@ class Genotype:
             return cls.build(space, {cell: [_candidate(row) for row in rows] for cell, rows in cells.items()})
         except (TypeError, KeyError, ValueError) as error:
             raise GenotypeError(
-                f'{where}: a candidate is {{"source": int, "target": int, "primitive": name}} ({error})'
+                f'{where}: a candidate is {{"source": int, "target": int, "primitive": name}} ({shorten(error)})'
             ) from error
         except GenotypeError as error:
             raise GenotypeError(f"{where}: {error}") from error

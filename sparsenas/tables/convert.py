@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import json
 import math
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sparsenas.errors import TableError
+from sparsenas.reading import ReadingError, parse_json, read_text
 from sparsenas.tables.files import Floats
 from sparsenas.tables.nasbench101 import nasbench101_rows
 from sparsenas.tables.nasbench201 import NASBENCH201_COLUMNS, NASBENCH201_SIZE
@@ -101,8 +101,8 @@ def _nats_bench(path: Path) -> Rows:
 def _nasbench_macro(path: Path) -> Rows:
     """The authors average 32-bit floats, whose noise the rounding removes."""
     try:
-        networks = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        networks = parse_json(read_text(path))
+    except ReadingError as error:
         raise TableError(f"{path}: not readable as JSON ({error}); download it again") from error
     texts = ["".join(digits) for digits in product("012", repeat=8)]
     if networks.keys() != set(texts):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
+from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
@@ -55,7 +56,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-class TrainingModule(pl.LightningModule):
+class TrainingModule(CheckpointedModule):
     """Base of the modules that train the network of one genotype.
 
     Args:

@@ -74,7 +74,7 @@ def test_search_then_predict_export_and_read_back(tmp_path, config):
     right = torch.cat([again.network(x).argmax(1) == y for x, y in found.data.evaluation_batches("test")])
     assert manifest.accuracy["test"].accuracy == pytest.approx(float(right.float().mean()))
     text, html = str(found), found._repr_html_()
-    for word in ("network", "accuracy", "found", "the best of 3 networks", str(found.folder)):
+    for word in ("network", "accuracy", "found", "the most promising of 3 networks", str(found.folder)):
         assert word in text
         assert word in html
     assert "data:image/png;base64," in html

@@ -118,8 +118,9 @@ def test_the_result_is_in_the_run_folder(fit_tournament):
 
 def test_the_summary_compares_with_the_best_reference():
     assert RESULT.summary == (
-        "proposed 4, the best of 3 networks; after 4s of training its validation loss is 1.000 (75.0% right), and "
-        "1.100 (70.0%) of the best reference, resnet8. It leads on 90% of redrawn images; not tried with other seeds. "
+        "proposed 4, the most promising of 3 networks; after 4s of training its validation loss is 1.000 "
+        "(75.0% right), and 1.100 (70.0%) of the best reference, resnet8. It leads on 90% of redrawn images; not "
+        "tried with other seeds. "
         "Searching further is worth +0.1 points, training longer +0.4: stopped after 3 networks"
     )
 
@@ -140,11 +141,11 @@ def test_tensorboard_shows_lines_summary_and_competitors(fit_tournament):
     summary, empty, *table = event.tensor_proto.string_val[0].decode().splitlines()
     assert (summary, empty) == (RESULT.summary, "")
     assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table] == [
-        ["network", "parameters", "MACs", "seconds of training", "validation loss", "right"],
-        ["---"] * 6,
-        ["proposed 4", "3,900", "150,000", "4", "1.000", "75.0%"],
-        ["resnet8", "3,800", "120,000", "4", "1.100", "70.0%"],
-        ["random 2", "2,500", "90,000", "2", "2.200", "20.0%"],
+        ["network", "parameters", "MACs", "seconds of training", "validation loss", "right", "score"],
+        ["---"] * 7,
+        ["proposed 4", "3,900", "150,000", "4", "1.000", "75.0%", "+0.00"],
+        ["resnet8", "3,800", "120,000", "4", "1.100", "70.0%", "+0.00"],
+        ["random 2", "2,500", "90,000", "2", "2.200", "20.0%", "+0.00"],
     ]
 
 

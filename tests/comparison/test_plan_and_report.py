@@ -382,7 +382,7 @@ def test_mistakes_on_the_command_line(settings, write, tmp_path, capsys):
     blocked.write_text("")
     for options, message in [
         (["--config", "nothing"], "--config nothing: no such file, and no shipped config"),
-        (["--config", config, "--only", "codet"], "--only codet: no such searcher; the config has measured, coded"),
+        (["--config", config, "--only", "codet"], "--only codet: no such entry; there are measured, coded"),
         (["--config", config, "--jobs", "0"], "--jobs is 0; use at least 1"),
         (["--config", config, "--out", str(blocked / "out")], "cannot write to"),
         (["--config", config, "--out", str(tmp_path / "out"), "--report"], "no finished run to report"),

@@ -1,4 +1,6 @@
+import io
 import os
+import warnings
 import zipfile
 
 import numpy as np
@@ -63,7 +65,9 @@ def test_damaged_pixels(archive, arrays):
         file.seek(1000)
         file.write(b"damage" * 10)
     data = NpzImages(path, batch_size=4)
-    with pytest.raises(DataError, match=r"images\.npz: not a readable \.npz archive \(Bad CRC-32 .*\); copy it again"):
+    with pytest.raises(
+        DataError, match=r"images\.npz: not a readable \.npz archive \(x_train\.npy: Bad CRC-32 .*\); copy it again"
+    ):
         data.setup("fit")
 
 
@@ -169,3 +173,46 @@ def test_the_report_names_parts_and_arrays_that_are_not_read(archive, arrays):
         "val: none there; data.val_fraction of the training images",
         "left out: arrays x_valid, y_valid",
     ]
+
+
+def members(path, **contents):
+    """Write an archive of raw members."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    return str(path)
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("a/x_train.npy", npy(np.zeros((4, 8, 8), np.uint8)), r"a/x_train\.npy: no array of its own name at the top"),
+        ("x_train", b"hello", r"x_train: no array of its own name at the top of the archive"),
+        ("x_train.npy", b"hello", r"x_train\.npy: .*magic string"),
+        (
+            "x_train.npy",
+            npy(np.zeros((4, 8, 8), np.uint8)).replace(b"(4, 8, 8), }          ", b"(4, 800000, 800000), }"),
+            r"x_train\.npy: claims the shape \(4, 800000, 800000\), which its 384 bytes do not hold",
+        ),
+        ("x_train.npy", npy(np.zeros((4, 8, 8), np.uint8)).replace(b"(4,", b"((("), r"x_train\.npy: "),
+    ],
+)
+def test_members_that_are_no_arrays(tmp_path, member, content, message):
+    path = members(tmp_path / "images.npz", **{"y_train.npy": npy(np.arange(4)), member: content})
+    with pytest.raises(DataError, match=rf"images\.npz: not a readable \.npz archive \({message}.*; copy it again"):
+        NpzImages(path)
+
+
+def test_an_array_that_is_there_twice(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.npz", "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            file.writestr("x_train.npy", npy(np.zeros((4, 8, 8), np.uint8)))
+    with pytest.raises(DataError, match=r"x_train\.npy: no array of its own name"):
+        NpzImages(str(tmp_path / "images.npz"))

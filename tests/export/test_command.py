@@ -199,14 +199,15 @@ def test_damaged_and_foreign_checkpoints(checkpoint, run_error, tmp_path):
         ("absent.ckpt", "absent.ckpt: no such file; give a .ckpt file that a run wrote"),
         ("cut.ckpt", "cut.ckpt: damaged, or not a checkpoint; give a .ckpt file that a run wrote"),
         ("text.ckpt", "text.ckpt: damaged, or not a checkpoint; give"),
-        (".", ".: damaged, or not a checkpoint; give"),
+        (".", ".: is no file; give a .ckpt file"),
         ("other.ckpt", "other.ckpt: not a checkpoint of a run; give"),
     ):
         assert run_error("export", name, "--to", "new").startswith(message)
     assert not (tmp_path / "new").exists()
 
 
-def test_checkpoints_without_a_trained_network_or_images(checkpoint, changed, run_error, tmp_path):
+def test_checkpoints_without_a_trained_network_or_images(checkpoint, changed, run_error, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARSENAS_TRUST", "nowhere,os,pytorch_lightning")
     content = torch.load(checkpoint, weights_only=True)
     model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
     anonymous = {key: value for key, value in model.items() if key != "_class_path"}

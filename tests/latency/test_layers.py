@@ -112,7 +112,7 @@ def test_a_training_keeps_the_latency(path, times):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no readable JSON"),
+        ("{", "cannot be read .not JSON"),
         ("[]", "its schema is None"),
         (json.dumps({"schema": "sparsenas.latency/1"}), "its schema is 'sparsenas.latency/1', not .*--any_width"),
         (json.dumps({"schema": "sparsenas.layer_times/1"}), "damaged times of layers"),
@@ -146,7 +146,7 @@ def test_a_table_of_equal_times_limits_nothing(path, times):
 
 
 def test_a_folder_is_no_table(tmp_path):
-    with pytest.raises(ConfigError, match=r"no readable JSON \(.*directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read \(.*directory"):
         read_layer_times(tmp_path)
 
 

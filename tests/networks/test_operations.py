@@ -128,6 +128,7 @@ def own_module(monkeypatch):
     module.bare = lambda channels, stride, norms: nn.Identity()
     module.number = 3
     monkeypatch.setitem(sys.modules, "users_primitives", module)
+    monkeypatch.setenv("SPARSENAS_TRUST", "users_primitives,no_such_package")
 
 
 @pytest.mark.usefixtures("own_module")
@@ -144,8 +145,12 @@ def test_primitive_of_ones_own():
         ("", "unknown primitive ''; known are"),
         ("no_such_package.module:conv", "'no_such_package.module:conv': cannot import it .No module named"),
         ("users_primitives:absent", "'users_primitives:absent': cannot import it .*absent"),
-        (":conv", "':conv': cannot import it"),
-        (".relative:conv", "'.relative:conv': cannot import it"),
+        (":conv", "':conv': would run code of the module ''"),
+        (".relative:conv", "'.relative:conv': would run code of the module '.relative'"),
+        (
+            "os:system",
+            r"'os:system': would run code of the module 'os'; .* add --trust os \(in Python",
+        ),
         ("users_primitives:number", "is a int; it must be a function"),
         ("users_primitives:bare", "made a Identity; it must make an Operation"),
     ],

@@ -140,8 +140,8 @@ def document(**changes):
     ("text", "message"),
     [
         ("{", "not JSON .line 1"),
-        ("1" * 5000, "not the JSON of a genotype"),
-        ("[" * 100_000, "not the JSON of a genotype"),
+        ("1" * 5000, "a number has thousands of digits"),
+        ("[" * 100_000, "brackets are nested too deeply"),
         ("[]", "schema is 'list'; this version reads 'sparsenas.genotype/1'"),
         ("{}", "schema is None; this version reads"),
         (document(schema="sparsenas.genotype/9"), "schema is 'sparsenas.genotype/9'; this version reads"),

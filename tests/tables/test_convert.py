@@ -142,8 +142,14 @@ def test_a_damaged_network_of_nats_bench_is_named(release, error):
         (lambda networks: networks["00000001"].update(test_acc=[1, 2]), r"00000001 must have three numbers"),
         (lambda networks: networks["00000002"].update(params="many"), r"00000002 must have .* \(ValueError"),
         (lambda networks: networks.update({"00000010": 93.1}), r"00000010 must have .* \(TypeError"),
-        (lambda networks: networks["22222222"].update(mean_acc=float("nan")), r"22222222 has an accuracy that is no"),
-        (lambda networks: networks["22222222"].update(flops=float("inf")), r"22222222 must have .* \(OverflowError"),
+        (
+            lambda networks: networks["22222222"].update(mean_acc=float("nan")),
+            r"not readable as JSON .NaN is no number",
+        ),
+        (
+            lambda networks: networks["22222222"].update(flops=float("inf")),
+            r"not readable as JSON .Infinity is no number",
+        ),
     ],
 )
 def test_wrong_files_of_nasbench_macro(tmp_path, change, message):

@@ -20,8 +20,9 @@ def page(report: ImageReport) -> str:
     lines = [
         f"# {plan.name}",
         "",
-        f"Test accuracy in percent on {_images(report)}. Every network fills a budget of {_budget(report)}, and is "
-        f"trained by one recipe. A run has {plan.seconds:g} processor seconds in one thread; deciding and searching "
+        f"Test accuracy in percent on {_images(report)}. Every network is as wide as a budget of {_budget(report)} "
+        "allows, and all are trained by one recipe. "
+        f"A run has {plan.seconds:g} processor seconds in one thread; deciding and searching "
         "count. All competitors of a seed have the same parts of the images.",
         "",
         _table(

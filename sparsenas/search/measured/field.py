@@ -13,7 +13,7 @@ from sparsenas.networks import NetworkConfig
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.decisions import describe
 from sparsenas.search.measured.history import Measurement
-from sparsenas.search.measured.plan import Field, Plan, Tournament
+from sparsenas.search.measured.plan import LEAST, Field, Plan, Tournament
 from sparsenas.search.measured.prior import Prior, prior_of, read_prior
 from sparsenas.search.measured.proposals import Proposer
 from sparsenas.spaces import REFERENCES, Genotype, SearchSpace, StageSpace
@@ -116,12 +116,14 @@ class Entry:
             found.append((genotype.to_json(), "prior" if self.learned else "random"))
         if not found:
             raise BudgetError(
-                f"budget: neither a reference nor a network of the space fits ({self.budget}): raise it, or take "
-                "larger or smaller images"
+                f"budget: neither a reference nor a network of the space keeps {self.budget}, at any width: raise it"
             )
         if self.learned:  # what sets references apart does not order them
             expected = self.proposer.expect([], [key for key, _ in found])
             found = [found[index] for index in np.argsort([-item.mean for item in expected], kind="stable")]
+            first = next((place for place, (_, origin) in enumerate(found) if origin in REFERENCES), 0)
+            if first >= LEAST:  # whoever asks how a network made by hand did is told
+                found.insert(LEAST - 1, found.pop(first))
         return found
 
     @property
@@ -135,11 +137,11 @@ class Entry:
         names = [origin for _, origin in self.seeds]
         references = sum(name in REFERENCES for name in names)
         least = (1 - self.options.governor.most) * plan.length
-        left_out = f" ({', '.join(self.unfit)} do not fit)" if self.unfit else ""
+        left_out = f" (too large for the budget: {', '.join(self.unfit)})" if self.unfit else ""
         return (
-            f"{plan.length:.3g}{unit} in all: networks are compared after {stops} of training each, first of "
-            f"{references} references{left_out} and {len(names) - references} others; the best one trains on for "
-            f"{least:.3g}{unit} or more"
+            f"{plan.length:.3g}{unit} in all: networks are compared after {stops} of training each, the most promising "
+            f"first, of {references} made by hand{left_out} and {len(names) - references} others; what is chosen "
+            f"trains on for {least:.3g}{unit} or more"
         )
 
     def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[str]:

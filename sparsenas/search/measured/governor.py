@@ -156,8 +156,8 @@ class Verdict(NamedTuple):
             return f"the share of the time for searching is used up after {networks} networks"
         points = [f"{100 * error * (1 - exp(-gain)):+.1f}" for gain in self]
         return (
-            f"searching further is worth {points[0]} points, training longer {points[1]}: stopped after {networks} "
-            "networks"
+            f"one more network is worth {points[0]} points of accuracy, training for as long {points[1]}: stopped "
+            f"after {networks} networks"
         )
 
 

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparsenas.errors import ConfigError
+from sparsenas.reading import ReadingError, parse_json, read_text
 from sparsenas.search.measured.decisions import Dictionary, Feature
 from sparsenas.sparse_coding import RidgeRegression
 
@@ -62,14 +62,15 @@ def read_prior(name: str, space: str) -> Prior:
     """
     shipped = files("sparsenas.search.measured") / "prior_stage.json"
     try:
-        text = shipped.read_text(encoding="utf-8") if name == SHIPPED else Path(name).read_text(encoding="utf-8")
-        tree = json.loads(text)
-        prior = _parse(tree["prior"] if isinstance(tree, dict) and "prior" in tree else tree)
-    except OSError as error:
+        text = shipped.read_text(encoding="utf-8") if name == SHIPPED else read_text(name)
+    except ReadingError as error:
         raise ConfigError(
-            f"tournament.prior: {name}: cannot be read ({error.strerror}); use {SHIPPED}, references, none, or a file"
+            f"tournament.prior: {name}: cannot be read ({error}); use {SHIPPED}, references, none, or a file"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    try:
+        tree = parse_json(text)
+        prior = _parse(tree["prior"] if isinstance(tree, dict) and "prior" in tree else tree)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"tournament.prior: {name}: no prior, nor the result.json of a tournament ({type(error).__name__}); use "
             f"{SHIPPED}, references, none, or such a file"

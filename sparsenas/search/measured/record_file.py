@@ -13,6 +13,7 @@ import torch
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.files import write_atomically
 from sparsenas.networks import NetworkConfig
+from sparsenas.reading import ReadingError, parse_json, read_text
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.history import Entrant, History, Measurement
 from sparsenas.search.measured.plan import Tournament
@@ -65,8 +66,8 @@ class RecordFile:
     def _read(self) -> list[str]:
         """Read the whole lines of the file, the first included; fill the history."""
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(self.path).splitlines() if self.path.exists() else []
+        except ReadingError as error:
             raise ConfigError(f"{self.path}: cannot be read ({error}); move it away") from error
         if not lines or lines[0] != self._head:
             if lines:
@@ -78,8 +79,8 @@ class RecordFile:
         whole = [self._head]
         for line in lines[1:]:
             try:
-                self.history.add(measurement_of(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
+                self.history.add(measurement_of(parse_json(line)))
+            except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
                 break  # torn by a kill; what follows, if anything, was written by nobody
             whole.append(line)
         return whole
@@ -146,7 +147,7 @@ def _plain(value: float) -> float | str:
 def _difference(there: str, here: str) -> str:
     """Name the settings that differ."""
     try:
-        old, new = json.loads(there)["settings"], json.loads(here)["settings"]
+        old, new = parse_json(there)["settings"], parse_json(here)["settings"]
         return ", ".join(name for name in new if old.get(name) != new[name]) or "order"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "not a file of a tournament"

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsenas.complexity import Complexity
 from sparsenas.search.measured.field import Entry
-from sparsenas.search.measured.history import SEARCHED, History
+from sparsenas.search.measured.history import SEARCHED, History, scores
 from sparsenas.search.measured.plan import Plan
 from sparsenas.search.measured.prior import Prior
 from sparsenas.search.searcher import SearchResult
@@ -32,6 +32,8 @@ class Competitor:
         parameters: Number of parameters.
         macs: MACs of one image.
         stops: Length of its training, validation loss and validation accuracy at each rung that it reached.
+        score: What decided at the highest of them, in deviations: its losses, what it is expected to gain in the rest
+            of the training for its MACs, and what the prior expects.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Competitor:
     parameters: int
     macs: int
     stops: tuple[tuple[float, float, float], ...]
+    score: float = 0.0
 
     @property
     def name(self) -> str:
@@ -108,7 +111,7 @@ class TournamentResult(SearchResult):
         if not found.stops:
             return f"{found.name}: {self.governor}" if self.governor else found.name
         unit = "s" if self.unit == "seconds" else f" {self.unit}"
-        text = f"{found.name}, the best of {len(self.competitors)} networks"
+        text = f"{found.name}, the most promising of {len(self.competitors)} networks"
         if self.at_chance:
             text += f"; but after {found.stops[-1][0]:.3g}{unit} all are near chance, so the choice says nothing"
         elif reference is not None and reference is not found:
@@ -151,6 +154,7 @@ class TournamentResult(SearchResult):
                     "origin": other.origin,
                     "parameters": other.parameters,
                     "macs": other.macs,
+                    "score": other.score,
                     "stops": [
                         {"length": length, "loss": loss, "accuracy": accuracy} for length, loss, accuracy in other.stops
                     ],
@@ -165,6 +169,11 @@ class TournamentResult(SearchResult):
 def competitors_of(history: History, cost: Callable[[Genotype], Complexity]) -> tuple[Competitor, ...]:
     """All who were measured, the winner first, then by the rung that they reached and their score there."""
     found = []
+    values = {
+        (m.entrant.number, rung): float(score)
+        for rung in range(history.highest + 1)
+        for m, score in zip(history.at(rung), scores(history.at(rung)), strict=True)
+    }
     for measurement in history.order():
         entrant = measurement.entrant
         genotype = Genotype.from_json(entrant.key)
@@ -172,7 +181,8 @@ def competitors_of(history: History, cost: Callable[[Genotype], Complexity]) -> 
         stops = tuple(
             (m.length, m.loss, m.accuracy) for m in history if m.entrant.number == entrant.number and not m.repeat
         )
-        found.append(Competitor(entrant.number, entrant.origin, genotype, size.parameters, size.macs, stops))
+        score = values[entrant.number, measurement.rung]
+        found.append(Competitor(entrant.number, entrant.origin, genotype, size.parameters, size.macs, stops, score))
     return tuple(found)
 
 

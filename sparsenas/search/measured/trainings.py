@@ -1,15 +1,12 @@
 """Trainings of entrants from rung to rung; each goes on where it stopped, from a file."""
 
 import hashlib
-import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,6 +14,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.nn import functional
 
+from sparsenas.checkpoints import load, pack
 from sparsenas.errors import CheckpointError
 from sparsenas.files import write_atomically
 from sparsenas.networks import DerivedNet, recalibrate, seed_drop_path, young_norms
@@ -265,8 +263,7 @@ class _State:
 
     def as_bytes(self, rung: int, spent: float) -> bytes:
         """Make a file of the state after a training to a rung that took so many units."""
-        file = io.BytesIO()
-        torch.save(
+        return pack(
             {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -275,10 +272,8 @@ class _State:
                 "epoch": self.epoch,
                 "rung": rung,
                 "spent": spent,
-            },
-            file,
+            }
         )
-        return file.getvalue()
 
     def load(self, path: Path, rung: int) -> None:
         """Go on from a file, to a rung."""
@@ -296,15 +291,14 @@ def read_state(path: Path) -> dict[str, Any]:
         CheckpointError: If it is gone or damaged.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
+        state: dict[str, Any] = load(path)
+    except CheckpointError as error:
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}: is gone: the search of this folder is over. Go on from the checkpoint of the run, or choose "
+                "another folder"
+            ) from error
         raise CheckpointError(
-            f"{path}: is gone: the search of this folder is over. Go on from the checkpoint of the run, or choose "
-            "another folder"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, UnpicklingError, BadZipFile) as error:
-        raise CheckpointError(
-            f"{path}: what was trained in the search cannot be read ({type(error).__name__}); remove the folder of the "
-            "run, and search again"
+            f"{path}: what was trained in the search is damaged; remove the folder of the run, and search again"
         ) from error
     return state

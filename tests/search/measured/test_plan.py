@@ -220,7 +220,10 @@ def test_the_reliability_of_a_rung_is_learned_from_the_next_one():
 
 def test_a_verdict_says_points_and_networks():
     text = Verdict(0.01, 0.09).in_words(0.2, 14)
-    assert text == "searching further is worth +0.2 points, training longer +1.7: stopped after 14 networks"
+    assert (
+        text
+        == "one more network is worth +0.2 points of accuracy, training for as long +1.7: stopped after 14 networks"
+    )
     assert "share of the time for searching is used up after 3" in Verdict(0.0, math.inf).in_words(0.2, 3)
 
 

@@ -260,7 +260,7 @@ class TestRefused:
             fit_in(make_tournament(), data=Digits(batch_size=16, arch_fraction=0.0, val_fraction=0.0))
 
     def test_a_budget_that_nothing_fits(self, make_tournament, fit_in):
-        with pytest.raises(BudgetError, match="neither a reference nor a network of the space fits"):
+        with pytest.raises(BudgetError, match="neither a reference nor a network of the space keeps"):
             fit_in(make_tournament(budget=Budget(max_params=10)))
 
     def test_all_have_diverged(self, make_tournament, fit_in, trained):

@@ -125,7 +125,7 @@ def test_what_is_forgotten_cannot_go_on(images, tmp_path):
     with pytest.raises(CheckpointError, match=f"{file.name}: is gone: the search of this folder is over"):
         trainings.train(ENTRANT, 1, 0.1)
     file.write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=f"{file.name}: what was trained in the search cannot be read"):
+    with pytest.raises(CheckpointError, match=f"{file.name}: what was trained in the search is damaged"):
         trainings.train(ENTRANT, 1, 0.1)
 
 
