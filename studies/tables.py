@@ -213,6 +213,7 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "supernet_nasbench_macro": {"levels": supernets},
     "tournament": {
         "competitors": tournament.competitors,
+        "longest": tournament.longest,
         "hindsight": tournament.hindsight,
         "early": tournament.early,
         "lengths": tournament.lengths,
