@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from sparsenas.errors import ConfigError
 
 #: What a disk without room says.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ENDING = ".partial"
 
 
@@ -72,7 +72,7 @@ def partial_name(path: Path) -> Path:
 
 def why_not_written(error: OSError) -> str:
     """Say why something cannot be written, and what would be right."""
-    advice = "free some space" if error.errno in _FULL else "name a file in an existing, writable folder"
+    advice = "free some space" if error.errno in FULL else "name a file in an existing, writable folder"
     return f"cannot write ({error.strerror or error}); {advice}"
 
 

@@ -16,7 +16,7 @@ import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_trainer
-from sparsenas.callbacks import PartsFile, WholeRunCheckpoints
+from sparsenas.callbacks import EventGuard, PartsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.imports import TRUST, trust
 from sparsenas.parser import SettingsParser
@@ -45,7 +45,7 @@ class Assembly(LightningCLI):
     ) -> None:
         self._has_data = data
         defaults = dict(trainer_defaults or {})
-        defaults["callbacks"] = [*defaults.get("callbacks", ()), PartsFile(), WholeRunCheckpoints()]
+        defaults["callbacks"] = [*defaults.get("callbacks", ()), EventGuard(), PartsFile(), WholeRunCheckpoints()]
         super().__init__(
             LightningModule,
             LightningDataModule if data else None,

@@ -1,6 +1,7 @@
 """Callbacks of a run: scalars, figures, files, timing, final metrics and the progress bar."""
 
 from sparsenas.callbacks.compilation import CellCompiler
+from sparsenas.callbacks.events import EventGuard
 from sparsenas.callbacks.figures import CellFigures
 from sparsenas.callbacks.genotype_file import GenotypeFile
 from sparsenas.callbacks.hparams import HParamsSummary
@@ -15,6 +16,7 @@ from sparsenas.callbacks.whole_run import WholeRunCheckpoints
 __all__ = [
     "CellCompiler",
     "CellFigures",
+    "EventGuard",
     "GenotypeFile",
     "HParamsSummary",
     "PartsFile",

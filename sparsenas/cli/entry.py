@@ -10,6 +10,7 @@ from sparsenas import __version__
 from sparsenas.cli.parser import Parser
 from sparsenas.cli.processes import is_spoken_for
 from sparsenas.errors import SparseNASError
+from sparsenas.files import FULL, why_not_written
 from sparsenas.texts import escape_unprintable
 
 #: Commands that need a model, images and a trainer, with one line for ``--help``.
@@ -65,6 +66,12 @@ def main(args: Sequence[str] | None = None) -> int:
         if not _output_is_closed():
             raise
         return OUTPUT_CLOSED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"{error.filename or 'a file of the run'}: "
+        print(f"sparsenas: error: {where}{why_not_written(error)}", file=sys.stderr)
+        return USER_ERROR
     except Exception:  # such as a connection that was lost because the first process has ended
         if is_spoken_for():
             return DEFECT
