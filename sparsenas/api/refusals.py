@@ -50,15 +50,19 @@ def _where(frame: FrameType | None) -> str:
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Check what Lightning leaves unchecked: that callbacks find what they change, and gradients are of batches.
+    """Check what Lightning leaves unchecked: that something happens, and callbacks find what they change.
 
     Raises:
-        ConfigError: If a callback wants an attribute that no model has, or gradients are of less than one batch.
+        ConfigError: If a callback wants an attribute that no model has, or a number is 0.
     """
     if trainer.accumulate_grad_batches < 1:
         raise ConfigError(
             f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; use 1, or more to add up gradients"
         )
+    for name in ("max_epochs", "limit_train_batches", "check_val_every_n_epoch"):
+        value = getattr(trainer, name)
+        if value is not None and value == 0:
+            raise ConfigError(f"trainer.{name} is 0, so that nothing would happen; use a positive number")
     for callback in callbacks_of(trainer, Callback):
         if isinstance(callback, BackboneFinetuning):
             raise ConfigError(

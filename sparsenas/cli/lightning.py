@@ -13,7 +13,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 from sparsenas.api.checkpoint import check_images
 from sparsenas.api.messages import user_errors
 from sparsenas.api.renamed import dropped_measuring
-from sparsenas.api.settings import Assembly
+from sparsenas.api.settings import FROM_DATA, Assembly
 from sparsenas.api.shipped import resolve_configs
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.callbacks.predictions import PredictionWriter
@@ -120,6 +120,10 @@ class CommandLine(Assembly):
         trust(*self._command_config["trust"])
         command, path = self.config["subcommand"], self._command_config.get("ckpt_path")
         searcher = str(self._command_config.get("model.class_path")).rpartition(".")[2]
+        options = [str(arg).partition("=")[0] for arg in args] if isinstance(args, list) else []
+        for option in options:
+            if option.removeprefix("--model.").removeprefix("init_args.") in FROM_DATA:
+                raise ConfigError(f"{option}: is known from the data; leave it out")
         dropped = dropped_measuring(searcher, list(args or ()))
         if dropped is not None:
             raise ConfigError(dropped)

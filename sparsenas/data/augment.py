@@ -50,7 +50,7 @@ class Augmentation:
         """Fill in what the images of a source decide.
 
         Raises:
-            ConfigError: If more is to be reflected than there is.
+            ConfigError: If more is to be reflected, moved or hidden than there is.
         """
         side, padding = min(source.image_shape[1:]), self.crop_padding
         if padding is None:
@@ -60,6 +60,9 @@ class Augmentation:
             raise ConfigError(
                 f"data.augmentation.crop_padding is {padding}; an image of {side} pixels reflects at most {side - 1}"
             )
+        for name, value in (("crop_padding", padding), ("cutout", self.cutout)):
+            if value > side:
+                raise ConfigError(f"data.augmentation.{name} is {value}, more than the {side} pixels of an image")
         return replace(self, crop_padding=padding, padding_mode=mode)
 
 

@@ -1,5 +1,6 @@
 """The formats of an exported network: how each is written, read back and run."""
 
+import io
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,7 +81,9 @@ class ExportedProgram(WeightsFormat):
     def write(self, network: DerivedNet, example: Tensor, path: Path) -> None:
         """Trace and write."""
         program = torch.export.export(network, (example,), dynamic_shapes=_free_batch())
-        torch.export.save(program, path)
+        buffer = io.BytesIO()  # not the file: on a full disk torch's writer would end the process
+        torch.export.save(program, buffer)
+        path.write_bytes(buffer.getvalue())
 
     def runner(self, path: Path, blueprint: Blueprint) -> Runner:
         """Load the traced computation."""

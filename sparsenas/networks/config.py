@@ -7,6 +7,9 @@ from sparsenas.errors import ConfigError
 from sparsenas.networks.heads import StemName
 from sparsenas.networks.normalisation import NormOptions
 
+#: Largest size of a network.
+WIDEST, DEEPEST = 2**16, 1000
+
 
 class NetworkArguments(TypedDict):
     """Arguments that super-nets and derived nets share."""
@@ -27,12 +30,21 @@ class NetworkConfig:
         cells: Number of cells; ``None`` where the space has one of its own.
         stem: Kind of stem, where the space has several.
         norms: Batch-norm options of the cells; ``None`` takes those that suit the searcher or the training.
+
+    Raises:
+        ConfigError: If the size is below 1, or larger than any machine could hold.
     """
 
     channels: int | None = 16
     cells: int | None = 8
     stem: StemName = "cifar"
     norms: NormOptions | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the size is one that fits into a machine."""
+        for name, value, most in (("channels", self.channels, WIDEST), ("cells", self.cells, DEEPEST)):
+            if value is not None and not 1 <= value <= most:
+                raise ConfigError(f"network.{name} is {value}; use 1 to {most:,}, or null where nothing is to be given")
 
     def arguments(self, norms: NormOptions) -> NetworkArguments:
         """Make the arguments of a network's constructor; ``norms`` are for a config without norms.

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule, Stretch
+from sparsenas.training.weights import check_optimizer
 
 
 def descent(parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -33,7 +34,7 @@ class ArchitectureTraining:
         warmup_epochs: Epochs at the beginning without steps on the architecture, so that all operations are trained.
 
     Raises:
-        ConfigError: If the number of epochs is below 0.
+        ConfigError: If the number of epochs is below 0, or the optimizer refuses an option.
     """
 
     optimizer: OptimizerCallable = descent
@@ -45,6 +46,7 @@ class ArchitectureTraining:
         if self.warmup_epochs < 0:
             raise ConfigError(f"architecture.warmup_epochs is {self.warmup_epochs}; it is not below 0")
         self.schedule.check(by_epochs=True)
+        check_optimizer(self.optimizer, "architecture.optimizer")
 
     def stretch(self, epochs: int) -> Stretch:
         """Return the schedule in a search of so many epochs, which begins after warm-up."""

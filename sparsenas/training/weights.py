@@ -22,6 +22,21 @@ def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
+def check_optimizer(make: OptimizerCallable, where: str) -> None:
+    """Make an optimizer of one number, to find out now what it does not take.
+
+    Raises:
+        ConfigError: If it refuses an option, or its learning rate is not above 0.
+    """
+    try:
+        optimizer = make([torch.nn.Parameter(torch.zeros(1, 1))])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+    for group in optimizer.param_groups:
+        if not 0 < float(group["lr"]) < math.inf:
+            raise ConfigError(f"{where}: lr is {float(group['lr']):g}; use a positive number")
+
+
 @dataclass(frozen=True)
 class WeightTraining:
     """Options of the training of network weights.
@@ -75,6 +90,7 @@ class WeightTraining:
         if self.steps is not None and self.steps != int(self.steps):
             raise ConfigError(f"training.steps is {self.steps}; use a whole number")
         self.schedule.check(self.by_epochs)
+        check_optimizer(self.optimizer, "training.optimizer")
 
     @property
     def by_epochs(self) -> bool:
