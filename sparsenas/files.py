@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -29,7 +30,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     path = Path(path)
     partial = partial_name(path)
     try:
-        _remove_leftovers(path)
+        remove_leftovers(path)
         partial.unlink(missing_ok=True)  # it may be another name of a file that is to stay
         with partial.open("xb") as file:
             file.write(content)
@@ -80,12 +81,13 @@ def _prefix(path: Path) -> str:
     return f".{path.name}.{platform.node()}."
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove partial files of processes of this machine that are no more."""
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this machine have left of a file or folder."""
     for name in os.listdir(path.parent):
         pid = name.removeprefix(_prefix(path)).removesuffix(_ENDING)
         if name == f"{_prefix(path)}{pid}{_ENDING}" and pid.isdecimal() and not _is_alive(int(pid)):
-            path.with_name(name).unlink(missing_ok=True)
+            left = path.with_name(name)
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

@@ -22,7 +22,7 @@ from sparsenas.drawing import (
     save_figure,
 )
 from sparsenas.drawing.layout import cell_layout
-from sparsenas.errors import ConfigError
+from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.spaces import (
     DARTS_PRIMITIVES,
     PUBLISHED,
@@ -285,3 +285,9 @@ def test_save_figure_names_the_folder_it_cannot_write(tmp_path):
     with pytest.raises(ConfigError, match="cannot write"):
         save_figure(Figure(), tmp_path / "taken.png")
     assert os.listdir(tmp_path) == ["taken.png"]
+
+
+def test_a_cell_with_too_many_nodes_is_refused_at_once():
+    genotype = Genotype.build("darts", {"normal": [Candidate(20_000, source, "skip_connect") for source in (0, 1)]})
+    with pytest.raises(GenotypeError, match=r"genotype: has node 20000; a picture shows at most 200"):
+        draw_genotype(genotype)

@@ -1,6 +1,7 @@
 """Inputs that nobody wrote: every reader ends in our errors, in a message that is not long.
 
-``SPARSENAS_FUZZ_SEED`` chooses other inputs, so that a nightly run can try new ones.
+``SPARSENAS_FUZZ_SEED`` chooses other inputs and ``SPARSENAS_FUZZ_TIMES`` makes more of the slow tests: with 4 there are
+20,000 in all.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from sparsenas.search.measured.record_file import RecordFile
 from sparsenas.spaces import DartsSpace, Genotype, read_genotype
 
 SEED = int(os.environ.get("SPARSENAS_FUZZ_SEED", "0"))
+TIMES = int(os.environ.get("SPARSENAS_FUZZ_TIMES", "1"))
 LONGEST = 500
 #: In place of brackets that are nested too deeply for those who write JSON.
 DEEP = "nested deeply"
@@ -178,7 +180,7 @@ def check(reader, path, content):
         assert reader is TREES["genotype option"][1]
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(300 * TIMES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TREES)
 def test_trees(tmp_path, name, count):
     tree, reader = TREES[name]
@@ -187,7 +189,7 @@ def test_trees(tmp_path, name, count):
         check(reader, tmp_path / "input", text_of(mutated(tree, rng), rng))
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(800, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(200 * TIMES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TREES)
 def test_bytes(tmp_path, name, count):
     tree, reader = TREES[name]
@@ -196,7 +198,7 @@ def test_bytes(tmp_path, name, count):
         check(reader, tmp_path / "input", damaged(json.dumps(tree).encode(), rng))
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(400 * TIMES, marks=pytest.mark.slow)])
 def test_checkpoints(tmp_path, count):
     rng = np.random.default_rng([SEED, 3])
     data = pack({"state_dict": {}, "names": ["a"] * 50})
@@ -204,7 +206,7 @@ def test_checkpoints(tmp_path, count):
         check(load, tmp_path / "input", damaged(data, rng))
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(400 * TIMES, marks=pytest.mark.slow)])
 def test_archives(tmp_path, count):
     rng = np.random.default_rng([SEED, 4])
     np.savez_compressed(
@@ -226,7 +228,7 @@ def test_archives(tmp_path, count):
             check(lambda path: NpzImages(str(path), batch_size=2).setup("fit"), path, content)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(300 * TIMES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["manifest.json", "genotype.json"])
 def test_exports(tmp_path, exported_network, name, count):
     rng = np.random.default_rng([SEED, 5])

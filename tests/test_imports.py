@@ -33,7 +33,7 @@ ALLOWED = {
         "data": "checkpoints errors images reading texts",
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
-        "export": "__init__ errors reading images spaces networks complexity",
+        "export": "__init__ errors files reading images spaces networks complexity",
         "latency": "errors reading files spaces networks complexity",
         "zero_cost": "errors networks",
         "limits": "errors spaces networks complexity latency",

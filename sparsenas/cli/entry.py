@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sparsenas import __version__
 from sparsenas.cli.parser import Parser
 from sparsenas.cli.processes import is_spoken_for
+from sparsenas.cli.signals import Terminated, terminable
 from sparsenas.errors import SparseNASError
 from sparsenas.files import FULL, why_not_written
 from sparsenas.texts import escape_unprintable
@@ -36,6 +37,8 @@ DEFECT = 1
 USER_ERROR = 2
 #: Exit code after Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
+#: Exit code after SIGTERM: 128 + SIGTERM.
+TERMINATED = 143
 #: Exit code when the output was closed: 128 + SIGPIPE.
 OUTPUT_CLOSED = 141
 
@@ -52,16 +55,17 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     escape_unprintable()
     try:
-        code = _dispatch(list(sys.argv[1:] if args is None else args))
+        with terminable():
+            code = _dispatch(list(sys.argv[1:] if args is None else args))
         sys.stdout.flush()
         return code
     except SparseNASError as error:
         if not is_spoken_for():
             print(f"sparsenas: error: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("sparsenas: interrupted; nothing was trained or written", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     except BrokenPipeError:
         if not _output_is_closed():
             raise

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sparsenas.cli.outcome import checkpoints, measuring_again, resumption
+from sparsenas.cli.signals import Terminated
 
 
 class Interruption(pl.Callback):
@@ -22,10 +23,10 @@ class Interruption(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Take a note, for the first process to print; Lightning then shuts the run down."""
-        if isinstance(exception, KeyboardInterrupt):
-            self.code = 130
-        elif isinstance(exception, SIGTERMException):
+        if isinstance(exception, (SIGTERMException, Terminated)):
             self.code = 143
+        elif isinstance(exception, KeyboardInterrupt):
+            self.code = 130
         self.advice = how_to_go_on(trainer) if trainer.is_global_zero else ""
 
 

@@ -6,9 +6,13 @@ from matplotlib.figure import Figure
 
 from sparsenas.drawing.cell import draw_cells
 from sparsenas.drawing.chain import draw_chain
+from sparsenas.errors import GenotypeError
 from sparsenas.networks import CellNetwork
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.stage import StageSpace
+
+#: Most nodes of a cell, or layers of a stage, in a picture.
+MOST_NODES = 200
 
 
 class PictureSize(TypedDict, total=False):
@@ -49,8 +53,11 @@ def draw_genotype(
         A figure without window or pyplot state.
 
     Raises:
-        GenotypeError: If it says that it is a staged network, and is none.
+        GenotypeError: If it says that it is a staged network, and is none; or has too many nodes for a picture.
     """
+    nodes = max(candidate.target for _, candidates in genotype.cells for candidate in candidates)
+    if nodes > MOST_NODES:
+        raise GenotypeError(f"genotype: has node {nodes}; a picture shows at most {MOST_NODES}")
     if genotype.space == StageSpace.name:
         return draw_chain(genotype, title, image_shape, channels, num_classes)
     return draw_cells(genotype, title)

@@ -1,6 +1,5 @@
 """The folder of an export: checked before the work, filled whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from sparsenas.errors import ConfigError
 from sparsenas.export.formats import FORMATS
 from sparsenas.export.manifest import GENOTYPE, MANIFEST, SCHEMA
+from sparsenas.files import partial_name, remove_leftovers
 from sparsenas.reading import ReadingError, parse_json, read_text
 
 #: Files of an export, the manifest last: without it, a folder is no whole export.
@@ -50,9 +50,10 @@ def _partial(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder on the same disk as ``folder``; remove it at the end."""
     _check_contents(folder, overwrite)
     # inside an existing folder: its parent may be on another disk, or not writable
-    name = f".{folder.name}.{os.getpid()}.partial"
-    partial = folder / name if folder.exists() else folder.with_name(name)
+    inside = folder / folder.name
+    partial = partial_name(inside if folder.exists() else folder)
     with _explained(folder):
+        remove_leftovers(inside if folder.exists() else folder)
         partial.mkdir()
     try:
         with _explained(folder):
