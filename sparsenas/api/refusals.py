@@ -4,10 +4,11 @@ import dis
 import re
 from types import FrameType
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import BackboneFinetuning, LearningRateFinder
 
 from sparsenas.errors import ConfigError
+from sparsenas.search import TournamentSearch
 from sparsenas.trainer import callbacks_of
 
 #: Exceptions by which Lightning speaks to its user; the others it raises may as well come from a defect of ours.
@@ -49,7 +50,7 @@ def _where(frame: FrameType | None) -> str:
     return "options of the trainer"
 
 
-def check_trainer(trainer: Trainer) -> None:
+def check_trainer(trainer: Trainer, model: LightningModule) -> None:
     """Check what Lightning leaves unchecked: that something happens, and callbacks find what they change.
 
     Raises:
@@ -61,6 +62,8 @@ def check_trainer(trainer: Trainer) -> None:
         )
     for name in ("max_epochs", "limit_train_batches", "check_val_every_n_epoch"):
         value = getattr(trainer, name)
+        if name == "max_epochs" and isinstance(model, TournamentSearch):
+            continue  # it searches, and trains nothing
         if value is not None and value == 0:
             raise ConfigError(f"trainer.{name} is 0, so that nothing would happen; use a positive number")
     for callback in callbacks_of(trainer, Callback):

@@ -23,6 +23,11 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def test_a_tournament_may_train_nothing():
+    assert main(shlex.split("fit --model.training.seconds 4 --trainer.max_epochs 0")) == 0
+    assert list(Path().rglob("result.json"))
+
+
 @pytest.mark.parametrize(
     ("command", "options", "message"),
     [
