@@ -9,6 +9,8 @@ import yaml
 
 #: Most bytes of a file, levels of brackets, and values; files of this package have far fewer.
 LONGEST, DEEPEST, MOST = 2**27, 64, 10**7
+#: Largest whole number: what tensors, files and other languages hold.
+LARGEST = 2**63 - 1
 #: Letters of a reason.
 SHORT = 200
 
@@ -103,6 +105,8 @@ def _limited(tree: Any) -> Any:
                 below.extend(value)
             elif isinstance(value, float) and not isfinite(value):
                 raise ReadingError("a number is not finite")
+            elif isinstance(value, int) and abs(value) > LARGEST:
+                raise ReadingError(f"a whole number is beyond {LARGEST:,}")
             if count + len(below) > MOST:
                 raise ReadingError(f"has more than {MOST:,} values")
         count += len(below)

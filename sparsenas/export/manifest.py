@@ -13,14 +13,15 @@ from sparsenas.export.fields import Fields
 from sparsenas.export.preparation import Preparation
 from sparsenas.images import Resize
 from sparsenas.networks import NormOptions, StemName
+from sparsenas.networks.config import DEEPEST, WIDEST
 from sparsenas.networks.normalisation import AppendedNorm
 from sparsenas.reading import ReadingError, parse_json, read_text, shorten
 from sparsenas.spaces import Genotype
 
 #: Name and version of the JSON layout; the version is raised when the layout changes.
 SCHEMA, VERSION = "sparsenas.export", 1
-#: Most pixels of a side, and channels, of an image; and the largest mean and deviation of pixels scaled to [0, 1].
-LARGEST, BRIGHTEST = 2**14, 1e4
+#: Most pixels of a side, and channels; most classes; largest mean and deviation of pixels scaled to [0, 1].
+LARGEST, CLASSES, BRIGHTEST = 2**14, 2**20, 1e4
 #: Files of every export.
 MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
 
@@ -133,7 +134,7 @@ class Manifest:
         network, given = tree.inside("network"), tree.inside("input")
         comparison, accuracy, files = tree.inside("comparison"), tree.inside("accuracy"), tree.inside("files")
         shape = given.several("shape", int, 3, 1, LARGEST)
-        classes = network.get("num_classes", int, 1)
+        classes = network.get("num_classes", int, 1, CLASSES)
         image_shape = shape[0], shape[1], shape[2]
         norms, resize, versions = network.inside("norms"), given.optional("resize"), tree.inside("versions")
         return cls(
@@ -141,8 +142,8 @@ class Manifest:
                 genotype=genotype,
                 image_shape=image_shape,
                 num_classes=classes,
-                channels=network.get("channels", int, 1),
-                cells=network.get("cells", int, 0),
+                channels=network.get("channels", int, 1, WIDEST),
+                cells=network.get("cells", int, 0, DEEPEST),
                 stem=cast(StemName, network.choice("stem", get_args(StemName))),
                 norms=NormOptions(
                     affine=norms.get("affine", bool),
