@@ -152,12 +152,22 @@ def _finite(value: Any) -> Any:
 
 def _markdown(result: TournamentResult) -> str:
     """Format the summary and all competitors as TensorBoard shows text."""
-    head = ("network", "parameters", "MACs", f"{result.unit} of training", "validation loss", "right", "score")
+    head = (
+        "network",
+        "parameters",
+        "MACs",
+        "ms an image",
+        f"{result.unit} of training",
+        "validation loss",
+        "right",
+        "score",
+    )
     rows = [head, ("---",) * len(head), *map(_row, result.competitors)]
     return f"{result.summary}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _row(competitor: Competitor) -> tuple[str, ...]:
     length, loss, accuracy = competitor.stops[-1] if competitor.stops else (0.0, nan, nan)
-    size = f"{competitor.parameters:,}", f"{competitor.macs:,}"
+    ms = "" if competitor.milliseconds is None else f"{competitor.milliseconds:.2f}"
+    size = f"{competitor.parameters:,}", f"{competitor.macs:,}", ms
     return competitor.name, *size, f"{length:.3g}", f"{loss:.3f}", f"{accuracy:.1%}", f"{competitor.score:+.2f}"

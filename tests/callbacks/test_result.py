@@ -141,11 +141,11 @@ def test_tensorboard_shows_lines_summary_and_competitors(fit_tournament):
     summary, empty, *table = event.tensor_proto.string_val[0].decode().splitlines()
     assert (summary, empty) == (RESULT.summary, "")
     assert [[entry.strip() for entry in line.split("|")[1:-1]] for line in table] == [
-        ["network", "parameters", "MACs", "seconds of training", "validation loss", "right", "score"],
-        ["---"] * 7,
-        ["proposed 4", "3,900", "150,000", "4", "1.000", "75.0%", "+0.00"],
-        ["resnet8", "3,800", "120,000", "4", "1.100", "70.0%", "+0.00"],
-        ["random 2", "2,500", "90,000", "2", "2.200", "20.0%", "+0.00"],
+        ["network", "parameters", "MACs", "ms an image", "seconds of training", "validation loss", "right", "score"],
+        ["---"] * 8,
+        ["proposed 4", "3,900", "150,000", "", "4", "1.000", "75.0%", "+0.00"],
+        ["resnet8", "3,800", "120,000", "", "4", "1.100", "70.0%", "+0.00"],
+        ["random 2", "2,500", "90,000", "", "2", "2.200", "20.0%", "+0.00"],
     ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, isfinite
 
 import numpy as np
@@ -34,6 +34,7 @@ class Competitor:
         stops: Length of its training, validation loss and validation accuracy at each rung that it reached.
         score: What decided at the highest of them, in deviations: its losses, what it is expected to gain in the rest
             of the training for its MACs, and what the prior expects.
+        milliseconds: Time of one image on the device of the search; ``None`` if it was not measured.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Competitor:
     macs: int
     stops: tuple[tuple[float, float, float], ...]
     score: float = 0.0
+    milliseconds: float | None = field(default=None, compare=False)  # never twice the same
 
     @property
     def name(self) -> str:
@@ -154,6 +156,7 @@ class TournamentResult(SearchResult):
                     "origin": other.origin,
                     "parameters": other.parameters,
                     "macs": other.macs,
+                    "milliseconds": other.milliseconds,
                     "score": other.score,
                     "stops": [
                         {"length": length, "loss": loss, "accuracy": accuracy} for length, loss, accuracy in other.stops
@@ -166,7 +169,9 @@ class TournamentResult(SearchResult):
         }
 
 
-def competitors_of(history: History, cost: Callable[[Genotype], Complexity]) -> tuple[Competitor, ...]:
+def competitors_of(
+    history: History, cost: Callable[[Genotype], Complexity], timed: Callable[[str], float]
+) -> tuple[Competitor, ...]:
     """All who were measured, the winner first, then by the rung that they reached and their score there."""
     found = []
     values = {
@@ -182,7 +187,8 @@ def competitors_of(history: History, cost: Callable[[Genotype], Complexity]) -> 
             (m.length, m.loss, m.accuracy) for m in history if m.entrant.number == entrant.number and not m.repeat
         )
         score = values[entrant.number, measurement.rung]
-        found.append(Competitor(entrant.number, entrant.origin, genotype, size.parameters, size.macs, stops, score))
+        ms = timed(entrant.key)
+        found.append(Competitor(entrant.number, entrant.origin, genotype, size.parameters, size.macs, stops, score, ms))
     return tuple(found)
 
 
@@ -199,7 +205,9 @@ def surely_ahead(history: History, one: int, other: int, bootstraps: int, seed: 
     return None
 
 
-def make_standing(entry: Entry, plan: Plan, history: History, images: int, unit: str) -> TournamentResult:
+def make_standing(
+    entry: Entry, plan: Plan, history: History, images: int, unit: str, timed: Callable[[str], float]
+) -> TournamentResult:
     """Make the result of a tournament.
 
     Args:
@@ -208,8 +216,9 @@ def make_standing(entry: Entry, plan: Plan, history: History, images: int, unit:
         history: All measurements.
         images: Number of validation images.
         unit: Unit of lengths.
+        timed: Measures the milliseconds of an image by the network of a key.
     """
-    competitors = competitors_of(history, entry.cost)
+    competitors = competitors_of(history, entry.cost, timed)
     leader, governor = history.leader(), ""
     if leader is None:  # nothing could be measured
         key, origin = entry.seeds[0]

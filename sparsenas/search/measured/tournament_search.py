@@ -245,7 +245,7 @@ class TournamentSearch(Searcher, TrainingModule):
             )
         images = sum(len(labels) for _, labels in trainings.validation)
         unit = "seconds" if training.steps is None else "steps"
-        self._result = make_standing(self.entry, plan, history, images, unit)
+        self._result = make_standing(self.entry, plan, history, images, unit, trainings.milliseconds)
         self.print(f"found: {self._result.summary}")
         spent = before + clock() - begin if training.steps is None else history.spent
         winner = self._result.found

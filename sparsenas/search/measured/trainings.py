@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from torch.nn import functional
 from sparsenas.checkpoints import load, pack
 from sparsenas.errors import CheckpointError
 from sparsenas.files import write_atomically
+from sparsenas.latency.timing import times
 from sparsenas.networks import DerivedNet, recalibrate, seed_drop_path, young_norms
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
@@ -31,6 +33,8 @@ PARTS = 16
 STATISTICS = 512
 #: Images on which untrained networks are scored.
 SCORED = 64
+#: Runs of a network by which its time is measured.
+TIMED = 9
 #: Stream of training images, see :mod:`sparsenas.data`.
 STREAM = "search"
 #: Epochs between those of a training and of its repeats.
@@ -117,6 +121,13 @@ class Trainings:
             expected=expected,
             repeat=repeat,
         )
+
+    def milliseconds(self, key: str) -> float:
+        """Measure the time of one image in evaluation mode, the median of :data:`TIMED` runs."""
+        image = self.validation[0][0][:1]
+        with isolate_rng(), torch.inference_mode():
+            network = self.build(key).to(self.device).to(memory_format=torch.channels_last).eval()
+            return times({key: partial(network, image)}, TIMED, self.device)[key]
 
     def zero_cost(self, score: ZeroCostScore | None) -> Callable[[Genotype], float] | None:
         """Make the function that scores untrained networks on the first validation images; ``None`` without a score."""

@@ -56,6 +56,14 @@ def test_all_references_that_fit_enter_and_draws_do():
         assert cost.macs <= 2e6
 
 
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_a_network_made_by_hand_is_among_the_first_three_whatever_the_prior_says(side):
+    for seed in range(5):
+        names = [origin for _, origin in entry({"prior": "shipped", "random": 6}, side=side, seed=seed).seeds]
+        assert set(names[:3]) & set(REFERENCES)
+        assert len(names) == len(set(names) - {"prior"}) + 6
+
+
 def test_equal_seeds_of_a_run_draw_equal_architectures():
     assert entry().seeds == entry().seeds
     assert entry().seeds != entry(seed=1).seeds

@@ -33,7 +33,8 @@ def measured(number, loss, accuracy=0.5, origin="random", rung=0, repeat=0):
 
 def stand(*measurements, images=400):
     made = entry()
-    return make_standing(made, Plan(OPTIONS, made.field, 100.0), History(list(measurements)), images, "seconds")
+    plan, history = Plan(OPTIONS, made.field, 100.0), History(list(measurements))
+    return make_standing(made, plan, history, images, "seconds", lambda key: len(key) / 1000)
 
 
 def test_everyone_is_there_by_rung_and_score():
@@ -47,6 +48,8 @@ def test_everyone_is_there_by_rung_and_score():
     assert [other.name for other in result.competitors] == ["vgg_like", "random 2", "random 1"]
     assert result.found.stops == ((1.0, 1.0, 0.5), (2.0, pytest.approx(0.7), 0.5))
     assert all(other.parameters <= 40_000 and other.macs > 0 for other in result.competitors)
+    assert all(other.milliseconds == len(other.genotype.to_json()) / 1000 for other in result.competitors)
+    assert result.competitors[0].score > result.competitors[1].score
     assert result.reference is result.found
     assert result.sure is None
 
