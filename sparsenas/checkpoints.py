@@ -21,6 +21,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.files import partial_name, write_atomically
+from sparsenas.imports import only_trusted
+from sparsenas.reading import shorten
 
 #: Ending of the name of what a checkpoint held before it was last overwritten.
 PREVIOUS = ".previous"
@@ -64,6 +66,12 @@ def unpack(data: bytes, weights_only: bool = True, map_location: Any = "cpu") ->
         raise CheckpointError("damaged, or not a checkpoint")
     try:
         return torch.load(io.BytesIO(data), map_location=map_location, weights_only=weights_only)
+    except pickle.UnpicklingError as error:
+        reason = shorten(str(error).replace("Weights only load failed.", "").partition("\n\n")[0], 120)
+        raise CheckpointError(
+            f"damaged, or not a checkpoint: it holds more than tensors and plain values (UnpicklingError: {reason}); "
+            "weights_only=False reads it, and runs the code in it"
+        ) from error
     except _DAMAGES as error:
         raise CheckpointError(f"damaged, or not a checkpoint ({type(error).__name__})") from error
 
@@ -74,7 +82,7 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If it cannot be written; whatever was there still is.
     """
-    path, data = Path(path), pack(content)
+    path, data = Path(path).expanduser(), pack(content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,7 +110,7 @@ def read(path: str | Path) -> bytes:
     Raises:
         CheckpointError: See :func:`load`.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.exists() and not path.is_file():  # to read a pipe would wait for ever
         raise CheckpointError(f"{path}: is no file; give a .ckpt file that a run wrote")
     try:
@@ -150,6 +158,8 @@ def _keep(path: Path) -> None:
     # after a kill both may be one file, which rename would leave with a third name
     if not path.exists() or (previous.exists() and previous.samefile(path)):
         return
+    if not _is_intact(path.read_bytes()):  # a damaged one must not replace a whole one
+        return
     try:
         os.link(path, fresh)
         fresh.replace(previous)
@@ -185,7 +195,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint, and what was there before."""
         super().remove_checkpoint(path)
-        Path(f"{path}{PREVIOUS}").unlink(missing_ok=True)
+        Path(f"{path}{PREVIOUS}").expanduser().unlink(missing_ok=True)
 
 
 class CheckedLoading:
@@ -197,10 +207,13 @@ class CheckedLoading:
 
         Raises:
             CheckpointError: If the checkpoint is missing or damaged.
+            ConfigError: If it names classes of modules that are not trusted.
         """
         if isinstance(checkpoint_path, (str, Path)) and "://" not in str(checkpoint_path):
+            checkpoint_path = Path(checkpoint_path).expanduser()
             read(checkpoint_path)
-        return super().load_from_checkpoint(checkpoint_path, *args, **options)  # type: ignore[misc]  # beside Lightning
+        with only_trusted({"class_path": f"{cls.__module__}.{cls.__qualname__}"}):
+            return super().load_from_checkpoint(checkpoint_path, *args, **options)  # type: ignore[misc]  # Lightning's
 
 
 class CheckpointedModule(CheckedLoading, pl.LightningModule):

@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,6 +17,8 @@ from sparsenas.errors import ConfigError
 #: What a disk without room says.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ENDING = ".partial"
+#: Seconds after which a partial file of a process that is no more is left over.
+OLD = 600.0
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -50,20 +53,25 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: If another process holds it; the message names that.
     """
-    holder = folder / ".holder"
+    holder, lock = folder / ".holder", FileLock(folder / ".lock")
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            now = datetime.now().astimezone().isoformat(" ", "seconds")
-            write_atomically(holder, f"process {os.getpid()} of {platform.node()}, since {now}".encode())
-            try:
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
+        lock.acquire(timeout=0)
     except Timeout:
         who = "another process"
         with suppress(OSError):
             who = holder.read_text(encoding="utf-8")
         raise ConfigError(f"{folder}: is in use by {who}; wait for it, or name another folder") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: its file system locks no file ({error.strerror or error}); name a folder on another one"
+        ) from error
+    try:
+        now = datetime.now().astimezone().isoformat(" ", "seconds")
+        write_atomically(holder, f"process {os.getpid()} of {platform.node()}, since {now}".encode())
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 def partial_name(path: Path) -> Path:
@@ -85,12 +93,21 @@ def remove_leftovers(path: Path) -> None:
     """Remove what killed processes of this machine have left of a file or folder."""
     for name in os.listdir(path.parent):
         pid = name.removeprefix(_prefix(path)).removesuffix(_ENDING)
-        if name == f"{_prefix(path)}{pid}{_ENDING}" and pid.isdecimal() and not _is_alive(int(pid)):
-            left = path.with_name(name)
+        left = path.with_name(name)
+        if name == f"{_prefix(path)}{pid}{_ENDING}" and pid.isdecimal() and not _is_alive(int(pid)) and _is_old(left):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
+def _is_old(path: Path) -> bool:
+    """True for what nobody writes any more: containers may share a name, and not their processes."""
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > OLD
+    return False
+
+
 def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 is no question
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -5,9 +5,15 @@ elsewhere must not decide what is imported.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from pydoc import locate
 from typing import Any
+
+import jsonargparse
+from jsonargparse import _common  # its settings have no way back
 
 from sparsenas.errors import ConfigError
 
@@ -15,8 +21,19 @@ from sparsenas.errors import ConfigError
 VARIABLE = "SPARSENAS_TRUST"
 #: Help of the option.
 TRUST = "module that genotypes, checkpoints and exports may import, besides this package; it runs with your rights"
-#: Modules whose classes any checkpoint may name.
-OWN = ("sparsenas", "torch.optim")
+#: Modules whose classes any checkpoint may name; others of this package write files, or run commands.
+OWN = (
+    "sparsenas.data",
+    "sparsenas.limits",
+    "sparsenas.networks",
+    "sparsenas.schedules",
+    "sparsenas.search",
+    "sparsenas.spaces",
+    "sparsenas.sparse_coding",
+    "sparsenas.training",
+    "sparsenas.zero_cost",
+    "torch.optim",
+)
 #: Keys of configurations whose values are imported.
 _CLASSES = ("class_path", "_class_path")
 
@@ -70,10 +87,47 @@ def check_classes(settings: Any, asked: Any = None) -> None:
     for name in _class_names(settings):
         module = name.rpartition(".")[0]
         if module and name not in known and not is_trusted(module, OWN):
-            raise ConfigError(
-                f"names the class {name}; if you know what is in its module, add --trust {module} (in Python: "
-                f"sparsenas.trust({module!r}))"
-            )
+            raise ConfigError(_advice(name, module))
+
+
+@contextmanager
+def only_trusted(asked: Any = None) -> Iterator[None]:
+    """Let parsers import nothing but classes of trusted modules, however a stored configuration names them.
+
+    A class path may stand in a text, or in a file that the configuration names: only the parser finds them all. What it
+    finds must also be defined where it is named.
+
+    Args:
+        asked: A configuration that the user has given; the classes that it names are trusted.
+
+    Raises:
+        ConfigError: If something else is named; it was not imported then.
+    """
+    settings = _common.parsing_settings
+    before = {name: settings[name] for name in ("import_path_verdicts", "import_paths_enforced")}
+    allowed = {*OWN, *_trusted()}
+    for name in _class_names(asked):
+        if name.count(".") and (found := locate(name)) is not None:
+            allowed |= {name, f"{getattr(found, '__module__', name)}.{getattr(found, '__qualname__', '')}".rstrip(".")}
+    paths = sorted(path for path in allowed if all(part.isidentifier() for part in path.split(".")))
+    jsonargparse.set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=paths)
+    try:
+        yield
+    except Exception as error:
+        denied = re.search(r"Importing '([\w.]+)' is not allowed", str(error))
+        if denied is None:
+            raise
+        module = denied[1].rpartition(".")[0]
+        raise ConfigError(_advice(denied[1], module)) from error
+    finally:
+        settings.update(before)
+
+
+def _advice(name: str, module: str) -> str:
+    return (
+        f"names the class {name}; if you know what is in its module, add --trust {module} (in Python: "
+        f"sparsenas.trust({module!r}))"
+    )
 
 
 def _class_names(settings: Any) -> Iterator[str]:

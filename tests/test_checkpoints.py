@@ -102,7 +102,7 @@ class TestBytes:
                 unpack(bytes(damaged))
 
     def test_no_code_is_run(self):
-        with pytest.raises(CheckpointError, match=r"damaged, or not a checkpoint \(UnpicklingError\)"):
+        with pytest.raises(CheckpointError, match=r"holds more than tensors and plain values \(UnpicklingError"):
             unpack(pack({"path": Path("code")}))
         assert unpack(pack({"path": Path("code")}), weights_only=False) == {"path": Path("code")}
 
@@ -140,6 +140,24 @@ class TestWriting:
             save(path, CONTENT)
         assert sorted(os.listdir(tmp_path)) == before
         assert load(path) == {"epoch": 1}
+
+    def test_a_damaged_one_does_not_take_the_place_of_the_one_before(self, tmp_path):
+        path = tmp_path / "last.ckpt"
+        save(path, {"epoch": 0})
+        save(path, {"epoch": 1})
+        path.write_bytes(next(flips(path.read_bytes(), 1, seed=0)))
+        with full_disk(100), pytest.raises(ConfigError, match="cannot write"):
+            save(path, CONTENT)
+        assert load(tmp_path / "last.ckpt.previous") == {"epoch": 0}
+        save(path, {"epoch": 2})
+        assert load(path) == {"epoch": 2}
+
+    def test_the_home_folder_is_known(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        save("~/last.ckpt", {"epoch": 0})
+        assert load("~/last.ckpt") == load(tmp_path / "last.ckpt") == {"epoch": 0}
+        WholeCheckpoints().remove_checkpoint(tmp_path / "last.ckpt")
+        assert os.listdir(tmp_path) == []
 
     def test_temporary_files_are_never_elsewhere(self, tmp_path, monkeypatch):
         monkeypatch.setenv("TMPDIR", str(tmp_path / "of another file system"))  # that is not there
@@ -234,6 +252,7 @@ def test_no_kill_tears_a_checkpoint(run_program):
 import os, random, signal, time
 from pathlib import Path
 import torch
+from sparsenas import files
 from sparsenas.checkpoints import load, save
 
 random.seed(0)
@@ -255,6 +274,7 @@ for kill in range(40):
         assert load("last.ckpt.previous")["number"] in (found, found - 1)
     newest = found
 assert newest > 40
+files.OLD = -1.0
 save("last.ckpt", content)
 left = {path.name for path in Path().iterdir()} - {"program.py"}
 assert left == {"last.ckpt", "last.ckpt.previous"}, left

@@ -28,8 +28,20 @@ def test_what_a_killed_writer_left_goes_away_but_not_that_of_others(tmp_path):
     left = mine.replace(str(os.getpid()), str(gone.pid))
     for name in (*others, left):
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / left.replace(str(gone.pid), f"0{gone.pid}")).mkdir()  # of an export
+    os.utime(tmp_path / left.replace(str(gone.pid), f"0{gone.pid}"), (0, 0))
     write_atomically(path, b"one")
     assert sorted(os.listdir(tmp_path)) == sorted(["a.json", *others])
+
+
+def test_what_is_new_may_be_of_another_machine_of_that_name(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    name = partial_name(tmp_path / "a.json").name.replace(str(os.getpid()), str(gone.pid))
+    (tmp_path / name).touch()
+    write_atomically(tmp_path / "a.json", b"one")
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.json", name])
 
 
 @pytest.mark.parametrize(

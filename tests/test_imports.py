@@ -18,7 +18,7 @@ ALLOWED = {
         "files": "errors",
         "imports": "errors",
         "reading": "",
-        "checkpoints": "errors files",
+        "checkpoints": "errors files imports reading",
         "texts": "",
         "trainer": "",
         "parser": "",

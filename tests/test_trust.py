@@ -10,7 +10,7 @@ import pytest
 import sparsenas
 from sparsenas.checkpoints import load, save
 from sparsenas.cli import main
-from sparsenas.errors import CheckpointError, ConfigError, ExportError
+from sparsenas.errors import CheckpointError, ConfigError, ExportError, SparseNASError
 from sparsenas.imports import check_classes, find, is_trusted, trust
 from sparsenas.networks import NormOptions, make_operation
 from sparsenas.spaces import Genotype
@@ -21,6 +21,7 @@ TRAINING = shlex.split(
     "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
     "--trainer.log_every_n_steps 1 --trainer.callbacks ModelCheckpoint --trainer.callbacks.filename last"
 )
+TOUCH = "touch imported"
 #: A module that shows that it was imported, and has a primitive.
 MODULE = """
 from pathlib import Path
@@ -126,6 +127,40 @@ def test_no_checkpoint_names_classes_of_others(checkpoint, capsys, key, value):
         assert "add --trust" in refused(capsys, *args)
     with pytest.raises(CheckpointError, match=r"names the class .* sparsenas.trust"):
         sparsenas.load_checkpoint("evil.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training", {"optimizer": "users.Training"}),
+        ("training", {"optimizer": "users.conv"}),
+        ("training", {"optimizer": '{"class_path": "users.Training"}'}),
+        ("training", {"optimizer": "optimizer.yaml"}),
+        ("training", {"optimizer.class_path": "users.Training"}),
+        ("training.optimizer", "users.conv"),
+        ("training", "users.Training"),
+        ("network", "users.Training"),
+        ("training", {"optimizer": {"class_path": "sparsenas.imports.os.system", "init_args": {"command": TOUCH}}}),
+        (
+            "training",
+            {"optimizer": {"class_path": "sparsenas.training.torch.os.system", "init_args": {"command": TOUCH}}},
+        ),
+        (
+            "training",
+            {"optimizer": {"class_path": "sparsenas.files.write_atomically", "init_args": {"path": "imported"}}},
+        ),
+    ],
+)
+def test_there_is_no_other_way_to_name_code(checkpoint, capsys, key, value):
+    Path("optimizer.yaml").write_text("class_path: users.Training")
+    content = load(checkpoint)
+    content["hyper_parameters"][key] = value
+    save("evil.ckpt", content)
+    refused(capsys, "export", "evil.ckpt", "--to", "network")
+    refused(capsys, *TRAINING, "--ckpt_path", "evil.ckpt")
+    with pytest.raises(SparseNASError):
+        sparsenas.load_checkpoint("evil.ckpt")
+    assert not Path("imported").exists()
 
 
 def test_images_of_a_checkpoint_are_no_others_class(checkpoint):

@@ -15,7 +15,7 @@ from sparsenas.api.trained import TrainedNetwork
 from sparsenas.checkpoints import load
 from sparsenas.data import ImageData
 from sparsenas.errors import CheckpointError, ConfigError, DataError, SparseNASError
-from sparsenas.imports import check_classes
+from sparsenas.imports import check_classes, only_trusted
 from sparsenas.networks import DerivedNet
 from sparsenas.reading import shorten
 from sparsenas.search import SearchModule
@@ -156,7 +156,8 @@ def _instantiate(base: type[Made], settings: dict[str, Any]) -> Made:
         SparseNASError: If its constructor refuses.
     """
     try:
-        return instantiate_module(base, settings)
+        with only_trusted():
+            return instantiate_module(base, settings)
     except (TypeError, ValueError) as error:  # jsonargparse makes one out of the other
         mistake, cause = user_error(error), error.__cause__ or error
         raise mistake or ConfigError(f"its options do not fit its class ({cause})") from error

@@ -50,7 +50,7 @@ def _where(frame: FrameType | None) -> str:
     return "options of the trainer"
 
 
-def check_trainer(trainer: Trainer, model: LightningModule) -> None:
+def check_trainer(trainer: Trainer, model: LightningModule, trains: bool) -> None:
     """Check what Lightning leaves unchecked: that something happens, and callbacks find what they change.
 
     Raises:
@@ -60,7 +60,7 @@ def check_trainer(trainer: Trainer, model: LightningModule) -> None:
         raise ConfigError(
             f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; use 1, or more to add up gradients"
         )
-    for name in ("max_epochs", "limit_train_batches", "check_val_every_n_epoch"):
+    for name in ("max_epochs", "limit_train_batches", "check_val_every_n_epoch") if trains else ():
         value = getattr(trainer, name)
         if name == "max_epochs" and isinstance(model, TournamentSearch):
             continue  # it searches, and trains nothing

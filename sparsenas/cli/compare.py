@@ -13,13 +13,14 @@ from sparsenas.api.messages import user_errors
 from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
+from sparsenas.cli.signals import Terminated
 from sparsenas.comparison import Session, TableSession, read_plan, read_settings
 from sparsenas.comparison.images import is_on_images
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError
 
-#: Exit codes: a run has failed; Ctrl-C.
-FAILED, INTERRUPTED = 1, 130
+#: Exit codes: a run has failed; Ctrl-C; SIGTERM.
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 #: Options of comparisons on images.
 ON_IMAGES = ("data", "max_params", "max_macs", "seconds", "seeds")
 
@@ -46,13 +47,13 @@ def compare(args: Sequence[str]) -> int:
         session.open()
         try:
             failures = [] if options.report else session.make(chosen, options.jobs)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             print(
                 f"sparsenas: interrupted; {_count(session, chosen)} of {len(chosen)} runs are kept in {session.path}\n"
                 f"go on with: python -m sparsenas compare {shlex.join(args)}",
                 file=sys.stderr,
             )
-            return INTERRUPTED
+            return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
         finished = session.finished()
         if finished:
             print(session.write_report(finished))

@@ -22,10 +22,9 @@ from sparsenas.cli.interruption import Interruption
 from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
 from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
-from sparsenas.comparison import read_settings as read_config
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
-from sparsenas.imports import trust
+from sparsenas.imports import only_trusted, trust
 from sparsenas.texts import note, readable
 from sparsenas.trainer import is_dry_run
 
@@ -75,11 +74,14 @@ def _refuse_comparisons(command: str, args: Sequence[str]) -> None:
     """Refuse configs of another command: the parser would complain of an option of the model they lack.
 
     Raises:
-        ConfigError: Naming the config, also if it cannot be read.
+        ConfigError: Naming the config.
     """
     for before, arg in pairwise(["", *args]):
         path = arg if before in ("--config", "-c") else arg.removeprefix("--config=") if "--config=" in arg else None
-        settings = None if path is None else read_config(path)
+        try:
+            settings = None if path is None else yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            continue  # the parser says what is wrong
         if isinstance(settings, Mapping) and {"competitors", "searchers"} & settings.keys():
             name = Path(str(path)).stem
             raise ConfigError(f"--config {name}: is a config of the command compare, not of {command}")
@@ -133,6 +135,11 @@ class CommandLine(Assembly):
             check_model(path, self._settings, self._asked)
         elif command != "fit":
             raise ConfigError(f"{command} needs a trained network: give its checkpoint by --ckpt_path FILE")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lay the settings of the checkpoint over those asked for, as Lightning does; they import nothing else."""
+        with only_trusted(self.config.as_dict()):
+            super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
         """Say which settings the checkpoint overrides, and read checkpoints without running code in them."""

@@ -53,6 +53,8 @@ class Blueprint:
         """
         if self.cells > tensors:
             raise ExportError(f"{self.cells} cells, but the file of weights has {tensors} tensors")
+        if any(":" in candidate.primitive for _, candidates in self.genotype.cells for candidate in candidates):
+            return  # the user's own primitives are trusted, and may look at their numbers
         with torch.device("meta"):
             wanted = sum(tensor.numel() for tensor in self._network().state_dict().values())
         if wanted > LARGER * max(numbers, 1):

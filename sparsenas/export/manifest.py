@@ -20,8 +20,8 @@ from sparsenas.spaces import Genotype
 
 #: Name and version of the JSON layout; the version is raised when the layout changes.
 SCHEMA, VERSION = "sparsenas.export", 1
-#: Most pixels of a side, and channels; most classes; largest mean and deviation of pixels scaled to [0, 1].
-LARGEST, CLASSES, BRIGHTEST = 2**14, 2**20, 1e4
+#: Most pixels of a side, and channels; most classes; range of mean and deviation of pixels scaled to [0, 1].
+LARGEST, CLASSES, BRIGHTEST, DARKEST = 2**14, 2**20, 1e4, 1e-30
 #: Files of every export.
 MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
 
@@ -155,7 +155,7 @@ class Manifest:
             preparation=Preparation(
                 image_shape=image_shape,
                 mean=given.several("mean", float, shape[0], -BRIGHTEST, BRIGHTEST),
-                std=given.several("std", float, shape[0], 1 / BRIGHTEST, BRIGHTEST),
+                std=given.several("std", float, shape[0], DARKEST, BRIGHTEST),
                 resize=None if resize is None else _resize(resize),
             ),
             class_names=tree.several("classes", str, classes),

@@ -30,11 +30,13 @@ def check_optimizer(make: OptimizerCallable, where: str) -> None:
     """
     try:
         optimizer = make([torch.nn.Parameter(torch.zeros(1, 1))])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
+        if "empty parameter list" in str(error):
+            return  # it chooses among the parameters of a network
         raise ConfigError(f"{where}: {error}") from error
-    for group in optimizer.param_groups:
-        if not 0 < float(group["lr"]) < math.inf:
-            raise ConfigError(f"{where}: lr is {float(group['lr']):g}; use a positive number")
+    for lr in (group.get("lr") for group in optimizer.param_groups):
+        if lr is not None and not 0 < float(lr) < math.inf:
+            raise ConfigError(f"{where}: lr is {float(lr):g}; use a positive number")
 
 
 @dataclass(frozen=True)

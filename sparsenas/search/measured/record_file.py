@@ -77,11 +77,15 @@ class RecordFile:
                 )
             return [self._head]
         whole = [self._head]
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], start=2):
             try:
                 self.history.add(measurement_of(parse_json(line)))
             except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
-                break  # torn by a kill; what follows, if anything, was written by nobody
+                if number < len(lines):
+                    raise CheckpointError(
+                        f"{self.path}, line {number}: no measurement; remove the line, and it is measured again"
+                    ) from None
+                break  # torn by a kill
             whole.append(line)
         return whole
 
