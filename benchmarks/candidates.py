@@ -15,6 +15,7 @@ import torch
 from harness import Report, Samples, parser, run
 from search_step import add_setup, alternate, idle, in_turn, size
 
+from sparsenas.imports import trust
 from sparsenas.networks import NormOptions, Operation, make_operation
 from sparsenas.search import RecoveredSampling, SupportGradient, TwoStageSearch
 from sparsenas.spaces import DARTS_PRIMITIVES, Candidate, DartsSpace
@@ -39,6 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser(__doc__, repeats=16)
     add_setup(options)
     chosen = options.parse_args(args)
+    trust("candidates")  # this module, whose copies of primitives are named below
     return run("candidates", chosen, lambda report: measure(chosen, report))
 
 

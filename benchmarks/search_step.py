@@ -117,7 +117,7 @@ def one_stage(options: argparse.Namespace) -> OneStageSearch:
 
 def still(parameters: Any) -> torch.optim.Optimizer:
     """An optimizer with momentum that does all its work and moves nothing."""
-    return torch.optim.SGD(parameters, lr=0.0, momentum=0.9, weight_decay=3e-4)
+    return torch.optim.SGD(parameters, lr=1e-30, momentum=0.9, weight_decay=3e-4)
 
 
 class Alternation(pl.Callback):

@@ -10,12 +10,20 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from sparsenas.imports import VARIABLE
+
 #: Lightning's warnings about toy sizes and about resuming.
 LIGHTNING_NOISE = (
     "Checkpoint directory .* exists and is not empty",
     "You're resuming from a checkpoint",
     "The dirpath has changed",
 )
+
+
+@pytest.fixture(autouse=True)
+def _trust_is_forgotten(monkeypatch):
+    """What a test trusts, another one does not."""
+    monkeypatch.setenv(VARIABLE, os.environ.get(VARIABLE, ""))
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class Assembly(LightningCLI):
             ConfigError: If one cannot; Lightning would end in an error that names no option.
         """
         trainer = super().instantiate_trainer(**options)
-        check_trainer(trainer, self.model, self.subcommand in (None, "fit"))
+        check_trainer(trainer, self.model, self.subcommand == "fit")
         return trainer
 
 
