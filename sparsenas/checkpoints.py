@@ -38,7 +38,6 @@ _DAMAGES = (
     ValueError,
     LookupError,
     TypeError,
-    NotImplementedError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )

@@ -1,4 +1,4 @@
-"""Which modules a file may name: those of the package, and those that the user has named.
+"""Trust in modules that files may name: those of the package, and those that the user has named.
 
 Genotypes, checkpoints and exports hold names of functions and classes. Importing a module runs it, so a file from
 elsewhere must not decide what is imported.
@@ -13,7 +13,7 @@ from pydoc import locate
 from typing import Any
 
 import jsonargparse
-from jsonargparse import _common  # its settings have no way back
+from jsonargparse import _common  # no public function takes an allowlist back
 
 from sparsenas.errors import ConfigError
 
@@ -113,7 +113,7 @@ def only_trusted(asked: Any = None) -> Iterator[None]:
     jsonargparse.set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=paths)
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of a parser or a constructor, which goes on as it is if nothing was denied
         denied = re.search(r"Importing '([\w.]+)' is not allowed", str(error))
         if denied is None:
             raise

@@ -1,6 +1,7 @@
 """What several rooms' tests share."""
 
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -10,7 +11,14 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from sparsenas.cli import main
 from sparsenas.imports import VARIABLE
+
+TINY_TRAINING = shlex.split(
+    "fit --config train_digits --model.network.channels 4 --model.network.cells 3 --trainer.accelerator cpu "
+    "--trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
+    "--trainer.log_every_n_steps 1 --trainer.callbacks ModelCheckpoint --trainer.callbacks.filename last"
+)
 
 #: Lightning's warnings about toy sizes and about resuming.
 LIGHTNING_NOISE = (
@@ -24,6 +32,18 @@ LIGHTNING_NOISE = (
 def _trust_is_forgotten(monkeypatch):
     """What a test trusts, another one does not."""
     monkeypatch.setenv(VARIABLE, os.environ.get(VARIABLE, ""))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Checkpoint of a tiny training on the digits, by the command line; nobody changes it."""
+    folder, here = tmp_path_factory.mktemp("trained"), Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main(TINY_TRAINING) == 0
+    finally:
+        os.chdir(here)
+    return next(folder.rglob("last.ckpt"))
 
 
 @pytest.fixture

@@ -56,18 +56,6 @@ def full_disk(most):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """Checkpoint of a tiny training on the digits."""
-    folder, here = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(folder)
-    try:
-        assert main(TRAINING) == 0
-    finally:
-        os.chdir(here)
-    return next(folder.rglob("last.ckpt"))
-
-
 class TestBytes:
     def test_what_is_written_is_read_by_this_and_by_torch(self, tmp_path):
         (tmp_path / "a.ckpt").write_bytes(pack(CONTENT))

@@ -54,18 +54,6 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("users", None)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """Checkpoint of a tiny training on the digits."""
-    where, here = tmp_path_factory.mktemp("trained"), Path.cwd()
-    os.chdir(where)
-    try:
-        assert main(TRAINING) == 0
-    finally:
-        os.chdir(here)
-    return next(where.rglob("last.ckpt"))
-
-
 def genotype_of(primitive):
     """A cell with a primitive on each edge but one."""
     cell = [Candidate(2, 0, primitive), Candidate(2, 1, "skip_connect")]

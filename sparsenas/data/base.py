@@ -35,7 +35,6 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
     ``(B, C, H, W)`` in channels-last memory and int64 labels ``(B,)``.
 
     All randomness follows from ``seed`` and the epoch. Only ``test`` and ``predict`` read test images.
-
     Evaluation mixes classes, in an order that follows from the images' names: where a network uses statistics of a
     batch, batches of one class would mislead it.
 

@@ -86,7 +86,7 @@ class Crew:
         """Make the training of this process; gives what all measured."""
         try:
             outcome: Any = None if self.rank >= len(tasks) else self._train(tasks[self.rank])
-        except Exception as error:
+        except Exception as error:  # of any kind: a process that ends without a word lets the others wait for ever
             if self.size == 1:
                 raise
             outcome = _sendable(error)  # the others wait for an outcome

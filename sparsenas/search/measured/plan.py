@@ -223,7 +223,7 @@ class Plan:
         return Task(open_[0].entrant, rung) if self._note(verdict) else None
 
     def _charged(self, history: History) -> float:
-        """What a unit of training is charged: a part of it where several train at the same time."""
+        """Charge of a unit of training: a part of it where several train at the same time."""
         first = self.options.rungs[0] * self.length
         return min(1.0, float(np.median([m.spent for m in history.at(0)])) / first)
 
