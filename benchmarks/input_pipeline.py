@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace, report: Report) -> None:
         return images.to(options.device, non_blocking=True), labels.to(options.device, non_blocking=True)
 
     def augment(images: Tensor) -> Tensor:
-        return augmenter(images, mean, std, stream=STREAMS["weights"], epoch=0)
+        return augmenter(images, mean, std, stream=STREAMS["weights"], epoch=0, batch=0)
 
     genotype = DartsSpace(nodes=3).sample(np.random.default_rng(0))
     network = DerivedNet(genotype, data.image_shape, data.num_classes, channels=12, cells=3, stem="small")

@@ -22,7 +22,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.files import partial_name, write_atomically
 from sparsenas.imports import only_trusted
+from sparsenas.metrics import metric_states, restore_metrics
 from sparsenas.reading import shorten
+from sparsenas.trainer import is_within_epoch
 
 #: Ending of the name of what a checkpoint held before it was last overwritten.
 PREVIOUS = ".previous"
@@ -216,10 +218,23 @@ class CheckedLoading:
 
 
 class CheckpointedModule(CheckedLoading, pl.LightningModule):
-    """Base of all modules of this package: their checkpoints are written whole, and checked before they are read."""
+    """Base of all modules of this package: their checkpoints are written whole, and checked before they are read.
+
+    One that is written within an epoch also holds what its metrics have gathered, so that a run goes on from any batch.
+    """
 
     def setup(self, stage: str) -> None:
         """Let the trainer write and read checkpoints this way, unless it has a way of its own."""
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = WholeCheckpoints()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, keep what metrics have gathered; every process must call this."""
+        if is_within_epoch(self.trainer):
+            checkpoint["metrics"] = metric_states(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let metrics go on in a fit."""
+        if self._trainer is not None and self.trainer.state.fn == "fit":
+            restore_metrics(self, checkpoint.get("metrics", {}), self.trainer.is_global_zero)

@@ -1,7 +1,10 @@
 """Metrics of training and evaluation that never read a value: that would wait for the device in every batch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -29,6 +32,39 @@ class MeanLoss(Metric):
     def compute(self) -> Tensor:
         """Return the mean, 0-d."""
         return self.total / self.images
+
+
+def metric_states(module: nn.Module) -> dict[str, dict[str, Any]]:
+    """Collect what the metrics of a module have gathered so far, over all processes, which must all call this.
+
+    Returns:
+        By the name of each metric: its states, and how many batches they are of. Metrics without any are left out.
+    """
+    states: dict[str, dict[str, Any]] = {}
+    for name, metric in module.named_modules():
+        if isinstance(metric, Metric) and metric.update_called:
+            with metric.sync_context():
+                states[name] = {"updates": metric.update_count, "states": dict(metric.metric_state)}
+    return states
+
+
+def restore_metrics(module: nn.Module, states: Mapping[str, Mapping[str, Any]], first: bool) -> None:
+    """Let metrics go on from what :func:`metric_states` collected.
+
+    Args:
+        module: The module.
+        states: What was collected.
+        first: True in the first process, which takes all; the others begin anew, as states are added up at the end.
+    """
+    metrics = dict(module.named_modules())
+    for name, kept in states.items():
+        metric = metrics.get(name)
+        if not isinstance(metric, Metric):
+            continue
+        metric.reset()
+        metric._update_count = kept["updates"]  # torchmetrics would call it empty
+        for state, value in kept["states"].items() if first else ():
+            setattr(metric, state, value.clone().to(metric.device))
 
 
 def accuracy(num_classes: int) -> MulticlassAccuracy:

@@ -4,15 +4,31 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 Kind = TypeVar("Kind")
+#: Name of a checkpoint that was written within an epoch, beside those of the ends of epochs.
+WITHIN_EPOCH = "within_epoch.ckpt"
 
 
 def callbacks_of(trainer: Trainer, kind: type[Kind]) -> list[Kind]:
     """Return the callbacks of a trainer that are of a kind."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
     return [callback for callback in callbacks if isinstance(callback, kind)]
+
+
+def within_epoch_checkpoint(trainer: Trainer) -> Path | None:
+    """Return where a run writes its checkpoint within an epoch; ``None`` if it keeps no checkpoints."""
+    folders = [callback.dirpath for callback in callbacks_of(trainer, ModelCheckpoint) if callback.dirpath]
+    return Path(folders[0]) / WITHIN_EPOCH if folders and not is_dry_run(trainer) else None
+
+
+def is_within_epoch(trainer: Trainer) -> bool:
+    """Return True between the first and the last training batch of an epoch."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    ready = progress.current.ready
+    return trainer.state.fn == "fit" and 0 < ready < trainer.num_training_batches and not progress.is_last_batch
 
 
 def is_dry_run(trainer: Trainer) -> bool:

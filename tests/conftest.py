@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from sparsenas.cli import main
@@ -54,9 +55,9 @@ def fit_briefly(tmp_path):
         checkpoint = ModelCheckpoint(
             tmp_path / folder, filename="{epoch}", save_top_k=-1, save_last=True, save_on_train_epoch_end=True
         )
-        settings = {"accelerator": "cpu", "devices": 1, "logger": False, "limit_val_batches": 1} | options
+        settings = {"accelerator": "cpu", "devices": 1, "logger": False, "limit_val_batches": 1}
+        settings |= {"default_root_dir": tmp_path} | options
         trainer = pl.Trainer(
-            default_root_dir=tmp_path,
             max_epochs=epochs,
             limit_train_batches=batches,
             enable_progress_bar=False,
@@ -91,3 +92,24 @@ def run_program(tmp_path):
         assert process.returncode == 0, process.stderr[-2000:]
 
     return run
+
+
+def state_differences(first, second, path=""):
+    """Paths at which two nested states differ."""
+    if isinstance(first, torch.Tensor):
+        same = isinstance(second, torch.Tensor) and torch.equal(first, second)
+    elif isinstance(first, dict) and isinstance(second, dict):
+        if first.keys() != second.keys():
+            return [f"{path}: {first.keys() ^ second.keys()}"]
+        return [line for key in first for line in state_differences(first[key], second[key], f"{path}/{key}")]
+    elif isinstance(first, (list, tuple)) and type(first) is type(second) and len(first) == len(second):
+        return [line for i in range(len(first)) for line in state_differences(first[i], second[i], f"{path}/{i}")]
+    else:
+        same = type(first) is type(second) and first == second
+    return [] if same else [path]
+
+
+@pytest.fixture
+def differences():
+    """Gives the paths at which two nested states differ."""
+    return state_differences

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # Imported so that settings can name their classes without the path
@@ -16,11 +17,13 @@ import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_trainer
-from sparsenas.callbacks import EventGuard, PartsFile, WholeRunCheckpoints
+from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.imports import TRUST, trust
 from sparsenas.parser import SettingsParser
 
+#: Text of the option of :class:`~sparsenas.callbacks.RegularCheckpoint`.
+SAVE_EVERY = "write a checkpoint within an epoch so often, from which the run can go on; 0 for the ends of epochs only"
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
 
@@ -66,6 +69,7 @@ class Assembly(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to what the model needs."""
+        parser.add_argument("--save_every_minutes", metavar="M", type=float, default=10.0, help=SAVE_EVERY)
         parser.add_argument("--trust", metavar="MODULE", nargs="*", type=str, default=[], help=TRUST)
         for name in FROM_DATA if self._has_data else ():
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
@@ -87,8 +91,13 @@ class Assembly(LightningCLI):
         Raises:
             ConfigError: If one cannot; Lightning would end in an error that names no option.
         """
+        settings = self.config if self.subcommand is None else self.config[self.subcommand]
+        regular = RegularCheckpoint(settings["save_every_minutes"])
         trainer = super().instantiate_trainer(**options)
         check_trainer(trainer, self.model, self.subcommand == "fit")
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
+        last = next((i for i, callback in enumerate(callbacks) if isinstance(callback, Checkpoint)), len(callbacks))
+        callbacks.insert(last, regular)
         return trainer
 
 

@@ -9,6 +9,7 @@ from sparsenas.callbacks.monitor import SupportMonitor
 from sparsenas.callbacks.parts_file import PartsFile
 from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.progress import SearchProgressBar
+from sparsenas.callbacks.regular_checkpoint import RegularCheckpoint
 from sparsenas.callbacks.result import ResultReport
 from sparsenas.callbacks.timing import StepTimer
 from sparsenas.callbacks.whole_run import WholeRunCheckpoints
@@ -21,6 +22,7 @@ __all__ = [
     "HParamsSummary",
     "PartsFile",
     "PredictionWriter",
+    "RegularCheckpoint",
     "ResultReport",
     "SearchProgressBar",
     "StepTimer",

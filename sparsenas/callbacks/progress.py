@@ -44,6 +44,12 @@ class SearchProgressBar(TQDMProgressBar):
             metrics |= pl_module.progress()
         return metrics
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prepare the bar of an epoch that began before the run did."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.fit_loop.restarted_mid_epoch:
+            self.on_train_epoch_start(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Start the clock."""
         super().on_train_epoch_start(trainer, *args)

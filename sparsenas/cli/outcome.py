@@ -16,7 +16,7 @@ from sparsenas.networks import skeleton_of
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
 from sparsenas.search.measured.record_file import NAME as MEASUREMENTS
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import callbacks_of, first_folder
+from sparsenas.trainer import callbacks_of, first_folder, within_epoch_checkpoint
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
@@ -134,6 +134,9 @@ def checkpoints(trainer: pl.Trainer) -> list[Path]:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
             files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
+    within = within_epoch_checkpoint(trainer)
+    if within is not None and within.is_file():
+        files.add(within)
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 

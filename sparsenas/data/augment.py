@@ -141,33 +141,30 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 class Augmenter:
-    """Applies an :class:`Augmentation` with one generator per stream, seeded anew for each epoch.
+    """Applies an :class:`Augmentation` with one generator per stream, seeded anew for each batch.
 
-    Only ``(seed, epoch, rank, stream)`` and the order of batches decide the outcome: a resumed run sees the same images
-    as an uninterrupted one. Global generators are not touched.
+    Only ``(seed, epoch, batch, rank, stream)`` decide the outcome: a run that goes on from any batch sees the same
+    images as an uninterrupted one. Global generators are not touched.
     """
 
     def __init__(self, augmentation: Augmentation, seed: int, rank: int = 0) -> None:
         self._augmentation = augmentation
         self._seed = seed
         self._rank = rank
-        self._generators: dict[int, tuple[int, torch.Generator]] = {}
+        self._generators: dict[torch.device, torch.Generator] = {}
 
-    def generator(self, stream: int, epoch: int, device: torch.device) -> torch.Generator:
-        """Return the generator of a stream, seeded if the epoch is new to it."""
-        known = self._generators.get(stream)
-        if known is not None and known[0] == epoch and known[1].device == device:
-            return known[1]
+    def generator(self, stream: int, epoch: int, batch: int, device: torch.device) -> torch.Generator:
+        """Return a generator, seeded for a batch."""
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device)
         # The last word tells augmentation apart from the shuffling of the same seed.
-        state = np.random.SeedSequence([self._seed, epoch, self._rank, stream, 0xA06]).generate_state(1, np.uint64)
-        generator = torch.Generator(device).manual_seed(int(state[0]) >> 1)
-        self._generators[stream] = (epoch, generator)
-        return generator
+        words = np.random.SeedSequence([self._seed, epoch, batch, self._rank, stream, 0xA06])
+        return self._generators[device].manual_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
 
-    def __call__(self, images: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int) -> Tensor:
-        """Augment and normalise uint8 images ``(B, C, H, W)``; the result is float32."""
+    def __call__(self, images: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int, batch: int) -> Tensor:
+        """Augment and normalise uint8 images ``(B, C, H, W)`` of a batch of an epoch; the result is float32."""
         wanted = self._augmentation
-        generator = self.generator(stream, epoch, images.device)
+        generator = self.generator(stream, epoch, batch, images.device)
         if wanted.crop_padding or wanted.flip:
             padding, mode = wanted.crop_padding or 0, wanted.padding_mode or "zeros"
             images = random_crop_flip(images, padding, mode, wanted.flip, generator)

@@ -217,9 +217,11 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         mean, std = torch.tensor([self.mean, self.std], device=device)
         loader = self._loader(self.parts.weights, stream=stream, whole=True)
         loader.sampler.set_epoch(epoch)
-        for images, labels in loader:
-            ready = images.to(device, non_blocking=True)
-            yield augment(ready, mean, std, stream=STREAMS[stream], epoch=epoch), labels.to(device, non_blocking=True)
+        for number, (images, labels) in enumerate(loader):
+            ready = augment(
+                images.to(device, non_blocking=True), mean, std, stream=STREAMS[stream], epoch=epoch, batch=number
+            )
+            yield ready, labels.to(device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return mean, deviation, class names, the part of every image, and what was chosen, for the checkpoint."""
@@ -302,7 +304,9 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         mean, std = self._normalisation
         if self.trainer is not None and self.trainer.training:
             assert self._augmenter is not None  # made with the loader of training batches
-            ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch)
+            # Lightning counts a batch after it was handed over
+            number = self.trainer.fit_loop.batch_idx + 1
+            ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch, batch=number)
         else:
             ready = normalise(images, mean, std)
         # Lightning has converted the batch before it was augmented, so a true precision comes last

@@ -48,7 +48,7 @@ class BatchSampler(Sampler[Draw]):
     Each rank takes every ``world_size``-th index. Training shuffles, drops the remainder, and gives every rank as many.
     Evaluation keeps the order and reads every image once, in batches of nearly equal size: a small last one would have
     statistics of its own. A second pass within one epoch (of the shorter stream) has an order of its own. So a run
-    resumed at the next epoch loses nothing.
+    resumed at any batch loses nothing.
 
     Args:
         indices: Positions in the dataset to draw from.
@@ -81,13 +81,29 @@ class BatchSampler(Sampler[Draw]):
         self.stream = stream
         self.rank = rank
         self.world_size = world_size
-        self._epoch = 0
-        self._passes = 0
+        self.epoch = 0
+        self.passes = 0
+        self._resumed: tuple[int, int, int] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Start an epoch; Lightning calls this before its first batch, also after a resume."""
-        self._epoch = epoch
-        self._passes = 0
+        self.epoch = epoch
+        self.passes = 0
+
+    def resume(self, epoch: int, passes: int, batch: int) -> None:
+        """Let the next pass begin at a batch, if it is of this epoch.
+
+        Args:
+            epoch: The epoch.
+            passes: Passes of this epoch that were begun, the one that goes on included.
+            batch: Batches of it that were read.
+        """
+        self._resumed = epoch, passes, batch
+
+    @property
+    def position(self) -> int:
+        """Batch at which the next pass begins."""
+        return self._resumed[2] if self._resumed is not None and self._resumed[0] == self.epoch else 0
 
     def __len__(self) -> int:
         """Return the number of batches on each rank."""
@@ -105,14 +121,18 @@ class BatchSampler(Sampler[Draw]):
 
         A generator on purpose: Lightning makes the first iterator before it calls :meth:`set_epoch`.
         """
-        entropy = (self.seed, self.stream, self._epoch, self._passes)
-        self._passes += 1
+        first = self.position
+        if first and self._resumed is not None:
+            self.passes = self._resumed[1] - 1
+        self._resumed = None
+        entropy = (self.seed, self.stream, self.epoch, self.passes)
+        self.passes += 1
         if not self.train:
             yield from map(Draw, np.array_split(self.evaluated, len(self)) if len(self) else ())
             return
         order = np.random.default_rng(entropy).permutation(self.indices) if self.shuffle else self.indices
         mine = order[self.rank :: self.world_size]
-        for number in range(len(self)):
+        for number in range(first, len(self)):
             batch = mine[number * self.batch_size : (number + 1) * self.batch_size]
             yield Draw(batch, (*entropy, self.rank, number))
 
@@ -134,6 +154,7 @@ class BatchLoader:
     def __init__(self, dataset: BatchDataset, sampler: BatchSampler, num_workers: int = 0) -> None:
         self.sampler = sampler
         self._read = dataset
+        self._given = 0  # batches of this pass; workers have read more
         self._pin = torch.cuda.is_available()
         self.num_workers = num_workers
         self._workers: DataLoader[Batch | DataError] | None = None
@@ -168,6 +189,12 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one pass; nothing is read before the first is asked for."""
+        self._given = self.sampler.position
+        for batch in self._pass():
+            self._given += 1
+            yield batch
+
+    def _pass(self) -> Iterator[Batch]:
         if self._workers is None:
             for draw in self.sampler:
                 images, labels = self._read[draw]
@@ -177,6 +204,14 @@ class BatchLoader:
             if isinstance(batch, DataError):
                 raise batch
             yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Say where in the epoch the reading is; Lightning keeps it in checkpoints."""
+        return {"epoch": self.sampler.epoch, "passes": self.sampler.passes, "batch": self._given}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from a place of :meth:`state_dict`."""
+        self.sampler.resume(**state_dict)
 
 
 class _InWorker(Dataset["Batch | DataError"]):

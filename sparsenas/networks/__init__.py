@@ -1,6 +1,6 @@
 """Primitives as modules, cells, super-net and derived net."""
 
-from sparsenas.networks.cell import ramped_drop_path, seed_drop_path
+from sparsenas.networks.cell import ramped_drop_path, seed_draws
 from sparsenas.networks.config import NetworkConfig
 from sparsenas.networks.derived import DerivedNet
 from sparsenas.networks.folding import check_foldable, fold
@@ -48,7 +48,7 @@ __all__ = [
     "make_operation",
     "ramped_drop_path",
     "recalibrate",
-    "seed_drop_path",
+    "seed_draws",
     "skeleton_of",
     "stage_cost",
     "young_norms",

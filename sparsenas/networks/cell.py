@@ -74,12 +74,16 @@ def ramped_drop_path(probability: float, cells: int, progress: float) -> tuple[f
     return tuple((depth + 1) / cells * progress * probability for depth in range(cells))
 
 
-def seed_drop_path(seed: int, epoch: int, rank: int) -> None:
-    """Seed the draws of :func:`drop_path` for an epoch, so that a resumed run repeats an uninterrupted one.
+def seed_draws(seed: int, epoch: int, batch: int, rank: int, device: torch.device) -> None:
+    """Seed what a network draws in a batch of an epoch, so that a run that goes on from there repeats another one.
 
     Each process, by its number ``rank``, draws differently.
     """
-    torch.manual_seed(int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0]))
+    words = np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1)
+    # not torch.manual_seed: in a process without a GPU it keeps every call for one that may yet come
+    torch.default_generator.manual_seed(int(words[0]))
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(int(words[0]))
 
 
 class Cell(nn.Module):

@@ -12,14 +12,14 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
-from sparsenas.networks import SuperNet
+from sparsenas.networks import SuperNet, seed_draws
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.search.active import ActiveWeights
 from sparsenas.search.budget import Budget
 from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryReport, Searcher
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Recovery, support_churn
-from sparsenas.trainer import callbacks_of, is_dry_run
+from sparsenas.trainer import callbacks_of, is_dry_run, is_within_epoch
 from sparsenas.training import WeightTraining, check_finite
 
 #: Values of ``trainer.precision`` that searches support.
@@ -81,6 +81,7 @@ class SearchModule(Searcher, CheckpointedModule):
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
+        self._epoch_state: dict[str, Any] | None = None
         self.train_loss, self.train_accuracy = MeanLoss(), accuracy(num_classes)
         self.eval_loss, self.eval_accuracy = MeanLoss(), accuracy(num_classes)
 
@@ -120,6 +121,9 @@ class SearchModule(Searcher, CheckpointedModule):
         # another run of the same module has optimizers of its own, and must not add to the gradients of this one
         self._active = None
         self.network.zero_grad()
+        if self._epoch_state is not None:
+            self.restore_epoch(self._epoch_state)
+            self._epoch_state = None
         if not (self.trainer.max_epochs or 0) > 0:
             raise ConfigError("trainer.max_epochs is not set; the schedules of a search go over its epochs: set it")
         for remark in remarks(self.trainer, self.stretches()):
@@ -143,6 +147,10 @@ class SearchModule(Searcher, CheckpointedModule):
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
         self._rng = np.random.default_rng((self.seed, self.current_epoch))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the draws of the network."""
+        seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
 
     def check_warmup(self, epochs: int) -> None:
         """Check that a warm-up of so many epochs leaves some for the search.
@@ -225,7 +233,8 @@ class SearchModule(Searcher, CheckpointedModule):
         self.trainer.optimizers[0].state.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Counters and the architectures visited and measured go beside the tensors."""
+        """Counters and the architectures visited and measured go beside the tensors; within an epoch, its draws too."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["search"] = {
             "batches": self.batches,
             "recoveries": self.recoveries,
@@ -233,6 +242,16 @@ class SearchModule(Searcher, CheckpointedModule):
             "measured": list(self.measured.items()),
             "epochs": self.trainer.max_epochs,
         }
+        if is_within_epoch(self.trainer):
+            checkpoint["search"]["epoch_state"] = self.epoch_state()
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What the search knows only until the end of the epoch, as plain values and tensors."""
+        return {"draws": self._rng.bit_generator.state}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """Go on within an epoch, from what :meth:`epoch_state` gave; the network is on its device."""
+        self._rng.bit_generator.state = state["draws"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept.
@@ -246,6 +265,8 @@ class SearchModule(Searcher, CheckpointedModule):
         self.batches, self.recoveries = state["batches"], state["recoveries"]
         self.visited, self.measured = set(state["visited"]), dict(state["measured"])
         self._planned_epochs = state["epochs"]
+        super().on_load_checkpoint(checkpoint)
+        self._epoch_state = state.get("epoch_state")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Shared accuracy of the architecture found so far."""

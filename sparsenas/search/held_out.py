@@ -1,6 +1,6 @@
 """Images on which a search compares architectures, and the best of those compared."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -37,6 +37,10 @@ class HeldOut:
     def keep(self, batch: ImageBatch) -> None:
         """Keep a batch, and drop the oldest if there are too many."""
         self._kept = [*self._kept, batch][-self.batches :]
+
+    def restore(self, batches: Iterable[ImageBatch], device: torch.device) -> None:
+        """Take back batches of a checkpoint."""
+        self._kept = [(images.to(device), labels.to(device)) for images, labels in batches]
 
     def clear(self) -> None:
         """Drop all."""

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from sparsenas.errors import DivergenceError
+from sparsenas.trainer import within_epoch_checkpoint
 from sparsenas.training.weights import WeightTraining
 
 
@@ -60,5 +61,6 @@ def last_checkpoint(trainer: pl.Trainer) -> Path | None:
     """The newest checkpoint that the callbacks of a run know of."""
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     names = [name for callback in callbacks for name in (callback.best_model_path, callback.last_model_path)]
-    files = [Path(name) for name in [*names, trainer.ckpt_path] if name and Path(name).is_file()]
+    paths = [*names, trainer.ckpt_path, within_epoch_checkpoint(trainer)]
+    files = [Path(path) for path in paths if path and Path(path).is_file()]
     return max(files, key=lambda path: path.stat().st_mtime_ns, default=None)

@@ -15,10 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
-from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_drop_path
+from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_draws
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import is_dry_run
+from sparsenas.trainer import is_dry_run, is_within_epoch
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.pace import Pace, Work, share_of
 from sparsenas.training.recalibration import Recalibration
@@ -213,9 +213,12 @@ class TrainingModule(CheckpointedModule):
             self.print(remark)
 
     def on_train_epoch_start(self) -> None:
-        """Set this epoch's drop-path probability and seed its draws, different on every rank."""
+        """Set this epoch's drop-path probability."""
         self.built.drop_path = self.weight_training.drop_path * self.progress
-        seed_drop_path(self.seed, self.current_epoch, self.global_rank)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the draws of the network."""
+        seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take note of the images; end a training of steps or seconds."""
@@ -254,12 +257,18 @@ class TrainingModule(CheckpointedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep weights that are no numbers out of checkpoints, also of those that are written amid an epoch."""
         self._check_finite()
+        super().on_save_checkpoint(checkpoint)
         if self._pace is not None:
             checkpoint["seconds_trained"] = self._pace.seconds
+        if is_within_epoch(self.trainer):
+            checkpoint["drop_path"] = float(self.built.drop_path)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the clock of the training."""
+        super().on_load_checkpoint(checkpoint)
         self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
+        if self.network is not None and "drop_path" in checkpoint:  # of an epoch that began before
+            self.network.drop_path = checkpoint["drop_path"]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""

@@ -51,12 +51,12 @@ def run(seed: int) -> dict[str, object]:
     augment, mean, std = Augmenter(data.augmentation, seed), torch.tensor(data.mean), torch.tensor(data.std)
     while done < 1:
         loader.sampler.set_epoch(epoch)
-        for images, labels in loader:
+        for number, (images, labels) in enumerate(loader):
             done = (process_time() - start) / SECONDS
             if done >= 1:
                 break
             optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * done)) / 2
-            images = augment(images, mean, std, stream=0, epoch=epoch)
+            images = augment(images, mean, std, stream=0, epoch=epoch, batch=number)
             loss = functional.cross_entropy(chain(images), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own

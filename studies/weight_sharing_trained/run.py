@@ -189,8 +189,8 @@ def training_batches(data: NpzImages) -> Iterator[tuple[Tensor, Tensor]]:
     assert isinstance(loader, BatchLoader)
     for epoch in count():
         loader.sampler.set_epoch(epoch)
-        for images, labels in loader:
-            yield augmenter(images, mean, std, stream=STREAMS["weights"], epoch=epoch), labels
+        for number, (images, labels) in enumerate(loader):
+            yield augmenter(images, mean, std, stream=STREAMS["weights"], epoch=epoch, batch=number), labels
 
 
 def validation_batches(data: NpzImages, images: int) -> Batches:

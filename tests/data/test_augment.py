@@ -83,13 +83,19 @@ class TestAugmenter:
 
     def epoch(self, images, seed=0, rank=0, stream=0, epoch=0, augmenter=None):
         augmenter = augmenter or Augmenter(self.augmentation, seed, rank)
-        return torch.stack([augmenter(images, MEAN, STD, stream=stream, epoch=epoch) for _ in range(2)])
+        return torch.stack(
+            [augmenter(images, MEAN, STD, stream=stream, epoch=epoch, batch=number) for number in range(2)]
+        )
 
     def test_same_seed_and_epoch_give_the_same_images(self, images):
         augmenter = Augmenter(self.augmentation, 0)
         self.epoch(images, epoch=0, augmenter=augmenter)
         later = self.epoch(images, epoch=1, augmenter=augmenter)
         assert torch.equal(later, self.epoch(images, epoch=1))
+
+    def test_a_batch_needs_no_other_before_it(self, images):
+        alone = Augmenter(self.augmentation, 0)(images, MEAN, STD, stream=0, epoch=0, batch=1)
+        assert torch.equal(alone, self.epoch(images)[1])
 
     def test_everything_else_gives_different_images(self, images):
         base = self.epoch(images)
@@ -99,9 +105,9 @@ class TestAugmenter:
 
     def test_streams_do_not_disturb_each_other(self, images):
         augmenter = Augmenter(self.augmentation, 0)
-        first = augmenter(images, MEAN, STD, stream=0, epoch=0)
-        augmenter(images, MEAN, STD, stream=1, epoch=0)
-        second = augmenter(images, MEAN, STD, stream=0, epoch=0)
+        first = augmenter(images, MEAN, STD, stream=0, epoch=0, batch=0)
+        augmenter(images, MEAN, STD, stream=1, epoch=0, batch=0)
+        second = augmenter(images, MEAN, STD, stream=0, epoch=0, batch=1)
         assert torch.equal(torch.stack([first, second]), self.epoch(images))
 
     def test_global_generator_is_left_alone(self, images):
@@ -111,5 +117,5 @@ class TestAugmenter:
 
     def test_memory_is_channels_last(self, images):
         assert self.epoch(images)[0].shape == images.shape
-        result = Augmenter(self.augmentation, 0)(images, MEAN, STD, stream=0, epoch=0)
+        result = Augmenter(self.augmentation, 0)(images, MEAN, STD, stream=0, epoch=0, batch=0)
         assert result.is_contiguous(memory_format=torch.channels_last)

@@ -161,35 +161,14 @@ def fit(fit_briefly):
     return run
 
 
-def state_differences(first, second, path=""):
-    """Paths at which two nested states differ."""
-    if isinstance(first, torch.Tensor):
-        same = isinstance(second, torch.Tensor) and torch.equal(first, second)
-    elif isinstance(first, dict) and isinstance(second, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: {first.keys() ^ second.keys()}"]
-        return [line for key in first for line in state_differences(first[key], second[key], f"{path}/{key}")]
-    elif isinstance(first, (list, tuple)) and type(first) is type(second) and len(first) == len(second):
-        return [line for i in range(len(first)) for line in state_differences(first[i], second[i], f"{path}/{i}")]
-    else:
-        same = type(first) is type(second) and first == second
-    return [] if same else [path]
-
-
 @pytest.fixture
-def assert_same_run():
+def assert_same_run(differences):
     """Checks that two checkpoints hold the same: all that a run learned and all from which it would go on."""
 
     def check(first, second):
         first, second = (torch.load(path, weights_only=True) for path in (first, second))
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "search"):
-            assert state_differences(first[part], second[part]) == [], part
+            assert differences(first[part], second[part]) == [], part
         assert (first["epoch"], first["global_step"]) == (second["epoch"], second["global_step"])
 
     return check
-
-
-@pytest.fixture
-def differences():
-    """Gives the paths at which two nested states differ."""
-    return state_differences

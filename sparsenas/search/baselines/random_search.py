@@ -131,6 +131,16 @@ class RandomSearch(SearchModule):
         if number and not begun:
             self.restart_weights(self._build, self.seed + number)
 
+    def epoch_state(self) -> dict[str, Any]:
+        """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
+        return super().epoch_state() | {"held_out": self._held_out.images}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """See :meth:`SearchModule.restore_epoch`."""
+        super().restore_epoch(state)
+        self._held_out.restore(state["held_out"], self.device)
+        self._candidate = self._draw(self.current_epoch // self.epochs_each)
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step of the weights; after the last one of a training, the measurement."""
         (images, labels), arch_batch = bilevel(batch)

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path, seed_drop_path
+from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path
 from sparsenas.search.base import SearchModule, bilevel
 from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
@@ -115,12 +115,6 @@ class SinglePathSearch(SearchModule):
         optimizer = self.weight_training.optimizer(self.network.parameters())
         return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
 
-    def on_train_epoch_start(self) -> None:
-        """Seed what is dropped by (seed, epoch) only, like all other draws."""
-        super().on_train_epoch_start()
-        if self.weight_training.drop_path > 0 or self.network.dropout > 0:
-            seed_drop_path(self.seed, self.current_epoch, self.global_rank)
-
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step on the drawn paths; after the last one, the measurements."""
         weights_batch, arch_batch = bilevel(batch)
@@ -147,6 +141,15 @@ class SinglePathSearch(SearchModule):
         """Take back the architecture found."""
         super().on_load_checkpoint(checkpoint)
         self._found = checkpoint["search"]["found"]
+
+    def epoch_state(self) -> dict[str, Any]:
+        """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
+        return super().epoch_state() | {"held_out": self._held_out.images}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """See :meth:`SearchModule.restore_epoch`."""
+        super().restore_epoch(state)
+        self._held_out.restore(state["held_out"], self.device)
 
     def score(self, support: Support) -> float:
         """Score an architecture with the shared weights on the held-out images; more is better."""

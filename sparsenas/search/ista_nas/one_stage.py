@@ -19,7 +19,6 @@ from sparsenas.networks import (
     check_foldable,
     fold,
     forget_statistics,
-    seed_drop_path,
 )
 from sparsenas.schedules import Schedule, remarks
 from sparsenas.search.budget import Budget
@@ -202,7 +201,7 @@ class OneStageSearch(PhasedSearch):
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Seed this epoch's draws; let the training phase begin."""
+        """Let the training phase begin."""
         super().on_train_epoch_start()
         if not (self.searching or self.trained_epochs):
             forget_statistics(self.network)  # those of many supports
@@ -210,7 +209,6 @@ class OneStageSearch(PhasedSearch):
                 # apart from the first weights, if those came from the same seed
                 self.restart_weights(self._build, self.seed + 1)
                 self.print(f"epoch {self.current_epoch + 1}: training starts from new weights")
-        seed_drop_path(self.seed, self.current_epoch, self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take note of the images that train what was found."""

@@ -82,11 +82,13 @@ def _round(task: Task) -> tuple[int, int]:
 
 
 def _forget(plan: Plan, history: History, crew: Crew, ahead: Mapping[Key, Measurement]) -> None:
-    """Remove the files of those who will not go on, so that their number does not grow with that of entrants."""
+    """Remove the files of those who will not go on, once the first one did: before, an entrant may change all ranks."""
+    if history.highest < 1:
+        return
     most = plan.options.most_going_on(len(plan.field.seeds))
     ranked = history.ranked(history.highest)
     kept: set[int] = {m.entrant.number for m in ranked[:most]}
-    if len(ranked) < most and history.highest > 0:
+    if len(ranked) < most:
         kept |= {m.entrant.number for m in history.ranked(history.highest - 1)[:most]}
     waiting = {key for key, _, _ in ahead}
     for entrant in history.entrants:

@@ -19,7 +19,7 @@ from sparsenas.checkpoints import load, pack
 from sparsenas.errors import CheckpointError
 from sparsenas.files import write_atomically
 from sparsenas.latency.timing import times
-from sparsenas.networks import DerivedNet, recalibrate, seed_drop_path, young_norms
+from sparsenas.networks import DerivedNet, recalibrate, seed_draws, young_norms
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype
@@ -196,8 +196,9 @@ class Trainings:
         total: Tensor = torch.zeros((), device=self.device)
         steps = 0
         while pace.progress(steps) < until:
-            seed_drop_path(self.seed, state.epoch, 0)
-            for images, labels in self.images.training_batches(state.epoch, STREAM, self.device):
+            batches = self.images.training_batches(state.epoch, STREAM, self.device)
+            for number, (images, labels) in enumerate(batches):
+                seed_draws(self.seed, state.epoch, number, 0, self.device)
                 progress = pace.progress(steps)
                 network.drop_path = options.drop_path * progress
                 state.schedule(progress)
