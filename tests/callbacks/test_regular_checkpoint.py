@@ -1,15 +1,19 @@
 """A run that goes on from any batch of an epoch is the uninterrupted one, to the last bit."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sparsenas.callbacks import RegularCheckpoint
 from sparsenas.data import Augmentation, Digits
+from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
     ArchitectureTraining,
@@ -200,3 +204,43 @@ def test_goes_on_from_a_batch(fit, differences, tmp_path, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_goes_on_from_every_batch(fit, differences, tmp_path, name):
     check(fit, differences, tmp_path, name, lambda paths: paths)
+
+
+class TestWhen:
+    def test_seldom_writes_nothing_and_a_finished_run_leaves_nothing(self, fit, tmp_path):
+        for number, minutes in enumerate((0, 60, 1e-9)):
+            trainer = fit("training", RegularCheckpoint(minutes), folder=f"run{number}", epochs=1)
+            assert [path.name for path in (tmp_path / f"run{number}").glob("within*")] == []
+        assert Path(trainer.checkpoint_callback.last_model_path).exists()
+
+    def test_it_is_whole_and_the_newest_one(self, fit, tmp_path):
+        class Dies(pl.Callback):
+            def on_train_batch_start(self, trainer, *_):
+                if trainer.global_step == 3:
+                    raise KeyError
+
+        with pytest.raises(KeyError):
+            fit("training_by_steps", RegularCheckpoint(1e-9), Dies(), folder="run")
+        kept = torch.load(tmp_path / "run" / "within_epoch.ckpt", weights_only=True)
+        assert kept["global_step"] == 3
+
+    def test_sigterm_leaves_one(self, fit, differences, tmp_path):
+        class Ends(pl.Callback):
+            def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+                # what Lightning's handler of the signal does
+                trainer._signal_connector.received_sigterm = (trainer.current_epoch, batch_idx) == (1, 1)
+
+        with pytest.raises(SIGTERMException):
+            fit("two_stage", RegularCheckpoint(60), Ends(), folder="run")
+        kept = torch.load(tmp_path / "run" / "within_epoch.ckpt", weights_only=True)
+        assert (kept["epoch"], kept["search"]["batches"]) == (1, BATCHES + 2)
+        rest = fit("two_stage", folder="rest", init=7, ckpt_path=tmp_path / "run" / "within_epoch.ckpt")
+        whole = fit("two_stage", folder="whole")
+        states = [torch.load(run.checkpoint_callback.last_model_path, weights_only=True) for run in (rest, whole)]
+        for part in ("state_dict", "optimizer_states", "search"):
+            assert differences(states[0][part], states[1][part]) == []
+
+    def test_minutes_that_are_none(self):
+        for minutes in (-1, float("nan")):
+            with pytest.raises(ConfigError, match=r"save_every_minutes is (-1|nan); use a positive number"):
+                RegularCheckpoint(minutes)

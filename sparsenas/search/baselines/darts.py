@@ -148,6 +148,15 @@ class RelaxedSearch(SearchModule):
         if stepped:
             self.note_recovery(old)
 
+    def epoch_state(self) -> dict[str, Any]:
+        """See :meth:`SearchModule.epoch_state`: what was decided at the end of the last epoch, too."""
+        return super().epoch_state() | {"support": self.support}
+
+    def restore_epoch(self, state: dict[str, Any]) -> None:
+        """See :meth:`SearchModule.restore_epoch`."""
+        super().restore_epoch(state)
+        self._support = state["support"]
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The architecture of the checkpoint is decided anew."""
         super().on_load_checkpoint(checkpoint)
