@@ -86,7 +86,9 @@ class RegularCheckpoint(pl.Callback):
 
 
 def _is_between_steps(trainer: pl.Trainer) -> bool:
-    """Say if no step is half done: gradients are in no checkpoint."""
+    """Say if the epoch goes on, and no step is half done: gradients are in no checkpoint."""
+    if trainer.should_stop:  # the end of the epoch follows, and a checkpoint with it
+        return False
     return is_within_epoch(trainer) and (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 

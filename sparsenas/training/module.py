@@ -220,10 +220,14 @@ class TrainingModule(CheckpointedModule):
         """Seed the draws of the network."""
         seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take note of the images; end a training of steps or seconds."""
-        self._recalibration.note(self.trainer, one_stream(batch)[0])
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Go on in the schedule; end a training of steps or seconds, before callbacks hear of the end of the batch."""
+        super().lr_scheduler_step(scheduler, metric)
         self._end_if_over()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take note of the images."""
+        self._recalibration.note(self.trainer, one_stream(batch)[0])
 
     def train_for(self, seconds: float) -> None:
         """Set what is left to train; for callbacks that know it only when the training starts."""
