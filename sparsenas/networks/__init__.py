@@ -17,6 +17,7 @@ from sparsenas.networks.normalisation import (
     frozen_statistics,
     horizon,
     recalibrate,
+    share_statistics,
     young_norms,
 )
 from sparsenas.networks.operations import PRIMITIVES, Operation, make_operation
@@ -49,6 +50,7 @@ __all__ = [
     "ramped_drop_path",
     "recalibrate",
     "seed_draws",
+    "share_statistics",
     "skeleton_of",
     "stage_cost",
     "young_norms",

@@ -137,6 +137,22 @@ def forget_statistics(network: nn.Module) -> None:
         norm.reset_running_stats()
 
 
+def share_statistics(network: nn.Module, first: bool, add_up: Callable[[Tensor], Tensor]) -> None:
+    """Give every process the running statistics of the first one.
+
+    Args:
+        network: The network.
+        first: True in the first process.
+        add_up: Adds up a tensor over all processes, which all call this.
+    """
+    statistics = [x for norm in _tracking(network) for x in (norm.running_mean, norm.running_var) if x is not None]
+    if statistics:
+        mine = torch.cat(statistics)
+        theirs = add_up(mine if first else torch.zeros_like(mine))
+        for kept, values in zip(statistics, torch.split(theirs, [len(x) for x in statistics]), strict=True):
+            kept.copy_(values)
+
+
 class _Moments:
     """Number, mean and squared deviations of the inputs of a batch-norm, per channel, over all batches it meets.
 

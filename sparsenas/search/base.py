@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.metrics import MeanLoss, accuracy
-from sparsenas.networks import SuperNet, seed_draws
+from sparsenas.networks import SuperNet, seed_draws, share_statistics
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.search.active import ActiveWeights
 from sparsenas.search.budget import Budget
@@ -207,6 +207,15 @@ class SearchModule(Searcher, CheckpointedModule):
         """
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
         self.end_if_diverged("train/loss")
+
+    def on_validation_epoch_start(self) -> None:
+        """Let every process validate with the running statistics of the first one, which checkpoints hold.
+
+        Lightning does not pass them on where it leaves optimization to the module.
+        """
+        if self.trainer.world_size > 1:
+            first = self.global_rank == 0
+            share_statistics(self.network, first, lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
 
     def on_validation_epoch_end(self) -> None:
         """End a run that has diverged, before a checkpoint of this validation is written."""

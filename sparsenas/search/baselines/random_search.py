@@ -5,6 +5,7 @@ from math import inf, isfinite
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -179,6 +180,8 @@ class RandomSearch(SearchModule):
         self.network.eval()
         score = self._held_out.score(lambda images: self.network(images, self._candidate), self.criterion)
         self.network.train()
+        # each process measures on images of its own, as many as the others
+        score = float(self.trainer.strategy.reduce(torch.tensor(score, device=self.device), reduce_op="mean"))
         if not isfinite(score):
             self.print(f"epoch {self.current_epoch + 1}: this training has diverged; its architecture is the worst")
             score = -inf

@@ -217,6 +217,7 @@ class OneStageSearch(PhasedSearch):
 
     def on_validation_epoch_start(self) -> None:
         """Recalibrate batch-norms in the training phase."""
+        super().on_validation_epoch_start()
         if not self.searching:
             self._recalibration.run(self, self.network)
 
