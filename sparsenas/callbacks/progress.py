@@ -69,6 +69,9 @@ class SearchProgressBar(TQDMProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's line outside a terminal."""
+        if trainer.world_size > 1:
+            # metrics of an epoch are computed when first asked for, by all processes together, and only one has a bar
+            self.get_metrics(trainer, pl_module)
         super().on_train_epoch_end(trainer, pl_module)
         if self._lines:
             self.print(self._line(trainer, pl_module))
