@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sparsenas.comparison import Failure, Job, run_jobs, serve
+from sparsenas.comparison import Failure, Job, LocalExecutor, serve
 from sparsenas.errors import ConfigError, DataError, SparseNASError
 from sparsenas.files import write_atomically
 
@@ -79,7 +79,7 @@ def complete(module: str, jobs: Sequence[Fields], out: Path, parallel: int) -> l
             message = {"module": module, "job": job, "folder": str(out / name)}
             missing.append(Job(name, f"{module} {name}", ("studies.common",), message))
     print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are done; running {len(missing)}, {parallel} at a time")
-    with closing(run_jobs(missing, parallel, out / "logs")) as answers:
+    with closing(LocalExecutor().run_jobs(missing, parallel, out / "logs")) as answers:
         for made, answer in answers:
             if isinstance(answer, Failure):
                 failures.append(str(answer))

@@ -41,8 +41,8 @@ ALLOWED = {
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
         "callbacks": "checkpoints errors files texts trainer spaces networks search drawing complexity",
-        "comparison": "errors reading files latency limits parser trainer spaces sparse_coding networks data drawing "
-        "complexity search callbacks ranking tables training",
+        "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
+        "drawing complexity search callbacks ranking tables training",
         "api": "checkpoints errors reading files imports texts limits parser trainer spaces sparse_coding networks "
         "data drawing complexity search training callbacks export comparison",
         "cli": "__init__ errors reading files imports texts trainer spaces sparse_coding networks data drawing "

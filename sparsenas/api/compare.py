@@ -1,6 +1,6 @@
 """Compare from Python: the function behind ``sparsenas.compare``."""
 
-import os
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -10,6 +10,7 @@ from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
+from sparsenas.comparison import Executor, choose_executor, read_settings
 from sparsenas.comparison.checks import check_number, check_whole
 from sparsenas.comparison.images import ImagePlan, ImageReport, ImageSession, read_image_plan
 from sparsenas.data import ImageData
@@ -27,6 +28,7 @@ def compare(
     folder: str | PathLike[str] | None = None,
     config: str = "compare_images",
     jobs: int | None = None,
+    executor: str | Mapping[str, Mapping[str, Any]] | Executor | None = None,
 ) -> ImageReport:
     """Compare networks, found and made by hand, on images, at equal cost and in the same total time.
 
@@ -42,7 +44,9 @@ def compare(
         seeds: Runs of each competitor that has no number of its own.
         folder: Folder to write; ``None`` for ``lightning_logs/CONFIG``.
         config: Config file, or name of a shipped one, that says everything else.
-        jobs: Runs at a time; ``None`` for one per core.
+        jobs: Runs at a time; ``None`` for one per core, or for what the cluster takes.
+        executor: Who makes the runs: ``"local"``, ``"ray"``, one with options, such as ``{"ray": {"retries": 2}}``, or
+            an object; ``None`` for that of the config, or processes of this machine.
 
     Returns:
         The report: ``print`` it, or read its ``rows`` and ``tests``.
@@ -54,10 +58,14 @@ def compare(
     out = Path("lightning_logs") / Path(path).stem if folder is None else Path(folder)
     with calm_terminal(), user_errors():
         session = image_session(path, out, data, max_params, max_macs, seconds, seeds)
+        if not isinstance(executor, Executor):
+            executor = choose_executor(read_settings(path).get("executor") if executor is None else executor)
+        if jobs is not None:
+            check_whole(jobs, "jobs")
         chosen = session.chosen()
         session.check(chosen)
         session.open()
-        failures = session.make(chosen, (os.cpu_count() or 1) if jobs is None else check_whole(jobs, "jobs"))
+        failures = session.make(chosen, jobs, executor)
         finished = session.finished()
         if not finished:
             raise ConfigError(f"no run was finished: {failures[0]}")

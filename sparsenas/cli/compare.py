@@ -1,7 +1,6 @@
 """The command ``compare``."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from sparsenas.api.shipped import find_config
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
 from sparsenas.cli.signals import Terminated
-from sparsenas.comparison import Session, TableSession, read_plan, read_settings
+from sparsenas.comparison import Executor, Session, TableSession, choose_executor, read_plan, read_settings
 from sparsenas.comparison.images import is_on_images
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError
@@ -23,6 +22,8 @@ from sparsenas.errors import ConfigError
 FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 #: Options of comparisons on images.
 ON_IMAGES = ("data", "max_params", "max_macs", "seconds", "seeds")
+#: Options of executors.
+OF_EXECUTORS = ("retries", "cpus", "gpus", "memory", "address", "partition", "minutes")
 
 
 def compare(args: Sequence[str]) -> int:
@@ -38,15 +39,15 @@ def compare(args: Sequence[str]) -> int:
         SparseNASError: If the user is to change something.
     """
     options = _parser().parse_args(args)
-    if options.jobs < 1:
+    if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs is {options.jobs}; use at least 1")
     with calm_terminal(), user_errors():
-        session = _session(options)
+        session, executor = _session(options)
         chosen = session.chosen(options.only)
         session.check(chosen)
         session.open()
         try:
-            failures = [] if options.report else session.make(chosen, options.jobs)
+            failures = [] if options.report else session.make(chosen, options.jobs, executor)
         except KeyboardInterrupt as error:
             print(
                 f"sparsenas: interrupted; {_count(session, chosen)} of {len(chosen)} runs are kept in {session.path}\n"
@@ -68,8 +69,8 @@ def _count(session: Session[Any], chosen: Sequence[PlannedRun]) -> int:
     return sum((record.searcher, record.seed) in wanted for record in session.finished())
 
 
-def _session(options: argparse.Namespace) -> Session[Any]:
-    """The comparison that the config describes, in its folder."""
+def _session(options: argparse.Namespace) -> tuple[Session[Any], Executor]:
+    """The comparison that the config describes, in its folder, and who makes its runs."""
     config = find_config(options.config)
     out = options.out or Path("lightning_logs") / Path(config).stem
     changes = {name: getattr(options, name) for name in ON_IMAGES}
@@ -78,15 +79,18 @@ def _session(options: argparse.Namespace) -> Session[Any]:
         raise ConfigError(
             f"--config {options.config}: is a config of the command fit; compare_images compares networks"
         )
+    given = {name: getattr(options, name) for name in OF_EXECUTORS if getattr(options, name) is not None}
+    section = settings.get("executor") if isinstance(settings, Mapping) else None
+    executor = choose_executor(section, options.executor, given)
     if is_on_images(settings):
-        return image_session(config, out, **changes)
+        return image_session(config, out, **changes), executor
     for name, value in changes.items():
         if value is not None:
             raise ConfigError(
                 f"--{name} {value} is for comparisons on images, such as --config compare_images; {options.config} "
                 "compares by a table"
             )
-    return TableSession(read_plan(config), out)
+    return TableSession(read_plan(config), out), executor
 
 
 def _parser() -> Parser:
@@ -100,7 +104,7 @@ def _parser() -> Parser:
     parser.add_argument("--config", "-c", metavar="NAME", required=True, help="a file, or the name of a shipped config")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write (default: lightning_logs/CONFIG)")
     parser.add_argument(
-        "--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="runs at a time (default: %(default)s cores)"
+        "--jobs", metavar="N", type=int, help="runs at a time (default: one per core, or what the cluster takes)"
     )
     parser.add_argument("--only", metavar="NAME", nargs="+", help="run these entries only")
     parser.add_argument("--report", action="store_true", help="run nothing, only report what is there")
@@ -110,4 +114,13 @@ def _parser() -> Parser:
     images.add_argument("--max_macs", metavar="M", type=float, help="most multiply-accumulates of an image, likewise")
     images.add_argument("--seconds", metavar="S", type=float, help="processor seconds of a run, searching included")
     images.add_argument("--seeds", metavar="K", type=int, help="runs of each entry that has no number of its own")
+    where = parser.add_argument_group("on other machines, in place of what the config says")
+    where.add_argument("--executor", metavar="NAME", help="local (the default), ray, or submitit for SLURM")
+    where.add_argument("--retries", metavar="N", type=int, help="further attempts at a run whose process has died")
+    where.add_argument("--cpus", metavar="N", type=int, help="cores that are kept free for a run (default: 1)")
+    where.add_argument("--gpus", metavar="N", type=int, help="GPUs for a run (default: 0)")
+    where.add_argument("--memory", metavar="GB", type=float, help="memory that is kept free for a run")
+    where.add_argument("--address", metavar="HOST:PORT", help="Ray cluster (default: a new one on this machine)")
+    where.add_argument("--partition", metavar="NAME", help="partition of SLURM")
+    where.add_argument("--minutes", metavar="M", type=float, help="time after which SLURM ends a run")
     return parser

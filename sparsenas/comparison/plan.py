@@ -162,7 +162,7 @@ def read_plan(path: str | Path) -> Plan:
     config = read_settings(path)
     where = str(path)
     needed = ("budget_seconds", "caps", "table", "accuracy", "published", "searchers")
-    config = check_mapping(config, where, needed, ("common", "first_seed", "also"))
+    config = check_mapping(config, where, needed, ("common", "first_seed", "also", "executor"))
     first = config.get("first_seed", 0)
     if isinstance(first, bool) or not isinstance(first, int) or first < 0:
         raise ConfigError(f"{where}: first_seed is {first!r}; use a whole number from 0 on")

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from sparsenas.comparison.executors import Executor, LocalExecutor
+from sparsenas.comparison.jobs import Failure, Job
 from sparsenas.comparison.plan import PlannedRun
-from sparsenas.comparison.pool import Failure, Job, run_jobs
 from sparsenas.comparison.records import Finished, append_record, planned_records, read_finished
 from sparsenas.drawing import save_figure
 from sparsenas.errors import ConfigError
@@ -102,30 +103,40 @@ class Session(ABC, Generic[Finished]):
         """
         return planned_records(read_finished(self.path, self.parse), self.runs, self.path)
 
-    def make(self, runs: Sequence[PlannedRun], jobs: int) -> list[Failure]:
+    def make(
+        self, runs: Sequence[PlannedRun], jobs: int | None = None, executor: Executor | None = None
+    ) -> list[Failure]:
         """Make those of the runs that are missing, so many at a time; keep each as soon as it ends.
+
+        Args:
+            runs: The runs.
+            jobs: Runs at a time; ``None`` for what the executor has room for.
+            executor: Who makes them; ``None`` for processes of this machine.
 
         Returns:
             Runs that failed; they are told, too.
 
         Raises:
-            ConfigError: If another process makes runs in this folder.
+            ConfigError: If another process makes runs in this folder, or the executor cannot make them.
         """
+        executor = LocalExecutor() if executor is None else executor
+        executor.check()
         with held(self.out):
-            return self._make(runs, jobs)
+            return self._make(runs, executor.at_a_time(jobs), executor)
 
-    def _make(self, runs: Sequence[PlannedRun], jobs: int) -> list[Failure]:
+    def _make(self, runs: Sequence[PlannedRun], jobs: int | None, executor: Executor) -> list[Failure]:
         there = {(record.searcher, record.seed) for record in self.finished()}
         missing = [run for run in runs if (run.searcher, run.seed) not in there]
         if not missing:
             return []
-        minutes = self.seconds(missing) / jobs / 60
+        minutes = self.seconds(missing) / (jobs or len(missing)) / 60
         about = f", about {max(minutes, 1):.0f} min" if minutes else ""
-        print(f"{len(missing)} runs, {jobs} at a time{about}; results in {self.path}, output in {self.out / 'logs'}")
+        pace = f"{jobs} at a time{about}" if jobs else f"as many at a time as {executor} takes"
+        print(f"{len(missing)} runs, {pace}; results in {self.path}, output in {self.out / 'logs'}", flush=True)
         failures = []
         terminal = sys.stderr.isatty()
         with tqdm(total=len(missing), unit="run", disable=not terminal) as bar:
-            for number, (run, outcome) in enumerate(self._made(missing, jobs), start=1):
+            for number, (run, outcome) in enumerate(self._made(missing, jobs, executor), start=1):
                 if isinstance(outcome, Failure):
                     bar.write(f"sparsenas: {outcome}", file=sys.stderr)
                     failures.append(outcome)
@@ -136,10 +147,12 @@ class Session(ABC, Generic[Finished]):
                 bar.update()
         return failures
 
-    def _made(self, runs: Sequence[PlannedRun], jobs: int) -> Iterator[tuple[PlannedRun, Finished | Failure]]:
+    def _made(
+        self, runs: Sequence[PlannedRun], jobs: int | None, executor: Executor
+    ) -> Iterator[tuple[PlannedRun, Finished | Failure]]:
         planned = {str(run): run for run in runs}
         work = [Job(name, run.title, (self._module,), asdict(run)) for name, run in planned.items()]
-        with closing(run_jobs(work, jobs, self.out / "logs")) as answers:
+        with closing(executor.run_jobs(work, jobs, self.out / "logs")) as answers:
             for job, answer in answers:
                 yield planned[job.name], answer if isinstance(answer, Failure) else self.parse(answer)
 

@@ -12,8 +12,8 @@ from pytorch_lightning.callbacks import Timer
 
 from sparsenas.callbacks.tensorboard import trained_batches
 from sparsenas.comparison.build import build_run
+from sparsenas.comparison.jobs import serve
 from sparsenas.comparison.plan import PublishedNetwork
-from sparsenas.comparison.pool import serve
 from sparsenas.comparison.records import Record
 from sparsenas.errors import ConfigError
 from sparsenas.search import RecoveryListener, RecoveryReport, SearchModule

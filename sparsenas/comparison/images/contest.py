@@ -148,7 +148,7 @@ def read_image_plan(path: str | Path) -> ImagePlan:
     """
     where = str(path)
     needed = ("data", "budget", "seconds", "space", "training", "competitors")
-    config = check_mapping(read_settings(path), where, needed, ("seeds", "first_seed"))
+    config = check_mapping(read_settings(path), where, needed, ("seeds", "first_seed", "executor"))
     known = tuple(limit.name for limit in fields(Limits))
     budget = dict(check_mapping(config["budget"], f"{where}: budget", (), known))
     for name, value in budget.items():

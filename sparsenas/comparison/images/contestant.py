@@ -18,7 +18,7 @@ from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
-from sparsenas.comparison.pool import serve
+from sparsenas.comparison.jobs import serve
 from sparsenas.complexity import describe
 from sparsenas.errors import BudgetError, DivergenceError
 from sparsenas.limits import Limits
