@@ -151,7 +151,6 @@ def test_processes_of_this_machine_conform(seen):
     conforms(LocalExecutor(retries=1), seen)
 
 
-@pytest.mark.slow  # Ray starts in some seconds, but not on every machine
 def test_a_ray_cluster_conforms(seen, ray_cluster):
     conforms(RayExecutor(), seen)
 

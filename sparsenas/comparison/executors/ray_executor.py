@@ -7,6 +7,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,28 +99,28 @@ class _RayWorkers:
     def __init__(self, ray: Any, executor: RayExecutor, logs: Path) -> None:
         self._ray, self._logs = ray, logs
         self._task = ray.remote(process.run_elsewhere).options(**executor.options())
-        self._live: dict[Any, Job] = {}
+        self._live: dict[Future[Any], tuple[Any, Job]] = {}
         self._where = (process.own_paths(), process.own_variables(), os.getcwd())
 
     def start(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self._live[self._task.remote(job.arguments, job.text, *self._where)] = job
+            reference = self._task.remote(job.arguments, job.text, *self._where)
+            self._live[reference.future()] = reference, job
 
     def wait(self) -> list[tuple[Job, Ended]]:
-        ended, _ = self._ray.wait(list(self._live), num_returns=1)
-        return [self._ended(reference, self._live.pop(reference)) for reference in ended]
+        ended, _ = wait(self._live, return_when=FIRST_COMPLETED)  # Ray's own takes SIGTERM for Ctrl-C
+        return [self._ended(future, self._live.pop(future)[1]) for future in ended]
 
     def stop(self) -> None:
         """Cancel what runs; a process ends with the worker that waits for it."""
-        for reference in self._live:
+        for reference, _ in self._live.values():
             self._ray.cancel(reference, force=True)
-        if self._live:
-            self._ray.wait(list(self._live), num_returns=len(self._live), timeout=END)
+        wait(self._live, timeout=END)
 
-    def _ended(self, reference: Any, job: Job) -> tuple[Job, Ended]:
+    def _ended(self, future: Future[Any], job: Job) -> tuple[Job, Ended]:
         errors = self._ray.exceptions
         try:
-            code, answer, log = self._ray.get(reference)
+            code, answer, log = future.result()
         except errors.RayTaskError as error:  # the function itself: a folder for temporary files is missing, and such
             add_to_log(job, self._logs, f"{error}\n")
             return job, Ended(None, reason="it could not be started there")
