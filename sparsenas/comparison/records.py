@@ -3,8 +3,9 @@
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +23,13 @@ class FinishedRun:
         searcher: Name of its entry.
         seed: Its seed.
         digest: See :class:`PlannedRun`.
+        processor: Name of the processor that made it; empty in files of before it was kept.
     """
 
     searcher: str
     seed: int
     digest: str
+    processor: str = field(default="", kw_only=True)
 
 
 Finished = TypeVar("Finished", bound=FinishedRun)
@@ -122,6 +125,15 @@ def planned_records(records: Iterable[Finished], runs: Iterable[PlannedRun], pat
             )
         found[key] = record
     return tuple(found[key] for key in wanted if key in found)
+
+
+def processors_note(records: Iterable[FinishedRun]) -> str:
+    """Say of how many kinds the processors were that made the runs; empty if of one kind."""
+    kinds = Counter(record.processor for record in records if record.processor)
+    if len(kinds) < 2:
+        return ""
+    counts = ", ".join(f"{count} by {name}" for name, count in kinds.most_common())
+    return f"The runs were made by {len(kinds)} kinds of processors, whose seconds are not alike: {counts}."
 
 
 def _record(line: str, where: str, parse: Callable[[dict[str, Any]], Finished]) -> Finished:

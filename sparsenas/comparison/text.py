@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sparsenas.comparison.records import processors_note
 from sparsenas.comparison.report import (
     BAND,
     BAND_SHARE,
@@ -55,6 +56,8 @@ def markdown(report: Report, also: Sequence[Report] = ()) -> str:
     for record in (run.record for run in report.runs if run.record.seconds > plan.budget_seconds):
         late = f"`{record.searcher}` with seed {record.seed} took {record.seconds:.1f} s"
         lines.append(f"\n{late}: what follows the last batch does not stop at the budget.")
+    if note := processors_note(run.record for run in report.runs):
+        lines.append(f"\n{note}")
     return "\n".join(lines) + "\n"
 
 

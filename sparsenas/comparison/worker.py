@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Timer
 
 from sparsenas.callbacks.tensorboard import trained_batches
 from sparsenas.comparison.build import build_run
+from sparsenas.comparison.executors.process import processor_name
 from sparsenas.comparison.jobs import serve
 from sparsenas.comparison.plan import PublishedNetwork
 from sparsenas.comparison.records import Record
@@ -113,4 +114,4 @@ def _cut(trainer: pl.Trainer) -> bool:
 
 def main() -> None:
     """Make a run for another process."""
-    serve(lambda job: asdict(search_once(**job)))
+    serve(lambda job: asdict(search_once(**job)) | {"processor": processor_name()})

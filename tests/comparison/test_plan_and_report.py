@@ -1,6 +1,7 @@
 """Plans, records and figures without a run; what is wrong with them in one clear message."""
 
 import json
+from dataclasses import asdict
 from itertools import combinations, product
 from types import SimpleNamespace
 
@@ -113,6 +114,13 @@ def test_records_are_read_as_written(plan, tmp_path):
     assert read_records(tmp_path / "runs.jsonl") == tuple(records)
 
 
+def test_lines_of_before_processors_were_kept_are_read(plan, tmp_path):
+    fields = asdict(record(plan.runs[0], processor="fast"))
+    assert fields.pop("processor") == "fast"
+    (tmp_path / "runs.jsonl").write_text(json.dumps(fields) + "\n")
+    assert read_records(tmp_path / "runs.jsonl") == (record(plan.runs[0]),)
+
+
 def test_remarks_and_scores_are_kept_by_cap(plan, tmp_path):
     caps = plan.caps
     scored = tuple((cap, (("111", 0.5), ("222", -float(i)))) for i, cap in enumerate(caps))
@@ -151,6 +159,9 @@ def test_cells_outside_the_space_or_the_cap_are_refused(plan):
 
 
 def test_report_of_some_runs_says_what_is_missing_or_late(plan):
+    two = [record(run, processor=name) for run, name in zip(plan.runs, ("slow", "fast"), strict=False)]
+    note = "2 kinds of processors, whose seconds are not alike: 1 by slow, 1 by fast."
+    assert note in markdown(make_report(plan, two, plan.read_table()))
     late = record(plan.runs[0], seconds=99.0)
     report = make_report(plan, [late], plan.read_table())
     text = markdown(report)

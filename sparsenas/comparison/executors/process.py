@@ -32,6 +32,15 @@ def own_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("SPARSENAS_")}
 
 
+def processor_name() -> str:
+    """Return the name of this machine's processor, or at least its kind."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def start_process(
     arguments: Sequence[str], paths: Sequence[str], variables: Mapping[str, str], folder: str, log: int
 ) -> "subprocess.Popen[str]":
@@ -82,7 +91,7 @@ def run_elsewhere(
     Returns:
         Its exit code, its answer and its log; the log begins with the machine.
     """
-    here = f"{platform.node()} ({platform.machine()}, {os.cpu_count()} cores, {sys.executable})"
+    here = f"{platform.node()} ({processor_name()}, {os.cpu_count()} cores, {sys.executable})"
     package = arguments[0].partition(".")[0]
     if find_spec(package) is None and PathFinder.find_spec(package, list(paths)) is None:
         return 2, "", f"on {here}\n{package} is not installed there; install the same version on all machines\n"

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from sparsenas.comparison.executors.process import processor_name
 from sparsenas.comparison.images.clock import Clock, accuracy_on
 from sparsenas.comparison.images.common import CURVE, POINTS, Common
 from sparsenas.comparison.images.competitors import Decision
@@ -144,4 +145,4 @@ def _milliseconds(network: torch.nn.Module, image_shape: tuple[int, int, int]) -
 
 def main() -> None:
     """Make a run for another process."""
-    serve(lambda job: asdict(compete(**job)))
+    serve(lambda job: asdict(compete(**job)) | {"processor": processor_name()})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTest
+from sparsenas.comparison.records import processors_note
 
 #: Fewer seeds have no interval and no t-test: one difference hardly tells its deviation.
 FEWEST = 3
@@ -45,6 +46,8 @@ def page(report: ImageReport) -> str:
     lines += [f"\n`{run.searcher}` with seed {run.seed} has diverged, and counts as chance." for run in diverged]
     late = [record for record in report.records if record.seconds > (1 + LATE) * plan.seconds]
     lines += [f"\n`{run.searcher}` with seed {run.seed} took {run.seconds:.1f} s." for run in late]
+    if note := processors_note(report.records):
+        lines += ["", note]
     return "\n".join(lines) + "\n"
 
 

@@ -78,6 +78,13 @@ def test_few_test_images_are_told(plan, records, tested, text):
     assert f"Test accuracy in percent on {text}" in make_image_report(plan, records).text
 
 
+def test_processors_of_several_kinds_are_told(plan, records):
+    kinds = [replace(found, processor="slow" if found.seed else "fast") for found in records]
+    assert "kinds of processors" not in make_image_report(plan, [kinds[0], *records[1:]]).text  # of old files
+    note = "2 kinds of processors, whose seconds are not alike: 8 by slow, 4 by fast."
+    assert note in make_image_report(plan, kinds).text
+
+
 def test_a_search_that_diverged_counts_but_has_no_size(plan, records):
     chance = {"genotype": "", "parameters": 0, "macs": 0, "diverged": True, "curve": ((1.0, 10.0),)}
     records = [replace(r, accuracy=10.0, **chance) if r.searcher == "random" else r for r in records]
