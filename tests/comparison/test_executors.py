@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import sparsenas
 from sparsenas.cli import main
 from sparsenas.comparison import (
     Failure,
@@ -187,7 +188,7 @@ def parent(pid):
 @pytest.mark.slow
 def test_resources_that_no_machine_of_ray_has_end_in_a_message(seen, ray_cluster):
     executor = RayExecutor(gpus=8, memory=1)
-    message = r"cpus 1, gpus 8, memory 1 GB, and no machine of the cluster has them all; its machines have 2, 0, "
+    message = "has what a run needs, cpus 1, gpus 8, memory 1 GB; there are cpus 2, gpus 0, memory "
     with pytest.raises(ConfigError, match=message):
         answers(executor, [job(seen, 1)])
     with pytest.raises(ConfigError, match="this process is connected to Ray; leave it out"):
@@ -267,6 +268,11 @@ def test_wrong_options_end_in_a_message(settings, write, tmp_path, capsys, optio
 def test_wrong_sections_end_in_a_message(section, message):
     with pytest.raises(ConfigError, match=message):
         choose_executor(section)
+
+
+def test_python_takes_the_same_names():
+    with pytest.raises(ConfigError, match="executor is 'moon'; use one of local, ray, submitit"):
+        sparsenas.compare("digits", executor="moon")
 
 
 def test_the_command_line_counts_more_than_the_config():

@@ -6,7 +6,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,15 +82,15 @@ class RayExecutor(ClusterExecutor):
         needed = {"CPU": self.cpus, "GPU": self.gpus, "memory": (self.memory or 0) * GB}
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(machine.get(name, 0) >= need for name, need in needed.items()) for machine in machines):
-            there = "; ".join(
-                sorted(
-                    {f"{m.get('CPU', 0):g}, {m.get('GPU', 0):g}, {m.get('memory', 0) / GB:.1f} GB" for m in machines}
-                )
-            )
+            there = "; or ".join(sorted(set(map(_resources, machines))))
             raise ConfigError(
-                f"executor ray: a run needs cpus {self.cpus}, gpus {self.gpus}, memory {self.memory or 0:g} GB, and no "
-                f"machine of the cluster has them all; its machines have {there}"
+                f"executor ray: no machine of the cluster has what a run needs, {_resources(needed)}; there are {there}"
             )
+
+
+def _resources(of: Mapping[str, float]) -> str:
+    """Text of resources as Ray names them, by the names of our options."""
+    return f"cpus {of.get('CPU', 0):g}, gpus {of.get('GPU', 0):g}, memory {of.get('memory', 0) / GB:.3g} GB"
 
 
 class _RayWorkers:
