@@ -10,24 +10,34 @@ from torchmetrics.classification import MulticlassAccuracy
 
 
 class MeanLoss(Metric):
-    """Mean of losses, weighted by images; NaN if one of them is.
+    """Mean of losses, weighted by images; NaN if one of them is, unless such batches are left out.
 
     Unlike torchmetrics' ``MeanMetric`` (1.9), it neither looks for NaN nor ignores the weights.
+
+    Args:
+        finite_only: Leave out batches whose loss is not finite.
     """
 
     full_state_update = False
     total: Tensor
     images: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, finite_only: bool = False) -> None:
         super().__init__()
+        self._finite_only = finite_only
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, images: int) -> None:
         """Add the mean loss of a batch, 0-d, and its number of images."""
-        self.total += loss.detach() * images
-        self.images += images
+        loss = loss.detach()
+        if self._finite_only:
+            counts = loss.isfinite()
+            self.total += torch.where(counts, loss, 0.0) * images
+            self.images += counts * images
+        else:
+            self.total += loss * images
+            self.images += images
 
     def compute(self) -> Tensor:
         """Return the mean, 0-d."""

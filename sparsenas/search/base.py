@@ -1,6 +1,6 @@
 """Base of the searchers on a super-net: metrics, evaluation, checkpoints, and reports to callbacks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryRepo
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Recovery, support_churn
 from sparsenas.trainer import callbacks_of, is_dry_run, is_within_epoch
-from sparsenas.training import WeightTraining, check_finite
+from sparsenas.training import SkippedSteps, WeightTraining, check_finite, logged
+from sparsenas.training.weights import WEIGHTS, check_optimizer
 
 #: Values of ``trainer.precision`` that searches support.
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -44,6 +45,8 @@ class SearchModule(Searcher, CheckpointedModule):
 
     #: Options of the training of weights that only some searchers make use of.
     knows: frozenset[str] = frozenset()
+    #: Metrics that only some searchers log.
+    logs_also: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class SearchModule(Searcher, CheckpointedModule):
                 f"training.steps is {training.steps} and training.seconds {training.seconds}, but the schedules of "
                 f"{type(self).__name__} go over the epochs of the run: set both to null, and trainer.max_epochs"
             )
+        check_optimizer(training.optimizer, "training.optimizer", WEIGHTS)  # without a closure
         super().__init__()
         self.automatic_optimization = False
         self.seed = seed
@@ -82,8 +86,14 @@ class SearchModule(Searcher, CheckpointedModule):
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
         self._epoch_state: dict[str, Any] | None = None
-        self.train_loss, self.train_accuracy = MeanLoss(), accuracy(num_classes)
+        self._steps = SkippedSteps(training)
+        self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), accuracy(num_classes)
         self.eval_loss, self.eval_accuracy = MeanLoss(), accuracy(num_classes)
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Names of the metrics that a fit logs."""
+        return (*logged(self.weight_training), *self.logs_also)
 
     @property
     def shares_weights(self) -> bool:
@@ -147,9 +157,11 @@ class SearchModule(Searcher, CheckpointedModule):
     def on_train_epoch_start(self) -> None:
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
         self._rng = np.random.default_rng((self.seed, self.current_epoch))
+        self._steps.begin_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the draws of the network."""
+        """Seed the draws of the network, and keep its statistics, in case the step is left out."""
+        self._steps.keep(self.network)
         seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
 
     def check_warmup(self, epochs: int) -> None:
@@ -175,7 +187,7 @@ class SearchModule(Searcher, CheckpointedModule):
         loss: Tensor | Iterable[Tensor],
         support: Support,
         withheld: Iterable[nn.Parameter] = (),
-    ) -> None:
+    ) -> bool:
         """Backward pass, and a step of the weights that ran; all others, momentum included, stay as they are.
 
         Args:
@@ -183,6 +195,9 @@ class SearchModule(Searcher, CheckpointedModule):
             support: Support that ran, in all losses together.
             withheld: Weights that ran and do not move. Not by ``requires_grad``: processes agree on the gradients of
                 what required one when they started.
+
+        Returns:
+            False if the step was left out; see ``training.on_nonfinite``.
         """
         optimizers = self.optimizers()
         optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
@@ -195,9 +210,11 @@ class SearchModule(Searcher, CheckpointedModule):
             parameter.grad = None
         clip = self.weight_training.gradient_clip
         with self._active.only(support):
+            taken = self._steps.check(optimizer.optimizer)
             if clip > 0:
                 self.clip_gradients(optimizer.optimizer, clip, "norm")
-            optimizer.step()
+            optimizer.step()  # also without gradients: it counts the steps of the run
+        return taken
 
     def log_epoch(self) -> None:
         """Log the metrics of training at the end of an epoch, and end a run that has diverged.
@@ -206,7 +223,9 @@ class SearchModule(Searcher, CheckpointedModule):
             DivergenceError: If losses or weights are no longer finite.
         """
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy})
-        self.end_if_diverged("train/loss")
+        if self._steps.active:
+            self.log("train/skipped_steps", float(self._steps.skipped))
+        self.end_if_diverged("train/loss", found=self._steps.found())
 
     def on_validation_epoch_start(self) -> None:
         """Let every process validate with the running statistics of the first one, which checkpoints hold.
@@ -225,9 +244,9 @@ class SearchModule(Searcher, CheckpointedModule):
         """Say if accuracies are those of a network that computes no numbers."""
         self.end_if_diverged("test/loss")
 
-    def end_if_diverged(self, *metrics: str) -> None:
+    def end_if_diverged(self, *metrics: str, found: Sequence[str] = ()) -> None:
         """Check that metrics and weights are finite; see :func:`check_finite`."""
-        check_finite(self, self.network, self.weight_training, *metrics)
+        check_finite(self, self.network, self.weight_training, *metrics, found=found)
 
     def restart_weights(self, fresh: Callable[[], SuperNet], seed: int) -> None:
         """Give the network the weights of a new one, and its optimizer an empty memory.

@@ -46,7 +46,7 @@ class ArchitectureTraining:
         if self.warmup_epochs < 0:
             raise ConfigError(f"architecture.warmup_epochs is {self.warmup_epochs}; it is not below 0")
         self.schedule.check(by_epochs=True)
-        check_optimizer(self.optimizer, "architecture.optimizer")
+        check_optimizer(self.optimizer, "architecture.optimizer", [torch.zeros(2, 2)])
 
     def stretch(self, epochs: int) -> Stretch:
         """Return the schedule in a search of so many epochs, which begins after warm-up."""

@@ -3,15 +3,18 @@
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
 from sparsenas.training.recalibration import Recalibration
+from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.stand_alone import StandAloneTraining
 from sparsenas.training.weights import WeightTraining
 
 __all__ = [
     "Recalibration",
+    "SkippedSteps",
     "StandAloneTraining",
     "TrainingModule",
     "WeightTraining",
     "check_finite",
     "keep_plain_hyperparameters",
+    "logged",
     "one_stream",
 ]

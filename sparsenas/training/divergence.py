@@ -1,6 +1,6 @@
 """The end of a run whose numbers are no longer numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from sparsenas.trainer import within_epoch_checkpoint
 from sparsenas.training.weights import WeightTraining
 
 
-def check_finite(module: pl.LightningModule, network: nn.Module, training: WeightTraining, *metrics: str) -> None:
+def check_finite(
+    module: pl.LightningModule,
+    network: nn.Module,
+    training: WeightTraining,
+    *metrics: str,
+    found: Sequence[str] = (),
+) -> None:
     """Check that logged metrics and the weights of a network are finite.
 
     This waits for the device, so it belongs to the end of an epoch: before checkpoints are written, so that the last
@@ -25,6 +31,7 @@ def check_finite(module: pl.LightningModule, network: nn.Module, training: Weigh
         network: Its network.
         training: Options of its training.
         metrics: Names of metrics; those that were not logged are skipped.
+        found: What else shows that the run has diverged.
 
     Raises:
         DivergenceError: If one is not finite; the message says what to change, and which checkpoint is good.
@@ -36,12 +43,13 @@ def check_finite(module: pl.LightningModule, network: nn.Module, training: Weigh
     bad = [f"{name} is {value}" for name, value in values.items() if not isfinite(value)]
     if not weights_are_finite(network):
         bad.append("weights are not finite")
+    bad += found
     if not bad:
         return
     if trainer.state.fn != "fit":
         raise DivergenceError(f"{', '.join(bad)}: the network computes no numbers; train it anew")
-    found = last_checkpoint(trainer)
-    kept = f"the last good checkpoint is {found}" if found else "no checkpoint had been written yet"
+    last = last_checkpoint(trainer)
+    kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
     raise DivergenceError(
         f"epoch {module.current_epoch + 1}: the run has diverged: {', '.join(bad)}; use a smaller learning rate "
         f"(model.training.optimizer), or a smaller training.gradient_clip above 0 (it is {training.gradient_clip:g}); "

@@ -1,7 +1,7 @@
 """Training of one network: steps, schedule, evaluation, export."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from sparsenas.trainer import is_dry_run, is_within_epoch
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.pace import Pace, Work, share_of
 from sparsenas.training.recalibration import Recalibration
+from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.weights import WeightTraining
 
 Stage = Literal["train", "val", "test"]
@@ -89,7 +90,10 @@ class TrainingModule(CheckpointedModule):
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
         self._before, self._over = Work(), False
-        self.losses = torch.nn.ModuleDict({f"{stage}_loss": MeanLoss() for stage in ("train", "val", "test")})
+        self._steps = SkippedSteps(training)
+        self.losses = torch.nn.ModuleDict(
+            {f"{stage}_loss": MeanLoss(stage == "train" and self._steps.active) for stage in ("train", "val", "test")}
+        )
         self.accuracies = torch.nn.ModuleDict(
             {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
         )
@@ -127,6 +131,11 @@ class TrainingModule(CheckpointedModule):
         if self.network is None:
             raise CheckpointError("no network has been found yet; let the run go on")
         return self.network
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Names of the metrics that a fit logs."""
+        return logged(self.weight_training)
 
     @property
     def finished(self) -> bool:
@@ -215,10 +224,17 @@ class TrainingModule(CheckpointedModule):
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability."""
         self.built.drop_path = self.weight_training.drop_path * self.progress
+        self._steps.begin_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the draws of the network."""
+        """Seed the draws of the network, and keep its statistics, in case the step is left out."""
+        self._steps.keep(self.built)
         seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the step out if its gradients are not finite; with ``16-mixed`` the scaler does."""
+        if self.trainer.precision != "16-mixed":
+            self._steps.check(optimizer)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
         """Go on in the schedule; end a training of steps or seconds, before callbacks hear of the end of the batch."""
@@ -240,7 +256,9 @@ class TrainingModule(CheckpointedModule):
     def on_train_epoch_end(self) -> None:
         """Recalibrate batch-norms unless a validation has just done so; end a run that has diverged."""
         self._recalibration.run(self, self.built)
-        self._check_finite("train/loss")
+        if self._steps.active:
+            self.log("train/skipped_steps", float(self._steps.skipped))
+        self._check_finite("train/loss", found=self._steps.found())
 
     def on_validation_epoch_start(self) -> None:
         """Recalibrate batch-norms: after callbacks, one of which may have put averaged weights in place."""
@@ -302,9 +320,9 @@ class TrainingModule(CheckpointedModule):
             self._over = self.trainer.should_stop = True
             self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, whatever the epoch
 
-    def _check_finite(self, *metrics: str) -> None:
+    def _check_finite(self, *metrics: str, found: Sequence[str] = ()) -> None:
         if self.network is not None:
-            check_finite(self, self.network, self.weight_training, *metrics)
+            check_finite(self, self.network, self.weight_training, *metrics, found=found)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
         images, labels = batch

@@ -45,7 +45,9 @@ class Recalibration:
             if trainer.current_epoch != self._epoch:  # a resumed run knows the images of its own epochs only
                 self._images, self._epoch = [], trainer.current_epoch
             if sum(map(len, self._images)) < ENOUGH:
-                self._images.append(images.cpu())
+                kept = images.cpu()
+                if len(kept := kept[kept.isfinite().flatten(1).all(1)]):  # a run may pass over others
+                    self._images.append(kept)
 
     def run(self, module: pl.LightningModule, network: nn.Module, trained: bool = False) -> None:
         """Recalibrate what is young, if a training batch came since the last time.

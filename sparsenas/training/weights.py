@@ -1,9 +1,9 @@
 """Options of the training of network weights, shared by searchers and by training."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
@@ -13,8 +13,12 @@ from torch.nn import functional
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
 
+#: What to do about gradients that are not finite.
+OnNonfinite = Literal["stop", "skip"]
 #: Seconds that count.
 Clock = Literal["auto", "wall"]
+#: Tensors like the weights of a network: of a convolution, and of a norm.
+WEIGHTS = (torch.zeros(2, 2, 3, 3), torch.zeros(2))
 
 
 def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -22,21 +26,50 @@ def default_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
-def check_optimizer(make: OptimizerCallable, where: str) -> None:
-    """Make an optimizer of one number, to find out now what it does not take.
+def check_optimizer(make: OptimizerCallable, where: str, like: Sequence[Tensor], closure: bool = False) -> None:
+    """Make an optimizer and a step of it, to find out now what it does not take.
+
+    Args:
+        make: Makes the optimizer.
+        where: Its option.
+        like: Tensors of the shapes of its parameters.
+        closure: True if it is given a function that computes the loss anew.
 
     Raises:
-        ConfigError: If it refuses an option, or its learning rate is not above 0.
+        ConfigError: If it refuses an option or such parameters, if its options lead away from the smallest loss, or if
+            a step gives what is not finite.
     """
+    parameters = [torch.nn.Parameter(torch.zeros_like(tensor)) for tensor in like]
     try:
-        optimizer = make([torch.nn.Parameter(torch.zeros(1, 1))])
+        optimizer = make(parameters)
+        _check_groups(optimizer, where)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        if closure:
+            optimizer.step(lambda: 1.0)
+        else:
+            optimizer.step()
     except (TypeError, ValueError, RuntimeError) as error:
         if "empty parameter list" in str(error):
             return  # it chooses among the parameters of a network
-        raise ConfigError(f"{where}: {error}") from error
-    for lr in (group.get("lr") for group in optimizer.param_groups):
+        why = "it needs a closure, which a search does not give; use another one"
+        raise ConfigError(f"{where}: {why if 'closure' in str(error) else error}") from error
+    if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+        raise ConfigError(f"{where}: a step gives what is no number; use other options")
+
+
+def _check_groups(optimizer: torch.optim.Optimizer, where: str) -> None:
+    """Check options that torch takes as they are."""
+    for group in optimizer.param_groups:
+        lr, momentum, dampening = (group.get(name) for name in ("lr", "momentum", "dampening"))
         if lr is not None and not 0 < float(lr) < math.inf:
             raise ConfigError(f"{where}: lr is {float(lr):g}; use a positive number")
+        if momentum is not None and not 0 <= float(momentum) < 1:
+            raise ConfigError(f"{where}: momentum is {float(momentum):g}; use a number in [0, 1)")
+        if dampening is not None and not 0 <= float(dampening) <= 1:
+            raise ConfigError(f"{where}: dampening is {float(dampening):g}; use a number in [0, 1]")
+        if group.get("maximize"):
+            raise ConfigError(f"{where}: maximize is true, but a training makes its loss small; leave it out")
 
 
 @dataclass(frozen=True)
@@ -56,6 +89,12 @@ class WeightTraining:
         clock: Seconds that count. ``auto`` is those of the processor where all is done by one thread of a CPU, so that
             other programs do not count; those of the clock with more threads, other devices, or processes that read
             images. ``wall`` is always those of the clock.
+        on_nonfinite: ``stop`` ends a run whose loss or weights are no longer finite, at the end of the epoch and before
+            anything is saved; no step waits for that. ``skip`` leaves out each step on the weights whose gradients are
+            not all finite, as if its images had not been there: weights, momentum, decay and running statistics stay,
+            its loss does not count in ``train/loss``, and ``train/skipped_steps`` counts such steps of an epoch. Every
+            step then waits for the device, so it is for those who ask. The run still stops if all steps of an epoch
+            were left out, or weights are not finite. With ``16-mixed`` the scaler leaves out such steps, as always.
 
     Raises:
         ConfigError: If a number is out of range, or two lengths are set.
@@ -70,14 +109,17 @@ class WeightTraining:
     steps: int | None = None
     seconds: float | None = None
     clock: Clock = "auto"
+    on_nonfinite: OnNonfinite = "stop"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if min(self.gradient_clip, self.auxiliary_weight) < 0:
+        if not (self.gradient_clip >= 0 and 0 <= self.auxiliary_weight < math.inf):
             raise ConfigError(
                 f"training: gradient_clip={self.gradient_clip}, auxiliary_weight={self.auxiliary_weight}; "
                 "neither is below 0"
             )
+        if self.on_nonfinite not in get_args(OnNonfinite):
+            raise ConfigError(f"training.on_nonfinite is {self.on_nonfinite!r}; use stop or skip")
         if not 0.0 <= self.label_smoothing < 1.0 or not 0.0 <= self.drop_path < 1.0:
             raise ConfigError(
                 f"training: label_smoothing={self.label_smoothing}, drop_path={self.drop_path}; both lie in [0, 1)"
@@ -92,7 +134,7 @@ class WeightTraining:
         if self.steps is not None and self.steps != int(self.steps):
             raise ConfigError(f"training.steps is {self.steps}; use a whole number")
         self.schedule.check(self.by_epochs)
-        check_optimizer(self.optimizer, "training.optimizer")
+        check_optimizer(self.optimizer, "training.optimizer", WEIGHTS, closure=True)
 
     @property
     def by_epochs(self) -> bool:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.data import Digits
-from sparsenas.errors import DivergenceError
+from sparsenas.errors import DivergenceError, RecoveryError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
     OneStageSearch,
@@ -135,3 +135,115 @@ def test_one_training_of_several_that_diverged_is_the_worst(fit_briefly, capsys)
     assert sorted(np.isfinite(list(search.measured.values()))) == [False, True, True]
     assert np.isfinite(search.measured[search.support])
     assert "epoch 2: this training has diverged; its architecture is the worst" in capsys.readouterr().out
+
+
+class Once(pl.Callback):
+    """Puts infinite pixels into one batch, and keeps the state before and after its step."""
+
+    def __init__(self, step=2, every=False, stream=None):
+        self.step, self.every, self.stream, self.states = step, every, stream, []
+        self.skipped = []
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if self.every or trainer.global_step == self.step:
+            images, _ = batch[self.stream] if self.stream else batch
+            images[0, 0, :2] = float("inf")
+            self.states.append(self._state(trainer, module))
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if self.states and not self.every and trainer.global_step == self.step + 1:
+            self.states.append(self._state(trainer, module))
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch:
+            self.on_train_end(trainer, module)
+
+    def on_train_end(self, trainer, module):
+        self.skipped.append(float(trainer.callback_metrics["train/skipped_steps"]))
+
+    def _state(self, trainer, module):
+        memory = trainer.optimizers[0].state
+        kept = {f"{i}/{name}": value for i, state in enumerate(memory.values()) for name, value in state.items()}
+        return {name: torch.as_tensor(value).clone() for name, value in (module.network.state_dict() | kept).items()}
+
+
+def same(before, after):
+    return before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_of_infinite_pixels_is_left_out(make_training, fit, optimizer, accumulate):
+    options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    once = Once()
+    model = make_training(
+        optimizer=lambda parameters: optimizer(parameters, lr=0.01, weight_decay=0.1, **options),
+        on_nonfinite="skip",
+        **PLAIN,
+    )
+    trainer = fit(model, once, batches=4 * accumulate, accumulate_grad_batches=accumulate, epochs=2)
+    if accumulate == 1:
+        before, after = once.states
+        assert same(before, after)
+    assert once.skipped == [1.0, 0.0]
+    assert trainer.global_step == 8
+    assert np.isfinite(float(trainer.callback_metrics["train/loss"]))
+    assert all(tensor.isfinite().all() for tensor in model.network.state_dict().values())
+
+
+def test_a_step_is_left_out_in_a_search_too(fit_briefly):
+    for make, stream in (
+        (lambda training: TwoStageSearch((1, 8, 8), 10, training=training, **BOTH), "weights"),
+        (lambda training: RelaxedSearch((1, 8, 8), 10, training=training, **BOTH), "weights"),
+        (lambda training: SinglePathSearch((1, 8, 8), 10, training=training, **BOTH), "weights"),
+        (
+            lambda training: OneStageSearch(
+                (1, 8, 8), 10, training=training, phases=Phases(search_epochs=1), space=SPACE, network=NETWORK
+            ),
+            None,
+        ),
+    ):
+        once, search = Once(stream=stream), make(WeightTraining(on_nonfinite="skip"))
+        trainer = fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4 if stream else 0.0), once)
+        before, after = once.states
+        assert same(before, after)
+        assert once.skipped == [1.0, 0.0]
+        assert trainer.global_step == 8
+        assert all(tensor.isfinite().all() for tensor in search.state_dict().values() if tensor.is_floating_point())
+
+
+def test_nothing_is_counted_unless_asked_for(make_training, fit):
+    trainer = fit(make_training(**PLAIN), epochs=1)
+    assert "train/skipped_steps" not in trainer.callback_metrics
+
+
+def test_an_epoch_without_a_step_ends_the_run(make_training, fit, tmp_path):
+    with pytest.raises(DivergenceError, match=r"^epoch 1: the run has diverged: .*all 3 steps were left out; use a"):
+        fit(make_training(on_nonfinite="skip", **PLAIN), Once(every=True))
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_weights_that_are_no_numbers_end_a_run_that_skips(make_training, fit):
+    with pytest.raises(DivergenceError, match=r"^epoch 2: the run has diverged: .*weights are not finite"):
+        fit(make_training(on_nonfinite="skip", **PLAIN), Spoil("on_train_batch_start"), epochs=3)
+
+
+class Jump(pl.Callback):
+    """Raises the learning rate in the second epoch."""
+
+    def on_train_epoch_start(self, trainer, module):
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = 1e6 if trainer.current_epoch == 1 else group["lr"]
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_good_checkpoint_survives_a_jump_of_the_rate(make_training, fit_briefly, tmp_path, search):
+    training = WeightTraining(gradient_clip=0.0)
+    model = TwoStageSearch((1, 8, 8), 10, training=training, **BOTH) if search else make_training(**PLAIN)
+    data = Digits(batch_size=32, arch_fraction=0.4 if search else 0.0)
+    with pytest.raises((DivergenceError, RecoveryError), match=r"has diverged"):
+        fit_briefly(model, data, Jump(), epochs=4, batches=8)
+    for path in tmp_path.rglob("*.ckpt"):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(tensor.isfinite().all() for tensor in state.values() if tensor.is_floating_point())
+    assert list(tmp_path.rglob("*.ckpt"))

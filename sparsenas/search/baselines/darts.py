@@ -53,6 +53,8 @@ class RelaxedSearch(SearchModule):
         ``search_gdas``.
     """
 
+    logs_also = ("arch/loss",)
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

@@ -1,5 +1,6 @@
 """Random search: train drawn architectures alone, one after another, and keep the best."""
 
+from collections.abc import Sequence
 from functools import partial
 from math import inf, isfinite
 from typing import Any
@@ -161,10 +162,10 @@ class RandomSearch(SearchModule):
         self.log_epoch()
         step_schedules(self.trainer)
 
-    def end_if_diverged(self, *metrics: str) -> None:
+    def end_if_diverged(self, *metrics: str, found: Sequence[str] = ()) -> None:
         """End the run if every training so far has diverged; one of several is only the worst."""
         if self.measured and max(self.measured.values()) == -inf:
-            super().end_if_diverged(*metrics)
+            super().end_if_diverged(*metrics, found=found)
 
     def _draw(self, number: int) -> Support:
         """The architecture of a training, by its number; a function of the seed, so that a resumed run repeats it."""

@@ -77,6 +77,7 @@ class OneStageSearch(PhasedSearch):
     """
 
     knows = frozenset({"drop_path", "auxiliary_weight"})
+    logs_also = ("search/phase", "search/settled")
 
     def __init__(
         self,
@@ -291,10 +292,11 @@ class OneStageSearch(PhasedSearch):
     def _step(self, loss: Tensor, support: Support) -> None:
         """Step the weights and, in the search phase, ``b``; recover if it is time."""
         self.architecture.b.grad = None
-        self.step_weights(loss, support, self._affine.unsettled(support, self.architecture))
+        taken = self.step_weights(loss, support, self._affine.unsettled(support, self.architecture))
         if self.moves_architecture:
-            # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
-            self.architecture.optimize(self.trainer.optimizers[1].step)
+            if taken:  # the gradients of both are of one loss
+                # not through Lightning's wrapper: it would count this as a global step, and x-axes would run double
+                self.architecture.optimize(self.trainer.optimizers[1].step)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:
                 self._recover()
 

@@ -9,6 +9,9 @@ from sparsenas.networks import SuperNet
 from sparsenas.spaces import SearchSpace
 from sparsenas.sparse_coding import Constraints, DictionaryKind, ExactSolver, RecoveryProblem, Solver, make_dictionary
 
+#: Longest ``b`` of a block; codes with more candidates than this are far from any space.
+LONGEST = 1024
+
 
 @dataclass(frozen=True)
 class SparseRecovery:
@@ -71,6 +74,8 @@ class SparseRecovery:
                 names the option and the smallest value that it could have.
         """
         sizes = tuple(len(block) for block in space.blocks)
+        if self.compressed_size > LONGEST:
+            raise RecoveryError(f"recovery.compressed_size is {self.compressed_size}; use at most {LONGEST}")
         least = max(min(2 * space.inputs_per_node, size) for size in sizes)
         if self.compressed_size < least:
             raise RecoveryError(

@@ -57,6 +57,8 @@ class TwoStageSearch(SearchModule):
         weights also see uniform draws; ``docs/method.md`` says why.
     """
 
+    logs_also = ("arch/loss",)
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

@@ -75,6 +75,8 @@ class Tournament:
         counts = {name: getattr(self, name) for name in ("random", "rounds", "proposals", "again", "filtered")}
         if min(counts.values()) < 0 or not 0 < self.keep < 1:
             raise ConfigError(f"tournament: {counts}, keep={self.keep}; counts are at least 0, and keep lies in (0, 1)")
+        if not self.random and (self.references == "none" or not self.references):
+            raise ConfigError("tournament: random is 0 and references are none, so nothing would compete; raise one")
         if not self.horizon or not self.belief or min(self.belief) < 0:
             raise ConfigError(
                 f"tournament: horizon={list(self.horizon)}, belief={list(self.belief)}; give a number for each rung, "

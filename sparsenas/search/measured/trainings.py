@@ -23,7 +23,7 @@ from sparsenas.networks import DerivedNet, recalibrate, seed_draws, young_norms
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype
-from sparsenas.training import WeightTraining
+from sparsenas.training import SkippedSteps, WeightTraining
 from sparsenas.training.pace import Pace, Work, clock_for
 from sparsenas.zero_cost import ZeroCostScore
 
@@ -194,7 +194,7 @@ class Trainings:
         options, network = self.training, state.network
         pace = Pace(options, self.device, before=state.before)
         total: Tensor = torch.zeros((), device=self.device)
-        steps = 0
+        steps, skipping = 0, SkippedSteps(options)
         while pace.progress(steps) < until:
             batches = self.images.training_batches(state.epoch, STREAM, self.device)
             for number, (images, labels) in enumerate(batches):
@@ -202,6 +202,7 @@ class Trainings:
                 progress = pace.progress(steps)
                 network.drop_path = options.drop_path * progress
                 state.schedule(progress)
+                skipping.keep(network)
                 with self.context():
                     logits, auxiliary = network.forward_auxiliary(images)
                     loss = options.loss(logits, labels)
@@ -209,16 +210,17 @@ class Trainings:
                         loss = loss + options.auxiliary_weight * options.loss(auxiliary, labels)
                 state.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+                taken = skipping.check(state.optimizer)
                 if options.gradient_clip > 0:
                     torch.nn.utils.clip_grad_norm_(network.parameters(), options.gradient_clip)
                 state.optimizer.step()
-                total += loss.detach()
+                total += loss.detach() if taken else 0.0
                 steps += 1
                 if pace.progress(steps) >= until:
                     break
             state.epoch += 1
         state.work = Work(state.before.steps + steps, pace.seconds)
-        return bool(torch.isfinite(total))
+        return bool(torch.isfinite(total)) and not skipping.found()
 
     @property
     def _failed(self) -> tuple[tuple[float, ...], float]:

@@ -65,9 +65,27 @@ def test_the_rate_is_that_of_the_whole_run(images, tmp_path):
 
     schedule = Schedule(warmup_share=0.1)
     trainings = make(images, tmp_path, optimizer=lambda p: Noting(p, 0.2), schedule=schedule)
+    rates.clear()  # of a step by which options are checked
     trainings.train(ENTRANT, 0, 0.25)
     trainings.train(ENTRANT, 1, 0.5)
     assert rates == pytest.approx([0.2 * schedule.at(step / (4 * EPOCH)) for step in range(2 * EPOCH)])
+
+
+@pytest.mark.parametrize(
+    ("on_nonfinite", "every", "survives"), [("stop", False, False), ("skip", False, True), ("skip", True, False)]
+)
+def test_a_step_of_infinite_pixels(images, tmp_path, on_nonfinite, every, survives):
+    class Spoilt:
+        evaluation_batches = images.evaluation_batches
+
+        def training_batches(self, *args):
+            for number, (batch, labels) in enumerate(images.training_batches(*args)):
+                if every or number == 3:
+                    batch[0, 0, 0] = math.inf
+                yield batch, labels
+
+    measured = make(Spoilt(), tmp_path, on_nonfinite=on_nonfinite).train(ENTRANT, 0, 0.25)
+    assert math.isfinite(measured.loss) == survives
 
 
 def test_it_learns_and_says_so(images, tmp_path):
