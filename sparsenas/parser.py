@@ -5,6 +5,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, get_args
 
+import torch
 from pytorch_lightning.cli import LightningArgumentParser
 
 
@@ -30,4 +31,6 @@ class SettingsParser(LightningArgumentParser):
             action._typehint = reduce(or_, [int, *(kind for kind in kinds if kind is not int)])
         if isinstance(action.default, str) and isinstance(action.default, Enum):
             action.default = str(action.default.value)  # Lightning's Timer has such a default, which no config can keep
+        if isinstance(action.default, torch.device):
+            action.default = str(action.default)  # likewise that of Lightning's StochasticWeightAveraging
         return action

@@ -41,6 +41,8 @@ def user_error(error: BaseException) -> SparseNASError | None:
             return CheckpointError(f"the checkpoint does not fit the model: {_first_mismatch(str(cause))}")
         if said := refusal(cause):
             return ConfigError(said)
+    if isinstance(error, ValueError) and str(error).startswith("Does not validate against"):
+        return ConfigError(_innermost(str(error)))  # a constructor refused, and a union of types hides its exception
     return ConfigError(shorten(str(error))) if isinstance(error, argparse.ArgumentError) else None
 
 
@@ -63,6 +65,13 @@ def _first_mismatch(message: str) -> str:
     return f"{first[:200]}; use the config and the version of sparsenas it was written with"
 
 
+def _innermost(message: str) -> str:
+    """What a constructor said, out of what jsonargparse says of all the types that an option may have."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    said = [line for line in lines if line and not _NOISE.match(line) and not line.startswith("Expected")]
+    return one_line(said[0] if said else lines[0])
+
+
 def shorten(message: str) -> str:
     """Extract what was wrong, and where, from a message of jsonargparse.
 
@@ -77,7 +86,7 @@ def shorten(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     lines += re.findall(r'Parser key "[^"]+": (.+)', message)
     found = list(dict.fromkeys(_plain_words(line) for line in lines if line and not _NOISE.match(line)))
-    kept = _of_what_was_given(found)
+    kept = _of_what_was_given([text for text in found if text])
     classes = re.findall(r"given class_path '([^']+)'", message)
     if classes and kept and kept[-1].endswith("is not accepted"):
         # options in whose place a word may stand have no help of their own; that of their class lists them
@@ -104,7 +113,11 @@ def _plain_words(line: str) -> str:
     """One finding of jsonargparse without Python's words."""
     line = re.sub(r"<class '([^']+)'>", r"\1", line)
     line = re.sub(r"typing\.Literal\[(.+?)\]", r"one of \1", line)
+    line = re.sub(r"^Type typing\.Callable\[.*?\] expects a function or a callable class: ", "", line)
+    line = re.sub(r'^Parser key "[^"]+":$', "", line)
+    line = re.sub(r"\. Got value: Namespace\(.*$", "", line)
     line = re.sub(r"^Expected an? ", "expected ", line)
+    line = re.sub(r"^Unable to load config [\"']([^\"']*)[\"'].*$", r"expected options; got '\1'", line)
     line = re.sub(r"\. Got value: (.*)$", r"; got '\1'", line)
     line = re.sub(r"^expected dot import path string: (.*)$", rf"unknown class '\1'; {_NAMES}", line)
     return line[:1].lower() + line[1:]

@@ -16,7 +16,8 @@ import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
 from sparsenas.api.messages import user_errors
-from sparsenas.api.refusals import check_trainer
+from sparsenas.api.refusals import check_max_time, check_trainer, check_workers
+from sparsenas.api.values import check_values
 from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.imports import TRUST, trust
@@ -82,6 +83,15 @@ class Assembly(LightningCLI):
             self.config = parser.parse_args(args)  # type: ignore[arg-type]  # Lightning's type of args is wider
         trust(*self.config["trust"])
 
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer, if the values of the settings are any.
+
+        Raises:
+            ConfigError: If one is not.
+        """
+        check_values(self.config if self.subcommand is None else self.config[self.subcommand], linked=FROM_DATA)
+        super().instantiate_classes()
+
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, if its options can work.
 
@@ -93,8 +103,10 @@ class Assembly(LightningCLI):
         """
         settings = self.config if self.subcommand is None else self.config[self.subcommand]
         regular = RegularCheckpoint(settings["save_every_minutes"])
+        check_workers(self.datamodule)
+        check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
-        check_trainer(trainer, self.model, self.subcommand == "fit")
+        check_trainer(trainer, self.model, self.subcommand)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
         last = next((i for i, callback in enumerate(callbacks) if isinstance(callback, Checkpoint)), len(callbacks))
         callbacks.insert(last, regular)

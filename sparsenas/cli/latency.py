@@ -70,6 +70,8 @@ def latency(args: Sequence[str]) -> int:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
+    if device.type == "meta":
+        raise ConfigError(f"--device {options.device}: computes nothing that could be timed; name another one")
     channels, height, width = options.image_shape
     shape, norms = (channels, height, width), NormOptions(append="none")
     if options.any_width:

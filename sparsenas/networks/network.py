@@ -73,6 +73,8 @@ class CellNetwork(nn.Module):
                 f"channels={channels}, cells={cells}, num_classes={num_classes}: "
                 "need at least 2 channels, 1 cell, 2 classes"
             )
+        if image_shape[0] < 1:
+            raise ConfigError(f"images have {image_shape[0]} channels; they need at least 1")
         _check_parts(skeleton, stem, auxiliary)
         _check_partial(skeleton, channels, partial)
         self.skeleton = skeleton

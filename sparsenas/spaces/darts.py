@@ -17,6 +17,8 @@ DARTS_PRIMITIVES = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
+#: Most nodes of a cell: it has about half the square of them edges, each with all primitives.
+MOST_NODES = 32
 
 
 class DartsSpace(SearchSpace):
@@ -47,6 +49,8 @@ class DartsSpace(SearchSpace):
     ) -> None:
         if nodes < 1:
             raise ConfigError(f"space.nodes is {nodes}; a cell needs at least 1 computed node")
+        if nodes > MOST_NODES:
+            raise ConfigError(f"space.nodes is {nodes}; use at most {MOST_NODES}")
         if not primitives or len(set(primitives)) < len(primitives):
             raise ConfigError(f"space.primitives is {list(primitives)}; name at least one primitive, each once")
         most = self.num_inputs if distinct_edges else self.num_inputs * len(primitives)

@@ -46,11 +46,11 @@ def with_callback(tmp_path, name, **options):
 @pytest.mark.parametrize(
     ("command", "name", "options", "message"),
     [
-        (TRAINING, "EarlyStopping", {"monitor": "val/accuracy"}, "Early stopping .* following: `val/loss`, `val/acc`"),
-        (TRAINING, "ModelCheckpoint", {"monitor": "val/accuracy"}, "could not find the monitored key .*'val/acc'"),
+        (TRAINING, "EarlyStopping", {"monitor": "val/accuracy"}, r"EarlyStopping: monitor is .*val/loss, val/acc"),
+        (TRAINING, "ModelCheckpoint", {"monitor": "val/accuracy"}, r"ModelCheckpoint: monitor is .*val/acc; use one"),
         (TRAINING, "LearningRateFinder", {}, "LearningRateFinder is not supported.*set model.training.optimizer"),
         (TRAINING, "BackboneFinetuning", {}, "BackboneFinetuning is not supported, as no model has a backbone"),
-        (TRAINING, "BatchSizeFinder", {"mode": "foo"}, r"`mode` .* 'binsearch'\) \(trainer.callbacks: BatchSizeFinder"),
+        (TRAINING, "BatchSizeFinder", {}, "BatchSizeFinder is not supported.*set data.batch_size"),
         (SEARCH, "LearningRateFinder", {}, "LearningRateFinder is not supported"),
         (
             SEARCH, "GradientAccumulationScheduler", {"scheduling": {0: 2}},
