@@ -1,6 +1,10 @@
 """Options of the plain commands, and of evaluation, that cannot work; ``refused`` says what all share."""
 
+from pathlib import Path
+
 import pytest
+
+from sparsenas.checkpoints import load, save
 
 LATENCY = "latency --space nasbench201 --cells 3 --channels 4 --image_shape 1 8 8 --rounds 1 --to"
 IMAGES = "compare --config compare_images"
@@ -70,3 +74,11 @@ def test_an_evaluation_of_no_batches(refused, checkpoint, command):
     part = {"validate": "val"}.get(command, command)
     message = refused(f"{command} --config train_digits --ckpt_path {checkpoint} --trainer.limit_{part}_batches 0")
     assert f"trainer.limit_{part}_batches is 0, so that nothing would happen" in message
+
+
+def test_an_export_of_weights_that_are_no_numbers(refused, checkpoint):
+    content = load(checkpoint)
+    next(iter(content["state_dict"].values())).fill_(float("nan"))
+    save("spoilt.pt", content)
+    assert "weights of the network are not finite" in refused("export spoilt.pt --to out")
+    assert not Path("out").exists()

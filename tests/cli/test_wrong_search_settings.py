@@ -7,7 +7,10 @@ DIGITS = (
     "--data Digits --data.batch_size 64 --trainer.max_epochs 2 --model.network.channels 4 --model.network.cells 3 "
     "--model.network.stem small --data.arch_fraction"
 )
-SEARCH = "fit --config search_two_stage_digits --model.network.channels 4 --trainer.max_epochs 2"
+SEARCH = (
+    "fit --config search_two_stage_digits --model.network.channels 4 --trainer.max_epochs 2 "
+    "--model.architecture.warmup_epochs 0"
+)
 ONE_STAGE = f"fit --config search_one_stage_cifar10_16px {DIGITS} 0.0"
 GDAS = f"fit --config search_gdas {DIGITS} 0.4"
 PC_DARTS = f"fit --config search_pc_darts {DIGITS} 0.4"
