@@ -18,7 +18,7 @@ ALLOWED = {
         "files": "errors",
         "imports": "errors",
         "reading": "",
-        "checkpoints": "errors files imports reading",
+        "checkpoints": "errors files imports metrics reading trainer",
         "texts": "",
         "trainer": "",
         "parser": "",

@@ -1,6 +1,6 @@
 """Base of the searchers on a super-net: metrics, evaluation, checkpoints, and reports to callbacks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -275,11 +275,11 @@ class SearchModule(Searcher, CheckpointedModule):
 
     def epoch_state(self) -> dict[str, Any]:
         """What the search knows only until the end of the epoch, as plain values and tensors."""
-        return {"draws": self._rng.bit_generator.state}
+        return {"draws": self._rng.bit_generator.state, "steps": self._steps.counts}
 
     def restore_epoch(self, state: dict[str, Any]) -> None:
         """Go on within an epoch, from what :meth:`epoch_state` gave; the network is on its device."""
-        self._rng.bit_generator.state = state["draws"]
+        self._rng.bit_generator.state, self._steps.counts = state["draws"], state["steps"]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept.
@@ -348,17 +348,3 @@ class SearchModule(Searcher, CheckpointedModule):
     def progress(self) -> dict[str, str | int | float]:
         """Entries of a progress bar beside the metrics."""
         return {} if self.report is None else {"churn": self.report.churn, "visited": self.report.visited}
-
-
-def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
-    """The weights batch and the architecture batch.
-
-    Raises:
-        ConfigError: If the data module does not split the training images in two.
-    """
-    if not isinstance(batch, Mapping) or set(batch) != {"weights", "arch"}:
-        raise ConfigError(
-            "the searcher needs two streams of training images, but the data module yields one: "
-            "set data.arch_fraction, e.g. 0.4 (the share of training images that trains the architecture)"
-        )
-    return batch["weights"], batch["arch"]

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from sparsenas.errors import ConfigError
 from sparsenas.search.budget import Budget
 from sparsenas.spaces import Genotype, SearchSpace, Support
 from sparsenas.sparse_coding import Certificate, Constraints
@@ -121,3 +122,17 @@ class RecoveryListener(pl.Callback):
 
     def on_recovery(self, trainer: pl.Trainer, search: "SearchModule", report: RecoveryReport) -> None:
         """Called right after a recovery, on every rank."""
+
+
+def bilevel(batch: Any) -> tuple[ImageBatch, ImageBatch]:
+    """Take the weights batch and the architecture batch.
+
+    Raises:
+        ConfigError: If the data module does not split the training images in two.
+    """
+    if not isinstance(batch, Mapping) or set(batch) != {"weights", "arch"}:
+        raise ConfigError(
+            "the searcher needs two streams of training images, but the data module yields one: "
+            "set data.arch_fraction, e.g. 0.4 (the share of training images that trains the architecture)"
+        )
+    return batch["weights"], batch["arch"]

@@ -283,14 +283,15 @@ class TrainingModule(CheckpointedModule):
         if self._pace is not None:
             checkpoint["seconds_trained"] = self._pace.seconds
         if is_within_epoch(self.trainer):
-            checkpoint["drop_path"] = float(self.built.drop_path)
+            checkpoint["epoch_state"] = {"drop_path": float(self.built.drop_path), "steps": self._steps.counts}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the clock of the training."""
         super().on_load_checkpoint(checkpoint)
         self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
-        if self.network is not None and "drop_path" in checkpoint:  # of an epoch that began before
-            self.network.drop_path = checkpoint["drop_path"]
+        if self.network is not None and "epoch_state" in checkpoint:  # of an epoch that began before
+            state = checkpoint["epoch_state"]
+            self.network.drop_path, self._steps.counts = state["drop_path"], state["steps"]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""

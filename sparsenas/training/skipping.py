@@ -36,6 +36,15 @@ class SkippedSteps:
         self.taken = self.skipped = 0
         self._statistics: list[tuple[Tensor, Tensor]] | None = None
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Steps of this epoch that were taken, and that were left out; a run within the epoch goes on from them."""
+        return self.taken, self.skipped
+
+    @counts.setter
+    def counts(self, counts: tuple[int, int]) -> None:
+        self.taken, self.skipped = counts
+
     def begin_epoch(self) -> None:
         """Count anew."""
         self.taken = self.skipped = 0

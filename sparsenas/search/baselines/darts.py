@@ -10,12 +10,12 @@ from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, frozen_statistics
 from sparsenas.schedules import Stretch
-from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.base import SearchModule
 from sparsenas.search.baselines.relaxation import Mixture, Relaxation, RelaxedArchitecture, SoftmaxRelaxation
 from sparsenas.search.baselines.unrolling import unrolled_gradient
 from sparsenas.search.budget import Budget
 from sparsenas.search.optimizers import ArchitectureTraining, darts_adam, step_schedules
-from sparsenas.search.searcher import ImageBatch
+from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
 from sparsenas.training import WeightTraining, keep_plain_hyperparameters

@@ -13,10 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
 from sparsenas.schedules import Stretch
-from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.base import SearchModule
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut, best_measured
 from sparsenas.search.optimizers import step_schedules
+from sparsenas.search.searcher import bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
 from sparsenas.trainer import is_dry_run

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path
-from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.base import SearchModule
 from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut
 from sparsenas.search.optimizers import step_schedules
-from sparsenas.search.searcher import ImageBatch
+from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.search.selection import BestOf, Selected, Selection, TrainedSuperNet
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints

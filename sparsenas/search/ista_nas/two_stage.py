@@ -10,14 +10,14 @@ from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
 from sparsenas.schedules import Stretch
-from sparsenas.search.base import SearchModule, bilevel
+from sparsenas.search.base import SearchModule
 from sparsenas.search.budget import Budget
 from sparsenas.search.ista_nas.architecture import CompressedArchitecture
 from sparsenas.search.ista_nas.recovery import SparseRecovery
 from sparsenas.search.ista_nas.sampling import MixtureSampling, Sampling, UniformSampling
 from sparsenas.search.ista_nas.signals import FullGradient, Signal
 from sparsenas.search.optimizers import ArchitectureTraining, step_schedules
-from sparsenas.search.searcher import ImageBatch
+from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints
 from sparsenas.training import WeightTraining, keep_plain_hyperparameters
