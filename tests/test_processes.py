@@ -49,6 +49,33 @@ def test_fit_and_predict_end_with_one_summary(tmp_path):
     assert float(re.search(r"test/acc +(\S+)", tested)[1]) == pytest.approx(right / len(labels))
 
 
+SEARCHES = "--trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp_find_unused_parameters_true "
+SMALL = "--model.network.channels 4 --model.network.cells 3 --model.network.stem small --model.space.nodes 2 "
+BRIEF = "--trainer.max_epochs 2 --trainer.limit_train_batches 3 --data Digits --data.batch_size 16 "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--config search_two_stage_digits --model.architecture.warmup_epochs 1 --data.arch_fraction 0.4 "
+        + SMALL
+        + BRIEF,
+        "--config search_one_stage_cifar10_16px --model.phases.search_epochs 1 --model.architecture.warmup_epochs 0 "
+        "--data.arch_fraction 0 " + SMALL + BRIEF,
+        "--config search_gdas --data.arch_fraction 0.4 " + SMALL + BRIEF,
+        "--config search_random_weight_sharing --model.selection.count 4 --data.arch_fraction 0.4 " + SMALL + BRIEF,
+        "--model.training.seconds null --model.training.steps 64 --model.budget.max_params 8000",
+    ],
+    ids=["two-stage", "one-stage", "gdas", "single-path", "tournament"],
+)
+def test_every_searcher_ends_with_one_summary(tmp_path, options):
+    done = run(tmp_path, "fit", *shlex.split(SEARCHES + options))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("checkpoint    ") == 1
+    assert done.stdout.count("\nnext          ") == 1
+
+
 @pytest.mark.slow
 def test_a_mistake_that_every_process_meets_is_told_once(tmp_path):
     done = run(tmp_path, "fit", *TINY, "--data.batch_size", "5000")

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import (
     StochasticWeightAveraging,
     Timer,
 )
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from sparsenas.errors import ConfigError
 from sparsenas.search import SearchModule, TournamentSearch
@@ -38,6 +39,8 @@ _LEAST = {
     "min_epochs": (0, "use 0 or more"),
     "min_steps": (0, "use 0 or more"),
 }
+#: Strategies that split the weights of one network over processes.
+_SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 #: Most processes that read images; the largest machines have about so many cores.
 MOST_WORKERS = 256
 #: Units of ``trainer.max_time``.
@@ -118,6 +121,11 @@ def check_trainer(trainer: Trainer, model: LightningModule, command: str | None)
     if start in ("spawn", "forkserver"):
         raise ConfigError(
             f"trainer.strategy starts processes by {start}, which would need copies of all options as objects; use ddp"
+        )
+    if isinstance(trainer.strategy, _SHARDED):
+        raise ConfigError(
+            f"trainer.strategy is {type(trainer.strategy).__name__}, which splits weights over processes; recoveries "
+            "and exports read whole ones: use ddp for a training, ddp_find_unused_parameters_true for a search"
         )
 
 
