@@ -41,6 +41,7 @@ class RowError(SparseNASError):
 def main(args: Sequence[str] | None = None) -> int:
     """Run all rows, and print which are well and how long they took."""
     options = parser(__doc__, repeats=5)
+    options.set_defaults(device="cuda")
     options.add_argument("--seconds", type=int, default=30, help="length of the quickstart")
     chosen = options.parse_args(args)
     return run("gpu", chosen, lambda report: measure(chosen, report))

@@ -73,7 +73,16 @@ def test_every_figure_is_measured_and_nothing_else_is_written(name, images, tmp_
     assert {path.name for path in tmp_path.iterdir()} == {"data", "figures.json"}
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.slow
+def test_a_disturbed_run_ends_as_its_twin(tmp_path):
+    assert import_module("soak").main(["--minutes", "0", "--only", "two-stage", "--json", "counts.json"]) == 0
+    counts = json.loads((tmp_path / "counts.json").read_text())["ratios"]
+    assert counts["runs"] == 1
+    assert counts["kills"] > 0
+    assert counts["open files a run"] == counts["temporary files a run"] == 0
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "gpu"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
 def test_a_missing_device_is_one_line(name, capsys):
     assert import_module(name).main(["--device", "cuda"]) == 2
