@@ -82,7 +82,7 @@ class RegularCheckpoint(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         path = within_epoch_checkpoint(trainer)
         if path is not None:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 def _is_between_steps(trainer: pl.Trainer) -> bool:

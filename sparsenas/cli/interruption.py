@@ -14,20 +14,27 @@ class Interruption(pl.Callback):
 
     Attributes:
         code: Exit code, 128 + the signal's number; None if the run was not stopped.
-        advice: Path of the last checkpoint, and the command that goes on from it, in the first process.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
-        self.advice = ""
+        self._trainer: pl.Trainer | None = None
+
+    @property
+    def advice(self) -> str:
+        """Path of the last checkpoint, which another callback may just have written, and how to go on from it.
+
+        Only the first process says so.
+        """
+        return how_to_go_on(self._trainer) if self._trainer is not None and self._trainer.is_global_zero else ""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take a note, for the first process to print; Lightning then shuts the run down."""
+        """Take a note; Lightning then shuts the run down."""
         if isinstance(exception, (SIGTERMException, Terminated)):
             self.code = 143
         elif isinstance(exception, KeyboardInterrupt):
             self.code = 130
-        self.advice = how_to_go_on(trainer) if trainer.is_global_zero else ""
+        self._trainer = trainer
 
 
 def how_to_go_on(trainer: pl.Trainer) -> str:

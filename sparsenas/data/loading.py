@@ -1,6 +1,7 @@
 """From indices to batches: datasets that read whole batches, and the order in which they are read."""
 
 import math
+import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -165,6 +166,7 @@ class BatchLoader:
                 sampler=sampler,
                 num_workers=num_workers,
                 collate_fn=_unchanged,
+                worker_init_fn=_stay,
                 persistent_workers=True,
                 pin_memory=self._pin,
                 generator=torch.Generator(),  # otherwise each pass would draw from the global generator
@@ -225,6 +227,15 @@ class _InWorker(Dataset["Batch | DataError"]):
             return self._read[draw]
         except DataError as error:
             return DataError(str(error))
+
+
+def _stay(number: int) -> None:
+    """Let the worker live through a SIGTERM to all processes: the main one ends its run, and then the workers.
+
+    Otherwise the main process would meet a dead worker in the midst of a step.
+    """
+    del number
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _unchanged(batch: Any) -> Any:

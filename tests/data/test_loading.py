@@ -1,4 +1,6 @@
 import multiprocessing
+import os
+import signal
 from itertools import chain
 
 import numpy as np
@@ -152,3 +154,40 @@ def test_workers_give_the_same_batches_and_clean_errors(worker_loader):
         with pytest.raises(DataError, match=r"^b\.png: not a readable image$"):
             next(batches)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_workers_outlive_a_sigterm_to_all_processes():
+    data = InMemory(torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1), torch.arange(40))
+    loader = BatchLoader(data, BatchSampler(np.arange(40), 4, train=True), num_workers=1)
+    iterator = iter(loader)
+    first = next(iterator)[1].tolist()
+    for worker in loader._iterator._workers:
+        os.kill(worker.pid, signal.SIGTERM)
+    assert sorted(first + [label for _, labels in iterator for label in labels.tolist()]) == list(range(40))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_goes_on_at_a_batch_of_any_pass(workers):
+    data = InMemory(torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1), torch.arange(10))
+
+    def make():
+        loader = BatchLoader(data, BatchSampler(np.arange(10), 2, train=True, seed=1), num_workers=workers)
+        loader.sampler.set_epoch(3)
+        return loader
+
+    whole = make()
+    states, batches = [], []
+    for _ in range(2):  # two passes in one epoch, as of a shorter stream
+        for _, labels in whole:
+            batches.append(labels.tolist())
+            states.append(whole.state_dict())
+    for number, state in enumerate(states):
+        rest = make()
+        rest.load_state_dict(state)
+        rest.sampler.set_epoch(3)
+        seen = [labels.tolist() for _ in range(2 - number // 5) for _, labels in rest]
+        assert seen == batches[number + 1 :], state
+    other = make()
+    other.load_state_dict(states[2])
+    other.sampler.set_epoch(4)
+    assert len(list(other)) == 5  # of another epoch, nothing is left out
