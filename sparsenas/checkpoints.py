@@ -221,7 +221,12 @@ class CheckpointedModule(CheckedLoading, pl.LightningModule):
     """Base of all modules of this package: their checkpoints are written whole, and checked before they are read.
 
     One that is written within an epoch also holds what its metrics have gathered, so that a run goes on from any batch.
+
+    Attributes:
+        resumed_batches: Batches of the epoch within which the checkpoint was written that a run goes on from.
     """
+
+    resumed_batches: int | None = None
 
     def setup(self, stage: str) -> None:
         """Let the trainer write and read checkpoints this way, unless it has a way of its own."""
@@ -233,8 +238,10 @@ class CheckpointedModule(CheckedLoading, pl.LightningModule):
         """Within an epoch, keep what metrics have gathered; every process must call this."""
         if is_within_epoch(self.trainer):
             checkpoint["metrics"] = metric_states(self)
+            checkpoint["batches"] = self.trainer.num_training_batches
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let metrics go on in a fit."""
         if self._trainer is not None and self.trainer.state.fn == "fit":
             restore_metrics(self, checkpoint.get("metrics", {}), self.trainer.is_global_zero)
+            self.resumed_batches = checkpoint.get("batches")

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 Kind = TypeVar("Kind")
@@ -18,10 +17,20 @@ def callbacks_of(trainer: Trainer, kind: type[Kind]) -> list[Kind]:
     return [callback for callback in callbacks if isinstance(callback, kind)]
 
 
+class WithinEpoch(Callback):
+    """Base of the callback that writes checkpoints within epochs.
+
+    Attributes:
+        written: The checkpoint, once it was written.
+    """
+
+    written: Path | None = None
+
+
 def within_epoch_checkpoint(trainer: Trainer) -> Path | None:
-    """Return where a run writes its checkpoint within an epoch; ``None`` if it keeps no checkpoints."""
-    folders = [callback.dirpath for callback in callbacks_of(trainer, ModelCheckpoint) if callback.dirpath]
-    return Path(folders[0]) / WITHIN_EPOCH if folders and not is_dry_run(trainer) else None
+    """Return the checkpoint that this run has written within an epoch, and not removed."""
+    paths = [callback.written for callback in callbacks_of(trainer, WithinEpoch) if callback.written is not None]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def is_within_epoch(trainer: Trainer) -> bool:

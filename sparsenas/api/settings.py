@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # Imported so that settings can name their classes without the path
@@ -107,9 +106,7 @@ class Assembly(LightningCLI):
         check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
         check_trainer(trainer, self.model, self.subcommand)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set there, not declared
-        last = next((i for i, callback in enumerate(callbacks) if isinstance(callback, Checkpoint)), len(callbacks))
-        callbacks.insert(last, regular)
+        trainer.callbacks.append(regular)  # type: ignore[attr-defined]  # set there, not declared
         return trainer
 
 

@@ -135,7 +135,7 @@ def checkpoints(trainer: pl.Trainer) -> list[Path]:
             paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
             files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
     within = within_epoch_checkpoint(trainer)
-    if within is not None and within.is_file():
+    if within is not None:
         files.add(within)
     return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 

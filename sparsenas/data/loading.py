@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sparsenas.data.names import Indices
-from sparsenas.errors import DataError
+from sparsenas.errors import ConfigError, DataError
 
 #: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64.
 Batch = tuple[Tensor, Tensor]
@@ -209,11 +209,28 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Say where in the epoch the reading is; Lightning keeps it in checkpoints."""
-        return {"epoch": self.sampler.epoch, "passes": self.sampler.passes, "batch": self._given}
+        place = {"epoch": self.sampler.epoch, "passes": self.sampler.passes, "batch": self._given}
+        return place | self._sizes
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on from a place of :meth:`state_dict`."""
-        self.sampler.resume(**state_dict)
+        """Go on from a place of :meth:`state_dict`.
+
+        Raises:
+            ConfigError: If batches would be others.
+        """
+        for name, size in self._sizes.items():
+            if state_dict[name] != size:
+                raise ConfigError(
+                    f"the checkpoint was written within an epoch, with {state_dict[name]} {name}, but now there are "
+                    f"{size}: leave all as it was, or go on from a checkpoint of the end of an epoch"
+                )
+        self.sampler.resume(**{name: state_dict[name] for name in ("epoch", "passes", "batch")})
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        sampler = self.sampler
+        sizes = len(sampler.indices), sampler.batch_size, sampler.world_size
+        return dict(zip(("training images", "images a batch", "processes"), sizes, strict=True))
 
 
 class _InWorker(Dataset["Batch | DataError"]):

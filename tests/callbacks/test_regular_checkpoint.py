@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging, GradientAccumulationScheduler, StochasticWeightAveraging
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -36,6 +36,7 @@ from sparsenas.search import (
     TwoStageSearch,
 )
 from sparsenas.spaces import DartsSpace, StageSpace
+from sparsenas.trainer import within_epoch_checkpoint
 from sparsenas.training import StandAloneTraining, WeightTraining
 
 SHAPE = ((1, 8, 8), 10)
@@ -97,6 +98,12 @@ MODELS = {
         0.0,
         (lambda: EMAWeightAveraging(decay=0.5),),
         {"accumulate_grad_batches": 2, "val_check_interval": 3},
+    ),
+    "training_by_epochs": (
+        lambda: StandAloneTraining(*SHAPE, SPACE.sample(np.random.default_rng(1)).to_json(), SMALL["network"]),
+        0.0,
+        (),
+        {},
     ),
     "training_by_steps": (
         lambda: StandAloneTraining(
@@ -239,6 +246,39 @@ class TestWhen:
         states = [torch.load(run.checkpoint_callback.last_model_path, weights_only=True) for run in (rest, whole)]
         for part in ("state_dict", "optimizer_states", "search"):
             assert differences(states[0][part], states[1][part]) == []
+
+    def test_another_number_of_batches_is_refused(self, fit, tmp_path, monkeypatch):
+        keep = Keep(tmp_path)
+        fit("two_stage", keep, folder="whole")
+        monkeypatch.setitem(globals(), "BATCHES", 4)
+        with pytest.raises(ConfigError, match="within an epoch of 5 batches, but this run has 4"):
+            fit("two_stage", RegularCheckpoint(), folder="rest", ckpt_path=keep.paths[1])
+
+    def test_callbacks_that_begin_with_an_epoch(self, fit, differences, tmp_path, capsys):
+        def grow():
+            return GradientAccumulationScheduler({1: 2})
+
+        keep = Keep(tmp_path)
+        whole = fit("training_by_epochs", keep, grow(), folder="whole")
+        rest = fit("training_by_epochs", grow(), RegularCheckpoint(), folder="rest", init=7, ckpt_path=keep.paths[-1])
+        states = [torch.load(run.checkpoint_callback.last_model_path, weights_only=True) for run in (rest, whole)]
+        assert differences(states[0]["state_dict"], states[1]["state_dict"]) == []
+        average = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1, device=None)
+        fit("training_by_epochs", RegularCheckpoint(1e-9), average, folder="averaged")
+        assert "no checkpoint is written within epochs, as StochasticWeightAveraging" in capsys.readouterr().out
+
+    def test_the_last_of_all_steps_is_that_of_the_epoch(self, fit, tmp_path):
+        keep = Keep(tmp_path)
+        fit("training_by_epochs", keep, folder="whole", max_steps=7)
+        assert keep.paths[-1].name == "epoch=1-batch=0.ckpt"
+
+    def test_a_file_of_another_run_is_not_its_own(self, fit, tmp_path):
+        (tmp_path / "run").mkdir()
+        other = tmp_path / "run" / "within_epoch.ckpt"
+        other.write_bytes(b"of another run")
+        trainer = fit("training_by_epochs", RegularCheckpoint(60), folder="run", epochs=1)
+        assert within_epoch_checkpoint(trainer) is None
+        assert other.exists()
 
     def test_minutes_that_are_none(self):
         for minutes in (-1, float("nan")):

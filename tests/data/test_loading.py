@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.data.loading import BatchLoader, BatchSampler, Draw, InMemory
-from sparsenas.errors import DataError
+from sparsenas.errors import ConfigError, DataError
 
 
 def indices(sampler):
@@ -191,3 +191,6 @@ def test_reading_goes_on_at_a_batch_of_any_pass(workers):
     other.load_state_dict(states[2])
     other.sampler.set_epoch(4)
     assert len(list(other)) == 5  # of another epoch, nothing is left out
+    larger = BatchLoader(data, BatchSampler(np.arange(10), 3, train=True, seed=1))
+    with pytest.raises(ConfigError, match="within an epoch, with 2 images a batch, but now there are 3"):
+        larger.load_state_dict(states[2])
