@@ -140,6 +140,13 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return copy
 
 
+@lru_cache(maxsize=16)
+def _first_seed(*words: int) -> int:
+    """Make the seed of the first batch of an epoch; the others count on, as a sequence for each would cost more."""
+    # the last word tells augmentation apart from the shuffling of the same seed
+    return int(np.random.SeedSequence([*words, 0xA06]).generate_state(1, np.uint64)[0]) >> 2
+
+
 class Augmenter:
     """Applies an :class:`Augmentation` with one generator per stream, seeded anew for each batch.
 
@@ -157,9 +164,7 @@ class Augmenter:
         """Return a generator, seeded for a batch."""
         if device not in self._generators:
             self._generators[device] = torch.Generator(device)
-        # The last word tells augmentation apart from the shuffling of the same seed.
-        words = np.random.SeedSequence([self._seed, epoch, batch, self._rank, stream, 0xA06])
-        return self._generators[device].manual_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)
+        return self._generators[device].manual_seed(_first_seed(self._seed, epoch, self._rank, stream) + batch)
 
     def __call__(self, images: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int, batch: int) -> Tensor:
         """Augment and normalise uint8 images ``(B, C, H, W)`` of a batch of an epoch; the result is float32."""

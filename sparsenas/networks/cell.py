@@ -1,7 +1,7 @@
 """A cell: the graph that a network repeats. It holds any set of candidates and runs those of a wiring."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import groupby
 from typing import NamedTuple
 
@@ -79,11 +79,17 @@ def seed_draws(seed: int, epoch: int, batch: int, rank: int, device: torch.devic
 
     Each process, by its number ``rank``, draws differently.
     """
-    words = np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1)
+    value = _first_seed(seed, epoch, rank) + batch
     # not torch.manual_seed: in a process without a GPU it keeps every call for one that may yet come
-    torch.default_generator.manual_seed(int(words[0]))
+    torch.default_generator.manual_seed(value)
     if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(int(words[0]))
+        torch.get_device_module(device).manual_seed(value)
+
+
+@lru_cache(maxsize=16)
+def _first_seed(*words: int) -> int:
+    """Make the seed of the first batch of an epoch; the others count on, as a sequence for each would cost more."""
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 class Cell(nn.Module):
