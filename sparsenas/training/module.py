@@ -89,7 +89,7 @@ class TrainingModule(CheckpointedModule):
         self.config, self.weight_training, self.seed = network, training, seed
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
-        self._before, self._over = Work(), False
+        self._before, self._agreed, self._over = Work(), 0.0, False
         self._steps = SkippedSteps(training)
         self.losses = torch.nn.ModuleDict(
             {f"{stage}_loss": MeanLoss(stage == "train" and self._steps.active) for stage in ("train", "val", "test")}
@@ -140,10 +140,8 @@ class TrainingModule(CheckpointedModule):
     @property
     def finished(self) -> bool:
         """True after the last epoch, step or second."""
-        if self.network is None:
-            return False
-        if not self.weight_training.by_epochs:
-            return self._over
+        if self.network is None or not self.weight_training.by_epochs:
+            return self.network is not None and self._over
         return 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch
 
     def forward(self, images: Tensor) -> Tensor:
@@ -182,8 +180,7 @@ class TrainingModule(CheckpointedModule):
             return self.current_epoch / max(self.trainer.max_epochs or 1, 1)
         if self._pace is None:  # the first learning rate is that of what was done before
             return share_of(self.weight_training, self._before)
-        progress = self._pace.progress(self.trainer.global_step)
-        return progress if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(progress)
+        return self._pace.progress(self.trainer.global_step) if self.trainer.world_size == 1 else self._agreed
 
     def configure_gradient_clipping(
         self,
@@ -215,6 +212,7 @@ class TrainingModule(CheckpointedModule):
         if not self.weight_training.by_epochs:
             workers = _workers(self.trainer.train_dataloader)
             self._pace = Pace(self.weight_training, self.device, workers, self._before)
+            self._agree()
             self._end_if_over()  # resumed once more; nothing is left to do
             return
         stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
@@ -238,6 +236,7 @@ class TrainingModule(CheckpointedModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
         """Go on in the schedule; end a training of steps or seconds, before callbacks hear of the end of the batch."""
+        self._agree()
         super().lr_scheduler_step(scheduler, metric)
         self._end_if_over()
 
@@ -246,7 +245,7 @@ class TrainingModule(CheckpointedModule):
         self._recalibration.note(self.trainer, one_stream(batch)[0])
 
     def train_for(self, seconds: float) -> None:
-        """Set what is left to train; for callbacks that know it only when the training starts."""
+        """Set what is left to train, for callbacks."""
         self.weight_training = replace(self.weight_training, steps=None, seconds=self._before.seconds + seconds)
 
     def recalibrate(self) -> None:
@@ -289,8 +288,7 @@ class TrainingModule(CheckpointedModule):
         """Go on with the clock of the training."""
         super().on_load_checkpoint(checkpoint)
         self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
-        if self.network is not None and "epoch_state" in checkpoint:  # of an epoch that began before
-            state = checkpoint["epoch_state"]
+        if self.network is not None and (state := checkpoint.get("epoch_state")):  # of an epoch that began before
             self.network.drop_path, self._steps.counts = state["drop_path"], state["steps"]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -315,6 +313,11 @@ class TrainingModule(CheckpointedModule):
         """Class probabilities, shape ``(B, classes)``."""
         logits: Tensor = self(batch[0])
         return logits.softmax(1)
+
+    def _agree(self) -> None:
+        """Let the first process say how far the training is; only here do all ask together."""
+        if self._pace is not None and self.trainer.world_size > 1:
+            self._agreed = self.trainer.strategy.broadcast(self._pace.progress(self.trainer.global_step))
 
     def _end_if_over(self) -> None:
         if not self.weight_training.by_epochs and self.progress >= 1.0:

@@ -226,7 +226,7 @@ def test_checkpoints_without_a_trained_network_or_images(checkpoint, changed, ru
         ),
         (
             {"hyper_parameters": model | {"bogus": 3}},
-            "rebuilt: its options do not fit its class (StandAloneTraining.__in",
+            "rebuilt: StandAloneTraining.__init__() got an unexpected keyword argument",
         ),
         (
             {"hyper_parameters": model | {"genotype": "darts_v2"}},
