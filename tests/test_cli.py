@@ -425,8 +425,9 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(signum, c
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code
     assert "Traceback" not in output
-    last = "lightning_logs/version_0/checkpoints/last.ckpt"
-    assert f"sparsenas: interrupted; the last checkpoint is {last}\n" in output
+    last = re.search(r"sparsenas: interrupted; the last checkpoint is (\S+)\n", output)[1]
+    names = {"last.ckpt"} if signum == signal.SIGINT else {"last.ckpt", "within_epoch.ckpt"}
+    assert Path(last).name in names
     epoch = torch.load(tmp_path / last, weights_only=True)["epoch"] + 1
     command = shlex.split(output.partition("go on with: python -m sparsenas ")[2].splitlines()[0])
     assert main([*command, "--trainer.max_epochs", str(epoch + 1)]) == 0

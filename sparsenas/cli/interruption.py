@@ -41,9 +41,11 @@ def how_to_go_on(trainer: pl.Trainer) -> str:
     """Text that names the last checkpoint of an unfinished run and the command that goes on from it."""
     if trainer.state.fn != "fit":
         return "sparsenas: interrupted"
-    last = next(reversed(checkpoints(trainer)), trainer.ckpt_path)
+    known = [*checkpoints(trainer), *(Path(path) for path in [trainer.ckpt_path] if path)]
+    # what this run goes on from may be newer than the copies of earlier checkpoints in its folder
+    last = max((path for path in known if path.is_file()), key=lambda path: path.stat().st_mtime_ns, default=None)
     if last is None and (again := measuring_again(trainer)) is not None:
         return f"sparsenas: interrupted while measuring; what was measured is kept\ngo on with: {again}"
     if last is None:
         return "sparsenas: interrupted; no checkpoint had been written yet (one is written at the end of every epoch)"
-    return f"sparsenas: interrupted; the last checkpoint is {last}\ngo on with: {resumption(trainer, Path(last))}"
+    return f"sparsenas: interrupted; the last checkpoint is {last}\ngo on with: {resumption(trainer, last)}"
