@@ -158,6 +158,8 @@ def test_a_ray_cluster_conforms(seen, ray_cluster):
 
 @pytest.mark.slow
 def test_jobs_of_submitit_conform(seen):
+    # programs that a shell started in the background ignore Ctrl-C, by which submitit ends jobs of this machine
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     conforms(choose_executor(LOCAL_JOBS), seen)
 
 
