@@ -211,8 +211,9 @@ def start(args: Sequence[str], folder: Path, delay: float | None = None, most: i
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint that was written last."""
-    return max(folder.rglob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    """The checkpoint of the run that was written last."""
+    found = [path for path in folder.rglob("*.ckpt") if path.parent.name != "entrants"]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def last_state(folder: Path) -> dict[str, Any]:
