@@ -177,6 +177,7 @@ def damage(twin: Twin, checkpoint: Path, folder: Path, rng: random.Random) -> Pa
     refused = start(twin.again(checkpoint), folder)
     if refused.code != 2 or "whole is " not in refused.errors:
         raise SoakError(f"{checkpoint}: damaged, but {refused.code}: {refused.errors[-500:]}")
+    checkpoint.unlink()  # or it would be the newest one again
     return folder / refused.errors.rpartition("whole is ")[2].split("\n")[0].strip()
 
 
