@@ -66,7 +66,7 @@ def _first_mismatch(message: str) -> str:
 
 
 def _innermost(message: str) -> str:
-    """What a constructor said, out of what jsonargparse says of all the types that an option may have."""
+    """Take what a constructor said out of what jsonargparse says of all the types that an option may have."""
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     said = [line for line in lines if line and not _NOISE.match(line) and not line.startswith("Expected")]
     return one_line(said[0] if said else lines[0])

@@ -274,7 +274,7 @@ class SearchModule(Searcher, CheckpointedModule):
             checkpoint["search"]["epoch_state"] = self.epoch_state()
 
     def epoch_state(self) -> dict[str, Any]:
-        """What the search knows only until the end of the epoch, as plain values and tensors."""
+        """Collect what the search knows only until the end of the epoch, as plain values and tensors."""
         return {"draws": self._rng.bit_generator.state, "steps": self._steps.counts}
 
     def restore_epoch(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Who makes the runs of a comparison: processes of this machine, of a Ray cluster, or of SLURM."""
+"""Executors that make the runs of a comparison: processes of this machine, of a Ray cluster, or of SLURM."""
 
 from sparsenas.comparison.executors.base import ClusterExecutor, Executor
 from sparsenas.comparison.executors.choosing import choose_executor

@@ -17,7 +17,7 @@ from sparsenas.errors import ConfigError
 
 @dataclass(frozen=True)
 class Ended:
-    """How an attempt at a job has ended.
+    """End of an attempt at a job.
 
     Attributes:
         code: Exit code of its process; ``None`` if nobody knows.
