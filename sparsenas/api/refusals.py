@@ -122,6 +122,11 @@ def check_trainer(trainer: Trainer, model: LightningModule, command: str | None)
         raise ConfigError(
             f"trainer.strategy starts processes by {start}, which would need copies of all options as objects; use ddp"
         )
+    if getattr(trainer.strategy, "_layer_sync", None) is not None:
+        raise ConfigError(
+            "trainer.sync_batchnorm is true, which replaces all batch-norms by a class that knows neither architecture "
+            "weights nor recalibration; leave it out"
+        )
     if isinstance(trainer.strategy, _SHARDED):
         raise ConfigError(
             f"trainer.strategy is {type(trainer.strategy).__name__}, which splits weights over processes; recoveries "

@@ -13,3 +13,11 @@ def test_strategies_that_split_weights():
     trainer._accelerator_connector.strategy = FSDPStrategy()
     with pytest.raises(ConfigError, match="FSDPStrategy, which splits weights over processes"):
         check_trainer(trainer, pl.LightningModule(), "fit")
+
+
+def test_batch_norms_that_would_lose_their_architecture_weights():
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", sync_batchnorm=True, logger=False, enable_checkpointing=False
+    )
+    with pytest.raises(ConfigError, match=r"trainer.sync_batchnorm is true, .* leave it out"):
+        check_trainer(trainer, pl.LightningModule(), "fit")
