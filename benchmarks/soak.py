@@ -142,28 +142,31 @@ class Twin:
 
 def disturb(twin: Twin, folder: Path, rng: random.Random, counts: Counter[str]) -> None:
     """Kill and resume one run until it is done, and compare it with its twin."""
-    troubles, resumed = 0, None
+    resumed: Path | None = None
+    troubles: list[str] = []  # a stop can only be explained by all that came before
     while True:
-        full = troubles < MOST and rng.random() < 0.2
-        delay = rng.uniform(0.3, 1.0) * twin.seconds if troubles < MOST and not full else None
+        full = len(troubles) < MOST and rng.random() < 0.2
+        delay = rng.uniform(0.3, 1.0) * twin.seconds if len(troubles) < MOST and not full else None
         outcome = start(twin.again(resumed), folder, delay, FULL if full else None)
         if outcome.code == 0:
             break
-        troubles += 1
         counts["full disks" if full else "kills"] += 1
+        troubles.append(f"{'full disk' if full else 'kill'} after {outcome.seconds:.1f} s, from {resumed}")
         if outcome.code != (2 if full else -signal.SIGKILL) or "Traceback" in outcome.errors:
-            raise SoakError(f"{twin.name}: ended with {outcome.code}: {outcome.errors[-2000:]}")
-        resumed = newest(folder)
-        if resumed is None:
-            continue
+            raise SoakError(f"{twin.name}: {'; '.join(troubles)}: code {outcome.code}, {outcome.errors[-2000:]}")
+        found = newest(folder)
+        if found is None:
+            continue  # from what was resumed before, if anything
+        resumed = found
         if not is_whole(resumed):
-            raise SoakError(f"{resumed}: torn")
+            raise SoakError(f"{twin.name}: {'; '.join(troubles)}: {resumed} is torn")
         if rng.random() < 0.3 and resumed.with_name(f"{resumed.name}{PREVIOUS}").exists():
+            troubles.append(f"flipped {resumed}")
             resumed = damage(twin, resumed, folder, rng)
             counts["flipped bits"] += 1
     unlike = differences(last_state(folder), twin.state)
     if unlike:
-        raise SoakError(f"{twin.name}: after {troubles} troubles it ends with other {', '.join(unlike[:5])}")
+        raise SoakError(f"{twin.name}: {'; '.join(troubles)}: ends with other {', '.join(unlike[:5])}")
     counts["runs"] += 1
     counts["leftovers"] += sum(1 for path in folder.rglob(".*") if path.is_file())
     shutil.rmtree(folder)

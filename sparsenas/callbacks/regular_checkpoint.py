@@ -111,7 +111,7 @@ class RegularCheckpoint(WithinEpoch):
         folders = [callback.dirpath for callback in callbacks_of(trainer, ModelCheckpoint) if callback.dirpath]
         if folders and not is_dry_run(trainer):
             self.written = Path(folders[0]) / WITHIN_EPOCH
-            trainer.save_checkpoint(self.written, weights_only=False)
+            trainer.save_checkpoint(self.written, weights_only=False)  # with optimizers and loops, to go on from
 
 
 def _is_between_steps(trainer: pl.Trainer) -> bool:

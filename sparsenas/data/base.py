@@ -217,11 +217,9 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         mean, std = torch.tensor([self.mean, self.std], device=device)
         loader = self._loader(self.parts.weights, stream=stream, whole=True)
         loader.sampler.set_epoch(epoch)
-        for number, (images, labels) in enumerate(loader):
-            ready = augment(
-                images.to(device, non_blocking=True), mean, std, stream=STREAMS[stream], epoch=epoch, batch=number
-            )
-            yield ready, labels.to(device, non_blocking=True)
+        for i, (images, labels) in enumerate(loader):
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            yield augment(images, mean, std, stream=STREAMS[stream], epoch=epoch, batch=i), labels
 
     def state_dict(self) -> dict[str, Any]:
         """Return mean, deviation, class names, the part of every image, and what was chosen, for the checkpoint."""
@@ -300,12 +298,10 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
 
     def _finish(self, batch: Batch, stream: int) -> Batch:
         images, labels = batch
-        self._normalisation = self._normalisation.to(images.device)  # copies once, with the first batch
-        mean, std = self._normalisation
+        mean, std = self._normalisation = self._normalisation.to(images.device)  # copies once, with the first batch
         if self.trainer is not None and self.trainer.training:
             assert self._augmenter is not None  # made with the loader of training batches
-            # Lightning counts a batch after it was handed over
-            number = self.trainer.fit_loop.batch_idx + 1
+            number = self.trainer.fit_loop.batch_idx + 1  # Lightning counts a batch after it was handed over
             ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch, batch=number)
         else:
             ready = normalise(images, mean, std)

@@ -137,18 +137,18 @@ def forget_statistics(network: nn.Module) -> None:
         norm.reset_running_stats()
 
 
-def share_statistics(network: nn.Module, first: bool, add_up: Callable[[Tensor], Tensor]) -> None:
+def share_statistics(network: nn.Module, first: bool, reduce: Callable[..., Tensor]) -> None:
     """Give every process the running statistics of the first one.
 
     Args:
         network: The network.
         first: True in the first process.
-        add_up: Adds up a tensor over all processes, which all call this.
+        reduce: Reduces a tensor over all processes, which all call this, by ``reduce_op="sum"``.
     """
     statistics = [x for norm in _tracking(network) for x in (norm.running_mean, norm.running_var) if x is not None]
     if statistics:
         mine = torch.cat(statistics)
-        theirs = add_up(mine if first else torch.zeros_like(mine))
+        theirs = reduce(mine if first else torch.zeros_like(mine), reduce_op="sum")
         for kept, values in zip(statistics, torch.split(theirs, [len(x) for x in statistics]), strict=True):
             kept.copy_(values)
 

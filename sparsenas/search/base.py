@@ -15,6 +15,7 @@ from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet, seed_draws, share_statistics
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.search.active import ActiveWeights
+from sparsenas.search.agreement import check_agreement
 from sparsenas.search.budget import Budget
 from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryReport, Searcher
 from sparsenas.spaces import SearchSpace, Support
@@ -233,8 +234,7 @@ class SearchModule(Searcher, CheckpointedModule):
         Lightning does not pass them on where it leaves optimization to the module.
         """
         if self.trainer.world_size > 1:
-            first = self.global_rank == 0
-            share_statistics(self.network, first, lambda x: self.trainer.strategy.reduce(x, reduce_op="sum"))
+            share_statistics(self.network, self.global_rank == 0, self.trainer.strategy.reduce)
 
     def on_validation_epoch_end(self) -> None:
         """End a run that has diverged, before a checkpoint of this validation is written."""
@@ -292,9 +292,8 @@ class SearchModule(Searcher, CheckpointedModule):
             raise CheckpointError(f"the checkpoint is not one of a search; give one that {type(self).__name__} wrote")
         self.batches, self.recoveries = state["batches"], state["recoveries"]
         self.visited, self.measured = set(state["visited"]), dict(state["measured"])
-        self._planned_epochs = state["epochs"]
+        self._planned_epochs, self._epoch_state = state["epochs"], state.get("epoch_state")
         super().on_load_checkpoint(checkpoint)
-        self._epoch_state = state.get("epoch_state")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Shared accuracy of the architecture found so far."""
@@ -324,6 +323,7 @@ class SearchModule(Searcher, CheckpointedModule):
             old: Support before the recovery; ``None`` for the initial one, which does not count.
             recovery: Recovered code, on the CPU; ``None`` if the support does not come from a code.
         """
+        check_agreement(self.trainer, self.support)
         self.recoveries += old is not None
         self.visited.add(self.support)
         report = RecoveryReport(

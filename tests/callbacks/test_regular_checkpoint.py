@@ -185,7 +185,7 @@ def metrics(folder):
     }
 
 
-def check(fit, state_differences, tmp_path, name, choose):
+def assert_goes_on(fit, state_differences, tmp_path, name, choose):
     keep = Keep(tmp_path)
     whole = fit(name, keep, folder="whole")
     last = torch.load(whole.checkpoint_callback.last_model_path, weights_only=True)
@@ -204,13 +204,13 @@ def check(fit, state_differences, tmp_path, name, choose):
 @pytest.mark.parametrize("name", MODELS)
 def test_goes_on_from_a_batch(fit, differences, tmp_path, name):
     rng = np.random.default_rng(len(name))
-    check(fit, differences, tmp_path, name, lambda paths: [paths[rng.integers(len(paths))]])
+    assert_goes_on(fit, differences, tmp_path, name, lambda paths: [paths[rng.integers(len(paths))]])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_goes_on_from_every_batch(fit, differences, tmp_path, name):
-    check(fit, differences, tmp_path, name, lambda paths: paths)
+    assert_goes_on(fit, differences, tmp_path, name, lambda paths: paths)
 
 
 class TestWhen:

@@ -112,7 +112,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.05)
 
 
-def conforms(executor, seen):
+def assert_conforms(executor, seen):
     """Same answers, as many attempts as were allowed at what died and one at the rest; closing ends the processes."""
     found = answers(
         executor,
@@ -149,18 +149,18 @@ def conforms(executor, seen):
 
 
 def test_processes_of_this_machine_conform(seen):
-    conforms(LocalExecutor(retries=1), seen)
+    assert_conforms(LocalExecutor(retries=1), seen)
 
 
 def test_a_ray_cluster_conforms(seen, ray_cluster):
-    conforms(RayExecutor(), seen)
+    assert_conforms(RayExecutor(), seen)
 
 
 @pytest.mark.slow
 def test_jobs_of_submitit_conform(seen):
     # programs that a shell started in the background ignore Ctrl-C, by which submitit ends jobs of this machine
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    conforms(choose_executor(LOCAL_JOBS), seen)
+    assert_conforms(choose_executor(LOCAL_JOBS), seen)
 
 
 @pytest.mark.slow
@@ -350,7 +350,7 @@ def test_jobs_of_slurm_conform(seen, slurm):
     executor = SubmititExecutor(
         minutes=2.5, cpus=2, gpus=1, memory=4, partition="night", slurm={"account": "mine", "constraint": "epyc"}
     )
-    conforms(executor, seen)
+    assert_conforms(executor, seen)
     scripts = [path.read_text() for path in slurm.glob("*.sh")]
     for line in ("time=3", "cpus-per-task=2", "gpus-per-node=1", "mem=4GB", "partition=night", "account=mine"):
         assert all(f"#SBATCH --{line}\n" in script for script in scripts)
