@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,24 +75,31 @@ def fit_briefly(tmp_path):
     return run
 
 
-@pytest.fixture
-def run_program(tmp_path):
-    """A function that runs a Python program in ``tmp_path``, which may start further processes."""
+@pytest.fixture(scope="session")
+def run_in():
+    """A function that runs a Python program in a folder; in several processes by ``torchrun``."""
 
-    def run(text):
-        (tmp_path / "program.py").write_text(text, encoding="utf-8")
+    def run(folder, text, *args, processes=1):
+        (folder / "program.py").write_text(text, encoding="utf-8")
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         process = subprocess.run(
-            [sys.executable, "program.py"],
-            cwd=tmp_path,
+            [sys.executable, *(launcher if processes > 1 else []), "program.py", *args],
+            cwd=folder,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=900,
             check=False,
         )
-        assert process.returncode == 0, process.stderr[-2000:]
+        assert process.returncode == 0, process.stderr[-3000:]
 
     return run
+
+
+@pytest.fixture
+def run_program(tmp_path, run_in):
+    """A function that runs a Python program in ``tmp_path``, which may start further processes."""
+    return partial(run_in, tmp_path)
 
 
 def state_differences(first, second, path=""):

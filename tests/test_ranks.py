@@ -1,10 +1,5 @@
 """Two processes of half a batch each are one of the whole batch, where no operation looks at the batch as a whole."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -135,28 +130,12 @@ for name in MODELS:
 MODES = ("two_stage", "one_stage", "one_stage_by_losses", "darts", "gdas", "random", "single_path", "training")
 
 
-def run(folder, program, *args, processes):
-    """Run a program, in several processes by ``torchrun``."""
-    (folder / "program.py").write_text(program, encoding="utf-8")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), "program.py", *args],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, run_in):
     """What each mode learned: alone, and in each of two processes."""
     folder = tmp_path_factory.mktemp("ranks")
     for processes in (1, 2):
-        run(folder, PROGRAM, str(processes), processes=processes)
+        run_in(folder, PROGRAM, str(processes), processes=processes)
     return lambda name, processes, rank: torch.load(folder / f"{name}-{processes}-{rank}.pt", weights_only=True)
 
 
@@ -184,8 +163,8 @@ def test_two_halves_are_the_whole(found, name):
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_within_an_epoch(tmp_path, differences):
-    run(tmp_path, RESUMED, processes=2)
+def test_two_processes_go_on_within_an_epoch(tmp_path, run_program, differences):
+    run_program(RESUMED, processes=2)
     for name in ("training", "two_stage"):
         for rank in (0, 1):
             whole, rest = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)
