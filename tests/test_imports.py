@@ -27,6 +27,7 @@ ALLOWED = {
         "networks": "errors imports spaces",
         "schedules": "errors trainer",
         "metrics": "",
+        "classification": "",
         "ranking": "errors spaces",
         "tables": "errors reading spaces",
         "images": "errors",
@@ -37,14 +38,14 @@ ALLOWED = {
         "latency": "errors reading files spaces networks complexity",
         "zero_cost": "errors networks",
         "limits": "errors spaces networks complexity latency",
-        "training": "checkpoints errors trainer spaces networks schedules metrics limits",
+        "training": "classification checkpoints errors trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
-        "callbacks": "checkpoints errors files texts trainer spaces networks search drawing complexity",
+        "callbacks": "classification checkpoints errors files texts trainer spaces networks search drawing complexity",
         "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
         "drawing complexity search callbacks ranking tables training",
-        "api": "checkpoints errors reading files imports texts limits parser trainer spaces sparse_coding networks "
-        "data drawing complexity search training callbacks export comparison",
+        "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "
+        "sparse_coding networks data drawing complexity search training callbacks export comparison",
         "cli": "__init__ errors reading files imports texts trainer spaces sparse_coding networks data drawing "
         "complexity search training callbacks export comparison latency api tables",
     }.items()
