@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional
 from sparsenas.errors import DataError
 
 #: Pillow's errors for files that are damaged, of an unknown format, or bombs; not all are documented.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 #: Pillow's modes with at most 8 bits per channel, and the mode that represents them without loss.
 _EXACT = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 _EXACT |= {"RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "CMYK": "CMYK"}
@@ -39,7 +39,7 @@ def decode(file: Path) -> Image.Image:
         raise DataError(f"{file}: no such file") from None
     except IsADirectoryError:
         raise DataError(f"{file}: a folder; name its files, such as {file}/*.jpg") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
         raise DataError(f"{file}: not a readable image ({reason}); replace or remove the file") from error
 

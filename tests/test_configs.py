@@ -32,7 +32,7 @@ TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" f
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
     "quickstart": "",
-    "search_images": "folder --data.batch_size 4 --data.num_workers 0",
+    "photos": "folder --data.batch_size 4 --data.num_workers 0",
     "search_one_stage_cifar10_16px": "images16 --data.batch_size 4",
     "search_one_stage_cifar10": f"images32 --data.batch_size 4 {TINY}",
     "search_one_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",

@@ -102,7 +102,7 @@ BRIEFLY = [
 ]
 #: The same for the kinds of search.
 KINDS = {
-    "search_images": [
+    "photos": [
         "--trainer.callbacks.filename=last",
         "--model.budget.max_params=1e9",
         "--model.network.cells=null",

@@ -39,7 +39,7 @@ def search(
     minutes: float | None = None,
     seed: int = 0,
     folder: str | PathLike[str] = "lightning_logs",
-    config: str = "search_images",
+    config: str = "photos",
 ) -> TrainedNetwork:
     """Find a network for images, and train it.
 

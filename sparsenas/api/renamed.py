@@ -46,12 +46,13 @@ _GONE = frozenset(
 )
 #: Shipped configs by the name they once had.
 CONFIGS = {
-    "search_one_stage_digits": "search_images",
-    "search_measured_digits": "search_images",
-    "search_measured_cifar10_16px": "search_images",
-    "search_measured_nasbench201": "search_images",
-    "search_short_training_cifar10_16px": "search_images",
-    "search_one_stage_measured_cifar10_16px": "search_images",
+    "search_images": "photos",
+    "search_one_stage_digits": "photos",
+    "search_measured_digits": "photos",
+    "search_measured_cifar10_16px": "photos",
+    "search_measured_nasbench201": "photos",
+    "search_short_training_cifar10_16px": "photos",
+    "search_one_stage_measured_cifar10_16px": "photos",
 }
 #: How jsonargparse refuses an option, and a class.
 _REFUSED_OPTION = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from jsonargparse import Namespace
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -14,6 +15,7 @@ import sparsenas.search
 import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
+from sparsenas.api.choices import decide
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_max_time, check_trainer, check_workers
 from sparsenas.api.values import check_values
@@ -24,6 +26,15 @@ from sparsenas.parser import SettingsParser
 
 #: Text of the option of :class:`~sparsenas.callbacks.RegularCheckpoint`.
 SAVE_EVERY = "write a checkpoint within an epoch so often, from which the run can go on; 0 for the ends of epochs only"
+#: Texts of the options in few words.
+WISHES = {
+    "max_params": "most parameters of the network",
+    "max_macs": "most multiply-accumulates of the network, for one image",
+    "max_latency_ms": "most milliseconds of the network, for one image; needs model.budget.latency_table",
+    "minutes": "time for everything, test included",
+}
+#: Text of the option that makes a run choose.
+CHOOSE = "choose a length and MACs that the config leaves open, by the images and the speed of this device"
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
 
@@ -33,7 +44,7 @@ class Assembly(LightningCLI):
 
     Args:
         args: Command and options, or settings as in a config.
-        data: True if the settings say what the data are.
+        data: The images; ``None`` if the settings say what they are.
         trainer_defaults: Options of the trainer under those given.
         run: True if the first argument is a command to run; if not, everything is built, and nothing runs.
 
@@ -44,14 +55,18 @@ class Assembly(LightningCLI):
     """
 
     def __init__(
-        self, args: ArgsType, data: bool = True, trainer_defaults: Mapping[str, Any] | None = None, run: bool = True
+        self,
+        args: ArgsType,
+        data: ImageData | None = None,
+        trainer_defaults: Mapping[str, Any] | None = None,
+        run: bool = True,
     ) -> None:
-        self._has_data = data
+        self._given = data
         defaults = dict(trainer_defaults or {})
         defaults["callbacks"] = [*defaults.get("callbacks", ()), EventGuard(), PartsFile(), WholeRunCheckpoints()]
         super().__init__(
             LightningModule,
-            LightningDataModule if data else None,
+            LightningDataModule if data is None else None,
             subclass_mode_model=True,
             subclass_mode_data=True,
             # the modules own their optimizers: a searcher has two
@@ -70,8 +85,11 @@ class Assembly(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to what the model needs."""
         parser.add_argument("--save_every_minutes", metavar="M", type=float, default=10.0, help=SAVE_EVERY)
+        for name, text in WISHES.items():
+            parser.add_argument(f"--{name}", metavar="N", type=float | None, default=None, help=text)
+        parser.add_argument("--choose", type=bool, default=False, help=CHOOSE)
         parser.add_argument("--trust", metavar="MODULE", nargs="*", type=str, default=[], help=TRUST)
-        for name in FROM_DATA if self._has_data else ():
+        for name in FROM_DATA if self._given is None else ():
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -88,8 +106,11 @@ class Assembly(LightningCLI):
         Raises:
             ConfigError: If one is not.
         """
-        check_values(self.config if self.subcommand is None else self.config[self.subcommand], linked=FROM_DATA)
+        check_values(self._asked_for, linked=FROM_DATA)
+        lines = decide(self._asked_for, self._given, fits=self.subcommand in (None, "fit"))
         super().instantiate_classes()
+        for line in lines if self.trainer.is_global_zero else ():
+            print(f"chosen        {line}")
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, if its options can work.
@@ -100,14 +121,19 @@ class Assembly(LightningCLI):
         Raises:
             ConfigError: If one cannot; Lightning would end in an error that names no option.
         """
-        settings = self.config if self.subcommand is None else self.config[self.subcommand]
-        regular = RegularCheckpoint(settings["save_every_minutes"])
+        regular = RegularCheckpoint(self._asked_for["save_every_minutes"])
         check_workers(self.datamodule)
         check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
         check_trainer(trainer, self.model, self.subcommand)
         trainer.callbacks.append(regular)  # type: ignore[attr-defined]  # set there, not declared
         return trainer
+
+    @property
+    def _asked_for(self) -> Namespace:
+        """Settings of the command."""
+        settings: Namespace = self.config if self.subcommand is None else self.config[self.subcommand]
+        return settings
 
 
 def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Assembly:
@@ -125,7 +151,7 @@ def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Asse
         options.pop("data", None)
         options["model"]["init_args"] |= {"image_shape": list(data.image_shape), "num_classes": data.num_classes}
     with user_errors():
-        assembly = Assembly(options, data is None, run=False)
+        assembly = Assembly(options, data, run=False)
     if data is not None:
         assembly.datamodule = data
     return assembly

@@ -12,6 +12,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
 from sparsenas.api.checkpoint import check_images
 from sparsenas.api.messages import user_errors
+from sparsenas.api.outline import outline
 from sparsenas.api.renamed import dropped_measuring
 from sparsenas.api.settings import FROM_DATA, Assembly
 from sparsenas.api.shipped import resolve_configs
@@ -146,6 +147,9 @@ class CommandLine(Assembly):
         path = self._command_config.get("ckpt_path")
         if path is None:
             return
+        data, shape = self._command_config["data"], self._settings.get("image_shape")
+        if data.init_args.get("size") == "auto" and shape is not None:
+            data.init_args.size = shape[1]  # whatever photos there are by now
         kept = differences(self._asked, self._model_settings())
         if kept and is_first():
             lines = "\n  ".join(kept)
@@ -157,7 +161,20 @@ class CommandLine(Assembly):
         """Find out now, not after an epoch, that a checkpoint does not fit or a folder cannot be written."""
         if self._settings:
             check_images(f"--ckpt_path {self._command_config['ckpt_path']}", self._settings, self.datamodule)
-        check_writable(self.trainer)
+        if not self._command_config["plan"]:
+            check_writable(self.trainer)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add options that only a command has."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--plan", action="store_true", help="say what a fit would take, and stop")
+
+    def before_fit(self) -> None:
+        """Stop before the fit if only its plan is wanted."""
+        if self._command_config["plan"]:
+            self.datamodule.setup("fit")
+            print(table(outline(self.model, self.datamodule, self.trainer)))
+            raise SystemExit(0)
 
     def after_fit(self) -> None:
         """End with what was found, where it is, and what to do next; a finished network is tested first."""

@@ -16,6 +16,7 @@ from sparsenas.data.base import ImageData
 from sparsenas.data.folder_tree import Found, Identity, holds_classes, images_below, read_tree
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.names import Indices
+from sparsenas.data.pixel_sizes import fitting_side, pixel_sizes
 from sparsenas.data.sources import ImageSource, PartName, check_at_least, expand_path, part_lines
 from sparsenas.errors import ConfigError, DataError
 from sparsenas.images import Resize
@@ -96,6 +97,10 @@ class FolderSource(ImageSource):
         folder = self._tree.folders[part]
         return [file.relative_to(folder).as_posix() for file in self._list(part)[0]]
 
+    def pixel_sizes(self) -> NDArray[np.int64]:
+        """See :class:`ImageSource`; by the headers of some files."""
+        return pixel_sizes(self._list("train")[0])
+
     def trained(self, part: PartName, names: Sequence[str]) -> list[str]:
         """Say which files of a part equal the training files of the same names, byte by byte."""
         own, other = (dict(zip(self.names(p), self._list(p)[0], strict=True)) for p in (part, "train"))
@@ -155,7 +160,8 @@ class ImageFolder(ImageData):
 
     Args:
         path: The folder; ``~`` and environment variables are replaced.
-        size: Side of the square images the network sees, in pixels.
+        size: Side of the square images the network sees, in pixels; ``auto`` is the largest of 32, 48 and 64 that half
+            of the training images have.
         grey: Grey images (one channel) instead of colour.
         eval_resize: Shorter side in evaluation before the centre is cut out; 256 is usual for 224. Or ``squeeze``: the
             whole image, its shape not kept. ``auto`` squeezes up to 64 pixels without random windows, where a cut would
@@ -173,7 +179,7 @@ class ImageFolder(ImageData):
     def __init__(
         self,
         path: str,
-        size: int,
+        size: int | Literal["auto"],
         grey: bool = False,
         eval_resize: Resize | Literal["auto"] | None = "auto",
         crop_scale: float | None = None,
@@ -182,6 +188,8 @@ class ImageFolder(ImageData):
         num_workers: int = 2,
         **options: Any,
     ) -> None:
+        if size == "auto":
+            size, _ = fitting_side(FolderSource(path, SMALL, grey, "squeeze", 1.0).pixel_sizes())
         if crop_scale is None:
             crop_scale = MILD_CROP if size > SMALL and augmentation != "none" else 1.0
         if isinstance(eval_resize, str) and eval_resize not in ("auto", "squeeze"):

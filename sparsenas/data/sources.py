@@ -75,6 +75,10 @@ class ImageSource(Protocol):
         """Return the places of the training images, which decide their parts if the source grows."""
         return Places.of(self.names("train"))
 
+    def pixel_sizes(self) -> NDArray[np.int64]:
+        """Return heights and widths of some training images as they are stored, shape ``(N, 2)``."""
+        return np.zeros((0, 2), dtype=np.int64)
+
     def report(self) -> list[str]:
         """Say what was taken as parts and classes, and what was left out; a line each."""
         return []

@@ -138,6 +138,19 @@ class StageSpace(SearchSpace):
         self.halve_first = halve_first
         self.cell_types = ("stem", *(f"stage{number}" for number in range(1, stages + 1)))
 
+    @classmethod
+    def for_images(cls, image_shape: tuple[int, int, int]) -> "StageSpace":
+        """Make a space that suits small trainings on images of a shape ``(C, H, W)``.
+
+        From 64 pixels on it has a stage more, so that the last one is as small as with 32.
+        """
+        return cls(
+            stages=3 if min(image_shape[1:]) < 64 else 4,
+            layers=2,
+            types=("conv_3x3", "residual_3x3", "sep_conv_3x3", "fused_mbconv_k3_e2"),
+            stems=STEMS,
+        )
+
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The stem; then per stage its growth, and one block per layer, or one for all of them."""

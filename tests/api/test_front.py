@@ -23,7 +23,7 @@ from sparsenas.spaces import DartsSpace
 @pytest.fixture
 def config(tmp_path):
     """The shipped config, small enough for a test."""
-    settings = yaml.safe_load(Path(find_config("search_images")).read_text())
+    settings = yaml.safe_load(Path(find_config("photos")).read_text())
     settings["model"]["init_args"]["space"] = {"class_path": "DartsSpace", "init_args": {"nodes": 2}}
     settings["model"]["init_args"]["network"] = {"cells": 3, "channels": None, "stem": "small"}
     settings["model"]["init_args"]["training"] |= {"seconds": None, "steps": 12, "schedule": {}}

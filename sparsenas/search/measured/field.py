@@ -139,9 +139,9 @@ class Entry:
         least = (1 - self.options.governor.most) * plan.length
         left_out = f" (too large for the budget: {', '.join(self.unfit)})" if self.unfit else ""
         return (
-            f"{plan.length:.3g}{unit} in all: networks are compared after {stops} of training each, the most promising "
-            f"first, of {references} made by hand{left_out} and {len(names) - references} others; what is chosen "
-            f"trains on for {least:.3g}{unit} or more"
+            f"{plan.length:.3g}{unit} in all: at most {plan.most} networks are compared after {stops} of training "
+            f"each, the most promising first, of {references} made by hand{left_out} and {len(names) - references} "
+            f"others; what is chosen trains on for {least:.3g}{unit} or more"
         )
 
     def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[str]:

@@ -144,6 +144,13 @@ class Plan:
         """The governor, who knows whether a prior was learned."""
         return self.options.governor.informed() if self.field.learned else self.options.governor
 
+    @property
+    def most(self) -> int:
+        """Most networks that are compared: those who may enter, as far as the governor has time for them."""
+        entrants = len(self.field.seeds) + self.options.rounds * self.options.proposals
+        share = self.options.governor.most if self.options.governor.share is None else self.options.governor.share
+        return max(1, min(entrants, int(share / self.options.rungs[0])))
+
     def next(self, history: History) -> Task | None:
         """Say what to measure next; ``None`` if the winner is to be trained."""
         task = self._enter(history)

@@ -51,7 +51,8 @@ class TournamentSearch(Searcher, TrainingModule):
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
         num_classes: Number of classes; the command line takes it from the data.
-        space: Search space; codes are decoded in staged and in small ones, others get draws only.
+        space: Search space; codes are decoded in staged and in small ones, others get draws only. ``None`` is that of
+            :meth:`StageSpace.for_images`.
         network: Size and norms of the network; without ``channels``, the width fills the budget.
         training: Training of the network; ``seconds`` or ``steps`` is the length of search and training together.
         budget: Limits of the network.
@@ -70,7 +71,7 @@ class TournamentSearch(Searcher, TrainingModule):
         self,
         image_shape: tuple[int, int, int],
         num_classes: int,
-        space: SearchSpace = StageSpace(),
+        space: SearchSpace | None = StageSpace(),
         network: NetworkConfig = NetworkConfig(channels=None, cells=None),
         training: WeightTraining = WeightTraining(seconds=60.0),
         budget: Budget = Budget(),
@@ -86,6 +87,7 @@ class TournamentSearch(Searcher, TrainingModule):
                 "training: a tournament needs the length of search and training together: set training.seconds or "
                 "training.steps"
             )
+        space = StageSpace.for_images(image_shape) if space is None else space
         self.space, self.budget, self.tournament = space, budget, tournament
         self.visited: set[Support] = set()
         self.measured: dict[Support, float] = {}
