@@ -5,8 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
+
+#: Metrics of an evaluation.
+EVALUATED = ("loss", "acc")
+#: Names under which metrics lie in checkpoints of earlier versions, by those of today.
+_EARLIER = {"losses.train_loss": "train_loss", "accuracies.train_acc": "train_accuracy"}
 
 
 class MeanLoss(Metric):
@@ -68,7 +73,7 @@ def restore_metrics(module: nn.Module, states: Mapping[str, Mapping[str, Any]], 
     """
     metrics = dict(module.named_modules())
     for name, kept in states.items():
-        metric = metrics.get(name)
+        metric = metrics.get(_EARLIER.get(name, name))
         if not isinstance(metric, Metric):
             continue
         metric.reset()
@@ -80,3 +85,9 @@ def restore_metrics(module: nn.Module, states: Mapping[str, Mapping[str, Any]], 
 def accuracy(num_classes: int) -> MulticlassAccuracy:
     """Return the metric of top-1 accuracy; labels are checked when the data are read."""
     return MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+
+
+def evaluation_metrics(num_classes: int) -> MetricCollection:
+    """Return the metrics of an evaluation, updated by ``preds``, ``target``, ``loss`` and ``images`` of a batch."""
+    groups = [["loss"], ["acc"]]  # given, as finding them would compare values
+    return MetricCollection({"loss": MeanLoss(), "acc": accuracy(num_classes)}, compute_groups=groups)

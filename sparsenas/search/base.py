@@ -1,7 +1,7 @@
 """Base of the searchers on a super-net: metrics, evaluation, checkpoints, and reports to callbacks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +9,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
-from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import SuperNet, seed_draws, share_statistics
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.search.active import ActiveWeights
@@ -21,14 +19,14 @@ from sparsenas.search.searcher import ImageBatch, RecoveryListener, RecoveryRepo
 from sparsenas.spaces import SearchSpace, Support
 from sparsenas.sparse_coding import Recovery, support_churn
 from sparsenas.trainer import callbacks_of, is_dry_run, is_within_epoch
-from sparsenas.training import SkippedSteps, WeightTraining, check_finite, logged
+from sparsenas.training import ClassifierModule, WeightTraining, check_finite
 from sparsenas.training.weights import WEIGHTS, check_optimizer
 
 #: Values of ``trainer.precision`` that searches support.
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-class SearchModule(Searcher, CheckpointedModule):
+class SearchModule(Searcher, ClassifierModule):
     """Base of the searchers on a super-net: manual optimization, evaluation and history of the architecture.
 
     Args:
@@ -46,8 +44,6 @@ class SearchModule(Searcher, CheckpointedModule):
 
     #: Options of the training of weights that only some searchers make use of.
     knows: frozenset[str] = frozenset()
-    #: Metrics that only some searchers log.
-    logs_also: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -72,7 +68,7 @@ class SearchModule(Searcher, CheckpointedModule):
                 f"{type(self).__name__} go over the epochs of the run: set both to null, and trainer.max_epochs"
             )
         check_optimizer(training.optimizer, "training.optimizer", WEIGHTS)  # without a closure
-        super().__init__()
+        super().__init__(num_classes, training)
         self.automatic_optimization = False
         self.seed = seed
         self.batches, self.recoveries = 0, 0
@@ -80,21 +76,13 @@ class SearchModule(Searcher, CheckpointedModule):
         self.measured: dict[Support, float] = {}
         self._rng = np.random.default_rng(seed)
         self.space = space
-        self.weight_training, self.budget = training, budget
+        self.budget = budget
         # channels_last is about twice as fast for these convolutions on CPUs, and what tensor cores want
         self.network = network.to(memory_format=torch.channels_last)
         self.report: RecoveryReport | None = None
         self._active: ActiveWeights | None = None
         self._planned_epochs: int | None = None
         self._epoch_state: dict[str, Any] | None = None
-        self._steps = SkippedSteps(training)
-        self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), accuracy(num_classes)
-        self.eval_loss, self.eval_accuracy = MeanLoss(), accuracy(num_classes)
-
-    @property
-    def logs(self) -> tuple[str, ...]:
-        """Names of the metrics that a fit logs."""
-        return (*logged(self.weight_training), *self.logs_also)
 
     @property
     def shares_weights(self) -> bool:
@@ -295,26 +283,17 @@ class SearchModule(Searcher, CheckpointedModule):
         self._planned_epochs, self._epoch_state = state["epochs"], state.get("epoch_state")
         super().on_load_checkpoint(checkpoint)
 
-    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Shared accuracy of the architecture found so far."""
-        self._evaluate(batch, "val")
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Log the metrics of the architecture found so far, with shared weights; gives the logits."""
+        return self.evaluate(self.logits(batch[0]), batch[1], "val")
 
-    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Shared accuracy on test data; stand-alone accuracy needs a training of its own."""
-        self._evaluate(batch, "test")
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """See :meth:`validation_step`; stand-alone accuracy needs a training of its own."""
+        return self.evaluate(self.logits(batch[0]), batch[1], "test")
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Class probabilities with shared weights, shape ``(B, classes)``."""
         return self.logits(batch[0]).softmax(1)
-
-    def _evaluate(self, batch: ImageBatch, stage: Literal["val", "test"]) -> None:
-        images, labels = batch
-        logits = self.logits(images)
-        self.eval_loss.update(torch.nn.functional.cross_entropy(logits, labels), len(labels))
-        self.eval_accuracy.update(logits, labels)
-        self.log_dict(
-            {f"{stage}/loss": self.eval_loss, f"{stage}/acc": self.eval_accuracy}, on_epoch=True, prog_bar=True
-        )
 
     def note_recovery(self, old: Support | None, recovery: Recovery | None = None) -> None:
         """Count a recovery and report it to every :class:`RecoveryListener` of the trainer.

@@ -1,13 +1,15 @@
 """Training of one network, and the options of it that searchers share."""
 
+from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
 from sparsenas.training.recalibration import Recalibration
-from sparsenas.training.skipping import SkippedSteps, logged
+from sparsenas.training.skipping import SkippedSteps
 from sparsenas.training.stand_alone import StandAloneTraining
 from sparsenas.training.weights import WeightTraining
 
 __all__ = [
+    "ClassifierModule",
     "Recalibration",
     "SkippedSteps",
     "StandAloneTraining",
@@ -15,6 +17,5 @@ __all__ = [
     "WeightTraining",
     "check_finite",
     "keep_plain_hyperparameters",
-    "logged",
     "one_stream",
 ]

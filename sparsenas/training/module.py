@@ -3,29 +3,24 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.errors import CheckpointError, ConfigError
-from sparsenas.metrics import MeanLoss, accuracy
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_draws
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.trainer import is_dry_run, is_within_epoch
+from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.pace import Pace, Work, share_of
 from sparsenas.training.recalibration import Recalibration
-from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.weights import WeightTraining
-
-Stage = Literal["train", "val", "test"]
 
 
 def one_stream(batch: Any) -> tuple[Tensor, Tensor]:
@@ -57,7 +52,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-class TrainingModule(CheckpointedModule):
+class TrainingModule(ClassifierModule):
     """Base of the modules that train the network of one genotype.
 
     Args:
@@ -84,19 +79,12 @@ class TrainingModule(CheckpointedModule):
     ) -> None:
         if seed < 0:
             raise ConfigError(f"seed is {seed}; use a number not below 0")
-        super().__init__()
+        super().__init__(num_classes, training)
         self.image_shape, self.num_classes = image_shape, num_classes
-        self.config, self.weight_training, self.seed = network, training, seed
+        self.config, self.seed = network, seed
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
         self._before, self._agreed, self._over = Work(), 0.0, False
-        self._steps = SkippedSteps(training)
-        self.losses = torch.nn.ModuleDict(
-            {f"{stage}_loss": MeanLoss(stage == "train" and self._steps.active) for stage in ("train", "val", "test")}
-        )
-        self.accuracies = torch.nn.ModuleDict(
-            {f"{stage}_acc": accuracy(num_classes) for stage in ("train", "val", "test")}
-        )
         self._recalibration = Recalibration()
 
     def build(self, genotype: Genotype) -> None:
@@ -131,11 +119,6 @@ class TrainingModule(CheckpointedModule):
         if self.network is None:
             raise CheckpointError("no network has been found yet; let the run go on")
         return self.network
-
-    @property
-    def logs(self) -> tuple[str, ...]:
-        """Names of the metrics that a fit logs."""
-        return logged(self.weight_training)
 
     @property
     def finished(self) -> bool:
@@ -295,19 +278,19 @@ class TrainingModule(CheckpointedModule):
         """Cross-entropy, plus the auxiliary classifier's."""
         images, labels = one_stream(batch)
         logits, auxiliary = self.built.forward_auxiliary(images)
-        loss = self.weight_training.loss(logits, labels)
-        self._log(logits, labels, loss.detach(), "train")
+        loss = self.training_loss(logits, labels)
+        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy}, on_step=False, on_epoch=True)
         if auxiliary is not None:
             loss = loss + self.weight_training.auxiliary_weight * self.weight_training.loss(auxiliary, labels)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy."""
-        self._evaluate(batch, "val")
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Log the metrics; gives the logits."""
+        return self.evaluate(self(batch[0]), batch[1], "val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy."""
-        self._evaluate(batch, "test")
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """See :meth:`validation_step`."""
+        return self.evaluate(self(batch[0]), batch[1], "test")
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities, shape ``(B, classes)``."""
@@ -327,20 +310,6 @@ class TrainingModule(CheckpointedModule):
     def _check_finite(self, *metrics: str, found: Sequence[str] = ()) -> None:
         if self.network is not None:
             check_finite(self, self.network, self.weight_training, *metrics, found=found)
-
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: Stage) -> None:
-        images, labels = batch
-        logits = self(images)
-        self._log(logits, labels, functional.cross_entropy(logits, labels), stage)
-
-    def _log(self, logits: Tensor, labels: Tensor, loss: Tensor, stage: Stage) -> None:
-        metrics: dict[str, Any] = {  # a ModuleDict does not know that it holds metrics
-            f"{stage}/loss": self.losses[f"{stage}_loss"],
-            f"{stage}/acc": self.accuracies[f"{stage}_acc"],
-        }
-        metrics[f"{stage}/loss"].update(loss, len(labels))
-        metrics[f"{stage}/acc"].update(logits.detach(), labels)
-        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage != "train")
 
 
 def _workers(loaders: Any) -> int:

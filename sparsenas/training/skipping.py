@@ -10,9 +10,9 @@ from sparsenas.training.weights import WeightTraining
 
 
 def logged(training: WeightTraining) -> tuple[str, ...]:
-    """Name the metrics that every fit logs."""
+    """Name the metrics of training that every fit logs."""
     skipped = ("train/skipped_steps",) if training.on_nonfinite == "skip" else ()
-    return ("train/loss", "train/acc", *skipped, "val/loss", "val/acc")
+    return ("train/loss", "train/acc", *skipped)
 
 
 class SkippedSteps:

@@ -198,7 +198,5 @@ class RelaxedSearch(SearchModule):
         images, labels = batch
         fixed = Mixture(mixture.support, tuple(row.detach() for row in mixture.weights))
         logits = self.network(images, *fixed)
-        loss = self.weight_training.loss(logits, labels)
+        loss = self.training_loss(logits, labels)
         self.step_weights(loss, fixed.support)
-        self.train_loss.update(loss.detach(), len(labels))
-        self.train_accuracy.update(logits.detach(), labels)

@@ -149,10 +149,8 @@ class RandomSearch(SearchModule):
         (images, labels), arch_batch = bilevel(batch)
         self.batches += 1
         logits = self.network(images, self._candidate)
-        loss = self.weight_training.loss(logits, labels)
+        loss = self.training_loss(logits, labels)
         self.step_weights(loss, self._candidate)
-        self.train_loss.update(loss.detach(), len(labels))
-        self.train_accuracy.update(logits.detach(), labels)
         if (self.current_epoch + 1) % self.epochs_each == 0:
             self._held_out.keep(arch_batch)
             if self.trainer.is_last_batch:

@@ -168,9 +168,7 @@ class SinglePathSearch(SearchModule):
         images, labels = batch
         for path in paths:
             logits, _ = self.network.run(images, self.network.wirings(path), drop_rates)
-            loss = self.weight_training.loss(logits, labels)
-            self.train_loss.update(loss.detach(), len(labels))
-            self.train_accuracy.update(logits.detach(), labels)
+            loss = self.training_loss(logits, labels)
             yield loss
 
     def _select(self, constraints: Constraints | None) -> Selected:

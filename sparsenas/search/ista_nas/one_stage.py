@@ -230,12 +230,10 @@ class OneStageSearch(PhasedSearch):
         logits, auxiliary = self.network.run(
             images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
         )
-        loss = self.weight_training.loss(logits, labels)
+        loss = self.training_loss(logits, labels)
         if self.moves_architecture and self.explorer.signal == "loss":
             mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
             loss = loss + self.explorer.charge(self.architecture, support, mean)
-        self.train_loss.update(loss.detach(), len(labels))
-        self.train_accuracy.update(logits.detach(), labels)
         if auxiliary is not None:
             loss = loss + self.weight_training.auxiliary_weight * self.weight_training.loss(auxiliary, labels)
         self._step(loss, support)

@@ -168,10 +168,8 @@ class TwoStageSearch(SearchModule):
     def _weights_step(self, batch: ImageBatch, support: Support) -> None:
         images, labels = batch
         logits = self.network(images, support, self._weights_for(support))
-        loss = self.weight_training.loss(logits, labels)
+        loss = self.training_loss(logits, labels)
         self.step_weights(loss, support)
-        self.train_loss.update(loss.detach(), len(labels))
-        self.train_accuracy.update(logits.detach(), labels)
 
     def _weights_for(self, support: Support) -> Tensor:
         """Recovered supports enter with their architecture weights, drawn ones with equal weights of norm 1."""
