@@ -26,7 +26,7 @@ ALLOWED = {
         "sparse_coding": "errors",
         "networks": "errors imports spaces",
         "schedules": "errors trainer",
-        "metrics": "",
+        "metrics": "classification",
         "classification": "",
         "ranking": "errors spaces",
         "tables": "errors reading spaces",
