@@ -26,7 +26,7 @@ def epochs_within(model: TrainingModule, data: ImageData, seconds: float) -> int
     for _ in range(STEPS + 1):
         start = perf_counter()
         logits, _ = training.forward_auxiliary(images)
-        model.weight_training.loss(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch's own
+        model.loss(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         optimizer.zero_grad()
         times.append(perf_counter() - start)

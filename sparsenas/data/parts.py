@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsenas.data.loading import BatchDataset
 from sparsenas.data.names import Indices, mixed_order
@@ -139,6 +140,12 @@ class Parts:
         """Number of images of the smaller stream of training batches."""
         weights = len(self.split.weights)
         return min(weights, len(self.split.arch)) if self._shares.arch > 0 else weights
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Number of images of each class that train weights or the architecture, shape ``(classes,)``."""
+        labels = self._source.labels("train")[self._development][self.split.train]
+        return np.bincount(labels, minlength=len(self._source.class_names)).astype(np.int64)
 
     @cached_property
     def _images(self) -> BatchDataset:

@@ -5,12 +5,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Support
 from sparsenas.sparse_coding import Constraints
+from sparsenas.training import ClassificationLoss
 
 #: By what architectures are compared.
 Criterion = Literal["loss", "accuracy"]
@@ -47,12 +47,12 @@ class HeldOut:
         self._kept = []
 
     @torch.no_grad()
-    def score(self, network: Callable[[Tensor], Tensor], criterion: Criterion) -> float:
+    def score(self, network: Callable[[Tensor], Tensor], criterion: Criterion, loss: ClassificationLoss) -> float:
         """Score a network over all kept images; more is better: minus the mean loss, or the accuracy."""
         logits = torch.cat([network(images) for images, _ in self._kept])
         labels = torch.cat([labels for _, labels in self._kept])
         if criterion == "loss":
-            return -float(functional.cross_entropy(logits.float(), labels))
+            return -float(loss.unsmoothed(logits.float(), labels))
         return float((logits.argmax(1) == labels).float().mean())
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from sparsenas.complexity import candidate_costs
 from sparsenas.networks import batch_statistics
@@ -117,7 +116,7 @@ def compare_with_baselines(search: SearchModule, batches: Iterable[ImageBatch]) 
 
 @torch.no_grad()
 def _losses(search: SearchModule, supports: list[Support], batches: Iterable[ImageBatch]) -> Floats:
-    """Cross-entropy of every image, shape ``(len(supports), images)``."""
+    """Loss of every image, with the weight of its class, shape ``(len(supports), images)``."""
     network = search.network
     training = network.training
     network.eval()
@@ -126,7 +125,7 @@ def _losses(search: SearchModule, supports: list[Support], batches: Iterable[Ima
         with batch_statistics(network):
             for images, labels in batches:
                 logits = [search.shared_logits(images, support).float() for support in supports]
-                rows.append(torch.stack([functional.cross_entropy(row, labels, reduction="none") for row in logits]))
+                rows.append(torch.stack([search.loss.each(row, labels) for row in logits]))
     finally:
         network.train(training)
     losses: Floats = torch.cat(rows, 1).double().cpu().numpy()

@@ -2,6 +2,7 @@
 
 from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
+from sparsenas.training.loss import ClassificationLoss
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.skipping import SkippedSteps
@@ -9,6 +10,7 @@ from sparsenas.training.stand_alone import StandAloneTraining
 from sparsenas.training.weights import WeightTraining
 
 __all__ = [
+    "ClassificationLoss",
     "ClassifierModule",
     "Recalibration",
     "SkippedSteps",

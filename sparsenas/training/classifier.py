@@ -1,12 +1,14 @@
-"""What all modules that train a classifier share: the metrics of its training and of its evaluation."""
+"""What all modules that train a classifier share: its loss, and the metrics of training and evaluation."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.metrics import EVALUATED, MeanLoss, accuracy, evaluation_metrics
+from sparsenas.training.loss import ClassificationLoss, class_weights
 from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.weights import WeightTraining
 
@@ -22,7 +24,8 @@ class ClassifierModule(CheckpointedModule):
         training: Training of the weights.
 
     Attributes:
-        train_loss: Mean loss of the training batches of an epoch.
+        loss: Loss of the training.
+        train_loss: Mean cross-entropy of the training batches of an epoch.
         train_accuracy: Their accuracy.
         evaluation: Metrics of a validation or a test, by name.
     """
@@ -33,6 +36,7 @@ class ClassifierModule(CheckpointedModule):
     def __init__(self, num_classes: int, training: WeightTraining) -> None:
         super().__init__()
         self.weight_training = training
+        self.loss = ClassificationLoss(training)
         self._steps = SkippedSteps(training)
         self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), accuracy(num_classes)
         self.evaluation = evaluation_metrics(num_classes)
@@ -43,6 +47,32 @@ class ClassifierModule(CheckpointedModule):
         evaluated = (f"val/{name}" for name in EVALUATED)
         return (*logged(self.weight_training), *evaluated, *self.logs_also)
 
+    def setup(self, stage: str) -> None:
+        """Compute the weights of classes from the training images.
+
+        Raises:
+            ConfigError: If one is unknown, or the data module does not count its images.
+        """
+        super().setup(stage)
+        if stage == "fit":
+            data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+            self.loss.weights = class_weights(self.weight_training.class_weights, data)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the weights of classes."""
+        super().on_save_checkpoint(checkpoint)
+        if self.loss.weights is not None:
+            checkpoint["class_weights"] = self.loss.weights.tolist()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the weights of classes that the run had, whatever images have arrived."""
+        super().on_load_checkpoint(checkpoint)
+        own, kept = self.loss.weights, checkpoint.get("class_weights")
+        if own is not None and kept is not None:
+            self.loss.weights = torch.tensor(kept)
+            if not torch.allclose(self.loss.weights, own.cpu()):
+                self.print("training.class_weights: those of the checkpoint are used")
+
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a training batch, and let ``train_loss`` and ``train_accuracy`` take note of it.
 
@@ -51,10 +81,10 @@ class ClassifierModule(CheckpointedModule):
             labels: Shape ``(B,)``.
 
         Returns:
-            The loss by the options of the training, 0-d.
+            The loss by the options of the training, 0-d; what is logged has neither smoothing nor weights.
         """
-        loss = self.weight_training.loss(logits, labels)
-        self.train_loss.update(loss.detach(), len(labels))
+        loss = self.loss(logits, labels)
+        self.train_loss.update(self.loss.plain(logits, labels, loss), len(labels))
         self.train_accuracy.update(logits.detach(), labels)
         return loss
 

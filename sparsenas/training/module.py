@@ -281,7 +281,7 @@ class TrainingModule(ClassifierModule):
         loss = self.training_loss(logits, labels)
         self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy}, on_step=False, on_epoch=True)
         if auxiliary is not None:
-            loss = loss + self.weight_training.auxiliary_weight * self.weight_training.loss(auxiliary, labels)
+            loss = loss + self.weight_training.auxiliary_weight * self.loss(auxiliary, labels)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

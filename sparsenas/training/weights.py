@@ -1,20 +1,21 @@
 """Options of the training of network weights, shared by searchers and by training."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
 
 #: What to do about gradients that are not finite.
 OnNonfinite = Literal["stop", "skip"]
+#: Weights of classes in the loss.
+ClassWeights = Literal["none", "auto"] | dict[str, float]
 #: Seconds that count.
 Clock = Literal["auto", "wall"]
 #: Tensors like the weights of a network: of a convolution, and of a norm.
@@ -82,7 +83,12 @@ class WeightTraining:
         optimizer: Makes the optimizer; its learning rate is the peak of the schedule.
         schedule: Learning rate over the run, stepped once per epoch.
         gradient_clip: Largest norm of the gradient; 0 for no clipping.
-        label_smoothing: Label smoothing of the training loss.
+        label_smoothing: Label smoothing of the training loss; ``train/loss`` is logged without, to be compared with
+            ``val/loss``.
+        class_weights: Weights of classes in the loss, in searches and in trainings. ``none`` weighs all images alike.
+            ``auto`` weighs a class by the inverse of its number of training images. ``{class: weight}`` names some; the
+            others have weight 1, and an image of weight 2 counts like two. Weights are scaled to a mean of 1 over the
+            training images. Logged losses are without.
         drop_path: Drop-path probability that the run grows towards.
         auxiliary_weight: Weight of the auxiliary classifier's loss; 0 builds none.
         steps: Length of the training in steps, whatever ``trainer.max_epochs`` says, unless it is 0; the learning rate
@@ -106,6 +112,7 @@ class WeightTraining:
     schedule: Schedule = Schedule()
     gradient_clip: float = 5.0
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = "none"
     drop_path: float = 0.0
     auxiliary_weight: float = 0.0
     steps: int | None = None
@@ -126,6 +133,7 @@ class WeightTraining:
             raise ConfigError(
                 f"training: label_smoothing={self.label_smoothing}, drop_path={self.drop_path}; both lie in [0, 1)"
             )
+        self._check_class_weights()
         if self.steps is not None and self.seconds is not None:
             raise ConfigError(
                 f"training.steps is {self.steps} and training.seconds {self.seconds}; set one of them, the other null"
@@ -143,6 +151,12 @@ class WeightTraining:
         """True if ``trainer.max_epochs`` is the length of the training."""
         return self.steps is None and self.seconds is None
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with label smoothing, 0-d."""
-        return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+    def _check_class_weights(self) -> None:
+        weights = self.class_weights
+        if not isinstance(weights, Mapping):
+            if weights not in ("none", "auto"):
+                raise ConfigError(f"training.class_weights is {weights!r}; use none, auto, or {{class: weight}}")
+            return
+        for name, weight in weights.items():
+            if isinstance(weight, bool) or not 0 < weight < math.inf:
+                raise ConfigError(f"training.class_weights: that of {name} is {weight}; use a positive number")

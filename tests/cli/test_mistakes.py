@@ -47,7 +47,7 @@ def with_callback(tmp_path, name, **options):
     ("command", "name", "options", "message"),
     [
         (TRAINING, "EarlyStopping", {"monitor": "val/accuracy"}, r"EarlyStopping: monitor is .*val/loss, val/acc"),
-        (TRAINING, "ModelCheckpoint", {"monitor": "val/accuracy"}, r"ModelCheckpoint: monitor is .*val/acc; use one"),
+        (TRAINING, "ModelCheckpoint", {"monitor": "val/accuracy"}, r"ModelCheckpoint: .*val/macro_f1.*; use one"),
         (TRAINING, "LearningRateFinder", {}, "LearningRateFinder is not supported.*set model.training.optimizer"),
         (TRAINING, "BackboneFinetuning", {}, "BackboneFinetuning is not supported, as no model has a backbone"),
         (TRAINING, "BatchSizeFinder", {}, "BatchSizeFinder is not supported.*set data.batch_size"),

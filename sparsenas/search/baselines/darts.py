@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
@@ -169,7 +168,7 @@ class RelaxedSearch(SearchModule):
 
     def _loss(self, batch: ImageBatch, mixture: Mixture) -> Tensor:
         images, labels = batch
-        return functional.cross_entropy(self.network(images, *mixture), labels)
+        return self.loss.unsmoothed(self.network(images, *mixture), labels)
 
     def _architecture_step(self, batch: ImageBatch, weights_batch: ImageBatch, progress: float) -> None:
         parameters = list(self.architecture.parameters())

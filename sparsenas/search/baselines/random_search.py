@@ -178,7 +178,7 @@ class RandomSearch(SearchModule):
     def _measure(self) -> None:
         old = self.support if self.measured else None
         self.network.eval()
-        score = self._held_out.score(lambda images: self.network(images, self._candidate), self.criterion)
+        score = self._held_out.score(lambda images: self.network(images, self._candidate), self.criterion, self.loss)
         self.network.train()
         # each process measures on images of its own, as many as the others
         score = float(self.trainer.strategy.reduce(torch.tensor(score, device=self.device), reduce_op="mean"))

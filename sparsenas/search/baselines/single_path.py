@@ -153,7 +153,7 @@ class SinglePathSearch(SearchModule):
 
     def score(self, support: Support) -> float:
         """Score an architecture with the shared weights on the held-out images; more is better."""
-        return self._held_out.score(lambda images: self.network(images, support), self.criterion)
+        return self._held_out.score(lambda images: self.network(images, support), self.criterion, self.loss)
 
     def _drop_rates(self, batch_idx: int) -> float | Sequence[float]:
         """Drop-path probability, by cell where there is one."""

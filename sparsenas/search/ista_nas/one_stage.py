@@ -235,7 +235,7 @@ class OneStageSearch(PhasedSearch):
             mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")
             loss = loss + self.explorer.charge(self.architecture, support, mean)
         if auxiliary is not None:
-            loss = loss + self.weight_training.auxiliary_weight * self.weight_training.loss(auxiliary, labels)
+            loss = loss + self.weight_training.auxiliary_weight * self.loss(auxiliary, labels)
         self._step(loss, support)
 
     def on_train_epoch_end(self) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.errors import ConfigError
 from sparsenas.metrics import MeanLoss
@@ -156,7 +155,7 @@ class TwoStageSearch(SearchModule):
     def _architecture_step(self, batch: ImageBatch) -> None:
         images, labels = batch
         step = self.signal.step(
-            self.architecture, self.network, images, lambda logits: functional.cross_entropy(logits, labels), self._rng
+            self.architecture, self.network, images, lambda logits: self.loss.unsmoothed(logits, labels), self._rng
         )
         self.arch_loss.update(step.loss, len(labels))
         # every rank saw other images; the mean keeps b, hence the support, the same on all of them

@@ -120,6 +120,8 @@ def settings_of(
     """Collect everything on which measurements depend, as plain data."""
     options = {option.name: getattr(training, option.name) for option in fields(training)}
     optimizer = training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    if options["class_weights"] == "none":
+        del options["class_weights"]  # which earlier versions did not know
     # a function has no text of its own
     options["optimizer"] = f"{type(optimizer).__name__} {sorted(optimizer.defaults.items())}"
     return {

@@ -287,6 +287,7 @@ class TournamentSearch(Searcher, TrainingModule):
             self._beyond,
             self.tournament.images,
             self.trainer.precision_plugin.train_step_context,
+            self.loss,
         )
         size = self.trainer.world_size if self.trainer.num_nodes == 1 else 1
         return Crew(trainings, self.tournament.rungs, self.trainer.global_rank, size)

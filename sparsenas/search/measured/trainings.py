@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.checkpoints import load, pack
 from sparsenas.errors import CheckpointError
@@ -23,7 +22,7 @@ from sparsenas.networks import DerivedNet, recalibrate, seed_draws, young_norms
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype
-from sparsenas.training import SkippedSteps, WeightTraining
+from sparsenas.training import ClassificationLoss, SkippedSteps, WeightTraining
 from sparsenas.training.pace import Pace, Work, clock_for
 from sparsenas.zero_cost import ZeroCostScore
 
@@ -68,6 +67,7 @@ class Trainings:
         beyond: Gives ``bonus`` and ``expected`` of a measurement, from the key of an architecture and a rung.
         most: Most validation images.
         context: Runs the forward pass in the precision of the run.
+        loss: Loss of the training; by default by its options, without weights of classes.
     """
 
     build: Callable[[str], DerivedNet]
@@ -79,6 +79,7 @@ class Trainings:
     beyond: Callable[[str, int], tuple[float, float]] = lambda key, rung: (0.0, 0.0)
     most: int = 1000
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    loss: ClassificationLoss | None = None
     _read: dict[str, list[ImageBatch]] = field(default_factory=dict, repr=False)
 
     def train(self, entrant: Entrant, rung: int, until: float, repeat: int = 0) -> Measurement:
@@ -191,7 +192,7 @@ class Trainings:
 
     def _advance(self, state: "_State", until: float) -> bool:
         """Train until a share is done; gives False after a divergence."""
-        options, network = self.training, state.network
+        options, network, loss_of = self.training, state.network, self._loss
         pace = Pace(options, self.device, before=state.before)
         total: Tensor = torch.zeros((), device=self.device)
         steps, skipping = 0, SkippedSteps(options)
@@ -205,9 +206,9 @@ class Trainings:
                 skipping.keep(network)
                 with self.context():
                     logits, auxiliary = network.forward_auxiliary(images)
-                    loss = options.loss(logits, labels)
+                    loss = loss_of(logits, labels)
                     if auxiliary is not None:
-                        loss = loss + options.auxiliary_weight * options.loss(auxiliary, labels)
+                        loss = loss + options.auxiliary_weight * loss_of(auxiliary, labels)
                 state.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch's own
                 taken = skipping.check(state.optimizer)
@@ -221,6 +222,10 @@ class Trainings:
             state.epoch += 1
         state.work = Work(state.before.steps + steps, pace.seconds)
         return bool(torch.isfinite(total)) and not skipping.found()
+
+    @property
+    def _loss(self) -> ClassificationLoss:
+        return ClassificationLoss(self.training) if self.loss is None else self.loss
 
     @property
     def _failed(self) -> tuple[tuple[float, ...], float]:
@@ -239,7 +244,7 @@ class Trainings:
         for images, labels in self.validation:
             with self.context():
                 logits = network(images).float()
-            found.append(functional.cross_entropy(logits, labels, reduction="none"))
+            found.append(self._loss.each(logits, labels))
             right.append(logits.argmax(1) == labels)
         network.train()
         losses = torch.cat(found).double().cpu().numpy()

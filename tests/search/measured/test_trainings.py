@@ -12,7 +12,7 @@ from sparsenas.schedules import Schedule
 from sparsenas.search.measured.history import Entrant
 from sparsenas.search.measured.trainings import PARTS, Trainings
 from sparsenas.spaces import REFERENCES, read_genotype
-from sparsenas.training import WeightTraining
+from sparsenas.training import ClassificationLoss, WeightTraining
 
 ENTRANT = Entrant(0, REFERENCES["plain_cnn"].genotype.to_json(), "plain_cnn")
 #: Steps of an epoch of 1,293 images.
@@ -151,3 +151,17 @@ def test_at_most_so_many_images_compare(images, tmp_path):
     trainings = make(images, tmp_path)
     trainings.most = 1
     assert len(trainings.validation) == 1
+
+
+def test_entrants_are_ranked_by_the_weighted_loss(images, tmp_path):
+    trainings = make(images, tmp_path)
+    trainings.loss = ClassificationLoss(trainings.training)
+    trainings.loss.weights = torch.linspace(0.1, 1.9, 10)
+    torch.manual_seed(0)
+    network = build(ENTRANT.key)
+    losses, _ = trainings._validate(network)
+    logits, labels = (torch.cat(parts) for parts in zip(*trainings.validation, strict=True))
+    with torch.no_grad():
+        each = torch.nn.functional.cross_entropy(network.eval()(logits), labels, reduction="none")
+    parts = [part.mean() for part in (each * trainings.loss.weights[labels]).tensor_split(PARTS)]
+    assert losses == pytest.approx(torch.stack(parts).tolist(), rel=1e-4)
