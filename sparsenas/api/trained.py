@@ -1,10 +1,9 @@
 """A trained network in Python: what it is, how good, and what to do with it."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from statistics import median
@@ -16,18 +15,16 @@ from PIL import Image
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from sparsenas.api.exporting import export_trained
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.complexity import describe
 from sparsenas.data import ImageData
-from sparsenas.data.sources import PartName
 from sparsenas.drawing import draw_genotype, figure_bytes, picture_size
-from sparsenas.export import Accuracy, Description, Manifest, Preparation, export_network
+from sparsenas.export import Manifest, Preparation
 from sparsenas.networks import DerivedNet
 from sparsenas.search import Searcher, SearchResult
 from sparsenas.spaces import Genotype
 
-#: Images on which every exported file is compared with the trained network.
-COMPARED_IMAGES = 256
 #: Images that go through the network together.
 BATCH_SIZE = 64
 #: Images, one by one, of which the median time counts; the first ones warm up.
@@ -52,6 +49,7 @@ def classify(
     images: Sequence[Picture],
     top: int = 1,
     adapt: bool = False,
+    temperature: float = 1.0,
 ) -> list[list[Prediction]]:
     """Classify image files.
 
@@ -62,6 +60,7 @@ def classify(
         images: Files, or images of Pillow.
         top: Number of classes for each.
         adapt: Resize, cut and convert images that do not fit.
+        temperature: Divides the logits.
 
     Returns:
         For each image its most probable classes, the most probable first.
@@ -73,7 +72,7 @@ def classify(
     for start in range(0, len(images), BATCH_SIZE):
         batch = torch.stack([preparation(image, adapt=adapt) for image in images[start : start + BATCH_SIZE]])
         with torch.inference_mode():
-            values, labels = network(batch).softmax(1).topk(top)
+            values, labels = (network(batch) / temperature).softmax(1).topk(top)
         for row_values, row_labels in zip(values.tolist(), labels.tolist(), strict=True):
             found.append([Prediction(class_names[i], p) for i, p in zip(row_labels, row_values, strict=True)])
     return found
@@ -141,7 +140,7 @@ class TrainedNetwork:
 
         Args:
             folder: New or empty folder.
-            formats: Any of ``safetensors``, ``pt2``, ``onnx``; the first is always written.
+            formats: Names of ``sparsenas.export.FORMATS``; ``safetensors`` is always written.
             fuse: Fold batch-norms into convolutions, for faster inference.
             overwrite: Replace an earlier export.
 
@@ -150,24 +149,7 @@ class TrainedNetwork:
             ExportError: If a file does not compute what the trained network does.
         """
         with calm_terminal():
-            return self._export(Path(folder), formats, fuse, overwrite)
-
-    def _export(self, folder: Path, formats: tuple[str, ...], fuse: bool, overwrite: bool) -> Manifest:
-        return export_network(
-            self.network,
-            self.model,
-            _first_images(self.data),
-            # accuracies are only reported: the network is what it is
-            Description(
-                self.preparation,
-                self.data.class_names,
-                {part: _accuracy(self.model, self.data, part) for part in PARTS},
-            ),
-            folder,
-            formats=formats,
-            fuse=fuse,
-            overwrite=overwrite,
-        )
+            return export_trained(self.network, self.model, self.data, Path(folder), formats, fuse, overwrite)
 
     def milliseconds(self) -> float:
         """Measure the time of one image on this CPU, median, in milliseconds."""
@@ -200,25 +182,3 @@ class TrainedNetwork:
         table = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self.rows())
         picture = base64.b64encode(figure_bytes(draw_genotype(self.genotype, **picture_size(self.network)))).decode()
         return f'<table>{table}</table><img alt="architecture" src="data:image/png;base64,{picture}">'
-
-
-#: Parts whose accuracies a manifest reports.
-PARTS: tuple[PartName, ...] = ("val", "test")
-
-
-@torch.no_grad()
-def _accuracy(model: Callable[[Tensor], Tensor], data: ImageData, part: PartName) -> Accuracy | None:
-    if not data.has(part):
-        return None
-    right = images = 0
-    for batch, labels in data.evaluation_batches(part):
-        right += int((model(batch).argmax(1) == labels).sum())
-        images += len(labels)
-    return Accuracy(right / images, images)
-
-
-def _first_images(data: ImageData) -> Tensor:
-    """Some validation images; of data without any, training images."""
-    batches: Iterator[Tensor] = (images for images, _ in data.evaluation_batches("val" if data.has("val") else "train"))
-    enough = -(-COMPARED_IMAGES // data.eval_batch_size)
-    return torch.cat(list(islice(batches, enough)))[:COMPARED_IMAGES]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsenas.api.checkpoint import load_checkpoint
+from sparsenas.api.exporting import quantisation_losses
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.outcome import command, table
 from sparsenas.cli.parser import Parser
@@ -57,12 +58,29 @@ def _parser() -> Parser:
 def _summary(manifest: Manifest, folder: Path) -> str:
     """Format what was written, how well it agrees, and what can be done with it."""
     rows: list[tuple[str, object]] = []
+    losses = quantisation_losses(manifest)
     for name, record in manifest.files.items():
-        agreement = "" if record.max_difference is None else f"  max. difference {record.max_difference:.1e}"
-        rows.append(("file", f"{folder / name}  {record.bytes} bytes{agreement}"))
+        words = [str(folder / name), f"{record.bytes} bytes"]
+        if record.max_difference is not None:
+            words.append(f"max. difference {record.max_difference:.1e}")
+        if record.agreement is not None and record.agreement < 1:
+            words.append(f"{record.agreement:.1%} of the images get the same class")
+        if name in losses:
+            words.append(f"{100 * losses[name]:.1f} points of val accuracy lost")
+        if record.milliseconds is not None:
+            words.append(f"{record.milliseconds:.2f} ms an image")
+        rows.append(("file", "  ".join(words)))
     for part, found in manifest.accuracy.items():
         if found is not None:
             rows.append((f"{part} accuracy", f"{found.accuracy:.4f} of {found.images} images"))
-    rows.append(("compared on", f"{manifest.compared_images} images"))
+    if manifest.calibration is not None:
+        found = manifest.calibration
+        rows.append(
+            (
+                "temperature",
+                f"{found.temperature:.3g}: calibration error {found.before:.4f} before, {found.after:.4f} after",
+            )
+        )
+    rows.append(("compared on", f"{manifest.compared_images} images, one image at a time timed in one thread"))
     rows.append(("next", command("predict", folder, "IMAGE.png")))
     return table(rows)

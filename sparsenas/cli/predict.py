@@ -38,7 +38,15 @@ def predict(args: Sequence[str]) -> int:
     classes = len(manifest.class_names)
     if not 1 <= options.top <= classes:
         raise ConfigError(f"--top is {options.top}; the network has {classes} classes, so give 1 to {classes}")
-    found = classify(network, manifest.preparation, manifest.class_names, options.images, options.top, options.adapt)
+    found = classify(
+        network,
+        manifest.preparation,
+        manifest.class_names,
+        options.images,
+        options.top,
+        options.adapt,
+        manifest.temperature,
+    )
     print("\n".join(_lines(options.images, found)))
     return 0
 

@@ -1,6 +1,5 @@
 """The manifest of an export: origin, accuracy and files."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,17 @@ from sparsenas.errors import ExportError, GenotypeError
 from sparsenas.export.blueprint import Blueprint
 from sparsenas.export.fields import Fields
 from sparsenas.export.preparation import Preparation
+from sparsenas.export.records import (
+    Accuracy,
+    Calibration,
+    FileRecord,
+    read_accuracy,
+    read_calibration,
+    read_record,
+    sha256_of,
+    tree_of_accuracies,
+    tree_of_calibration,
+)
 from sparsenas.images import Resize
 from sparsenas.networks import NormOptions, StemName
 from sparsenas.networks.config import DEEPEST, WIDEST
@@ -24,40 +34,6 @@ SCHEMA, VERSION = "sparsenas.export", 1
 LARGEST, CLASSES, BRIGHTEST, DARKEST = 2**14, 2**20, 1e4, 1e-30
 #: Files of every export.
 MANIFEST, GENOTYPE = "manifest.json", "genotype.json"
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Share of images of a part that the checkpoint's network classifies correctly.
-
-    Attributes:
-        accuracy: In [0, 1].
-        images: Number of images.
-    """
-
-    accuracy: float
-    images: int
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """Record of an exported file.
-
-    Attributes:
-        sha256: Hash of its bytes, hexadecimal.
-        bytes: Its size.
-        max_difference: Largest absolute difference of its logits to those of the checkpoint's network on real images;
-            None for a file that does not compute.
-    """
-
-    sha256: str
-    bytes: int
-    max_difference: float | None = None
-
-    @classmethod
-    def of(cls, path: Path, max_difference: float | None = None) -> "FileRecord":
-        """Make the record of a file on disk."""
-        return cls(_sha256(path), path.stat().st_size, max_difference)
 
 
 @dataclass(frozen=True)
@@ -76,6 +52,7 @@ class Manifest:
         files: Record of every file beside the manifest.
         created: Time of the export, ISO 8601, UTC.
         versions: Versions of ``sparsenas``, ``torch`` and ``python`` that wrote it.
+        calibration: Temperature of its probabilities; None without validation images, and in older exports.
     """
 
     blueprint: Blueprint
@@ -89,6 +66,12 @@ class Manifest:
     files: Mapping[str, FileRecord]
     created: str
     versions: Mapping[str, str]
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by for probabilities; 1 if it was not chosen."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
     def to_json(self) -> str:
         """Return the JSON text."""
@@ -117,9 +100,10 @@ class Manifest:
             },
             "parameters": self.parameters,
             "macs": self.macs,
-            "accuracy": {part: None if found is None else vars(found) for part, found in self.accuracy.items()},
+            "accuracy": tree_of_accuracies(self.accuracy),
+            **tree_of_calibration(self.calibration),
             "comparison": {"images": self.compared_images, "tolerance": self.tolerance},
-            "files": {name: vars(record) for name, record in self.files.items()},
+            "files": {name: record.to_tree() for name, record in self.files.items()},
         }
         return json.dumps(tree, indent=2) + "\n"
 
@@ -161,12 +145,13 @@ class Manifest:
             class_names=tree.several("classes", str, classes),
             parameters=tree.get("parameters", int, 0),
             macs=tree.get("macs", int, 0),
-            accuracy={part: _accuracy(accuracy.optional(part)) for part in accuracy.names},
+            accuracy={part: read_accuracy(accuracy.optional(part)) for part in accuracy.names},
             tolerance=comparison.get("tolerance", float, 0),
             compared_images=comparison.get("images", int, 0),
-            files={name: _record(files.inside(name)) for name in files.names},
+            files={name: read_record(files.inside(name)) for name in files.names},
             created=tree.get("created", str),
             versions={name: versions.get(name, str) for name in versions.names},
+            calibration=read_calibration(tree),
         )
 
 
@@ -227,18 +212,13 @@ def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
     if path.exists() and not path.is_file():  # to read a pipe would wait for ever
         raise ExportError(f"{path}: is no file; export the network again")
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror}); export the network again") from error
     if found != manifest.files[name].sha256:
         raise ExportError(
             f"{path}: damaged or replaced (its sha256 is not that of {MANIFEST}); export the network again"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
@@ -252,15 +232,6 @@ def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
 
 def _resize(fields: Fields) -> Resize:
     return "squeeze" if "squeeze" in fields.names else fields.get("shorter_side", int, 1, LARGEST)
-
-
-def _accuracy(fields: Fields | None) -> Accuracy | None:
-    return None if fields is None else Accuracy(fields.get("accuracy", float, 0, 1), fields.get("images", int, 0))
-
-
-def _record(fields: Fields) -> FileRecord:
-    difference = None if fields.is_null("max_difference") else fields.get("max_difference", float)
-    return FileRecord(fields.get("sha256", str), fields.get("bytes", int), difference)
 
 
 def _text(path: Path) -> str:

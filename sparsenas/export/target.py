@@ -12,7 +12,11 @@ from sparsenas.files import partial_name, remove_leftovers
 from sparsenas.reading import ReadingError, parse_json, read_text
 
 #: Files of an export, the manifest last: without it, a folder is no whole export.
-OWN_FILES = (*(made.filename for made in FORMATS.values()), GENOTYPE, MANIFEST)
+OWN_FILES = (
+    *(name for made in FORMATS.values() for name in (made.filename, made.companion) if name is not None),
+    GENOTYPE,
+    MANIFEST,
+)
 
 
 def check_target(folder: str | Path, overwrite: bool = False) -> None:

@@ -114,7 +114,8 @@ def test_a_checkpoint_is_all_that_is_needed(exported, checkpoint):
 def test_export_says_what_it_wrote_and_what_comes_next(checkpoint, digits, capsys):
     assert main(["export", str(checkpoint), "--to", "my digits", *QUICK, "--fuse"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"file +my digits/model\.safetensors  \d+ bytes  max\. difference \d\.\de-\d\d", lines[1])
+    measured = r"max\. difference \d\.\de-\d\d  \d+\.\d\d ms an image"
+    assert re.fullmatch(rf"file +my digits/model\.safetensors  \d+ bytes  {measured}", lines[1])
     assert re.fullmatch(r"val accuracy +0\.\d{4} of 14\d images", lines[2])
     assert re.fullmatch(r"test accuracy +0\.\d{4} of 3[56]\d images", lines[3])
     assert lines[-1].endswith("python -m sparsenas predict 'my digits' IMAGE.png")
@@ -126,7 +127,8 @@ def test_predict_prints_one_line_per_file(exported, digits, capsys):
     assert main(["predict", str(exported), *names]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     manifest, network = read_manifest(exported), sparsenas.load(exported)
-    probabilities = network(torch.stack([manifest.preparation(path) for path in digits])).softmax(1)
+    logits = network(torch.stack([manifest.preparation(path) for path in digits]))
+    probabilities = (logits / manifest.temperature).softmax(1)
     assert [row[0] for row in rows] == names
     assert [int(row[1]) for row in rows] == probabilities.argmax(1).tolist()
     assert [float(row[2]) for row in rows] == pytest.approx(probabilities.amax(1).tolist(), abs=1e-4)
@@ -173,12 +175,12 @@ def test_export_refuses_before_any_work(checkpoint, run_error, tmp_path, monkeyp
         (["--to", "full", "--overwrite"], "full: is not empty and holds no earlier export"),
         (["--to", "full/letter.txt"], "full/letter.txt: is a file; name a folder"),
         (["--to", "no/where"], "no/where: no is no folder; make it first, or name another target"),
-        (["--to", "new", "--formats", "pt2,tflite"], "formats: 'tflite' is unknown; known are safetensors, pt2, onnx"),
+        (["--to", "new", "--formats", "pt2,tflite"], "formats: 'tflite' is unknown; known are safetensors, pt2"),
         ([], "the following arguments are required: --to; see python -m sparsenas export --help"),
         (["--to", "new", "--fus"], "unrecognized arguments: --fus; see python -m sparsenas export --help"),
     ):
         assert run_error("export", checkpoint, *args).startswith(message)
-    monkeypatch.setattr("sparsenas.export.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("sparsenas.runtimes.find_spec", lambda name: None)
     message = run_error("export", checkpoint, "--to", "new", "--formats", "onnx")
     assert message.startswith("the format onnx needs onnx, onnxscript, onnxruntime: install them by pip install 'spars")
     assert os.listdir() == ["full"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import sparsenas
+from sparsenas import runtimes
 from sparsenas.errors import ConfigError, ExportError
 from sparsenas.export import FORMATS, check_target, export_network, formats, read_manifest, target
 from sparsenas.export.comparison import compare
@@ -110,7 +111,7 @@ def test_comparison_takes_batches_of_one_of_many_and_the_rest(write, network):
 
 def damaging(monkeypatch, damage):
     """Damage the file of the weights after it was written."""
-    monkeypatch.setattr(formats.Safetensors, "write", lambda self, network, example, path: damage(path) or path.touch())
+    monkeypatch.setattr(formats.Safetensors, "write", lambda self, network, given, path: damage(path) or path.touch())
 
 
 def test_a_file_that_cannot_be_read_back(write, monkeypatch, tmp_path):
@@ -194,9 +195,9 @@ def test_targets_that_are_refused(exported, tmp_path, monkeypatch):
 
 
 def test_formats_are_checked_before_any_work(write, monkeypatch, tmp_path):
-    with pytest.raises(ConfigError, match="formats: 'tflite' is unknown; known are safetensors, pt2, onnx"):
+    with pytest.raises(ConfigError, match="formats: 'tflite' is unknown; known are safetensors, pt2, python, onnx"):
         write(formats=("tflite",))
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(ConfigError, match=r"onnx needs onnxruntime: install them by pip install 'sparsenas\[onnx\]'"):
         write(formats=("onnx",), reference=raising(AssertionError))
     assert contents(tmp_path) == []
