@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def trained(tmp_path_factory):
     finally:
         os.chdir(here)
     return folder / "lightning_logs" / "version_0"
+
+
+@pytest.fixture
+def again(trained):
+    """A copy of that run in the present folder, to go on with."""
+    shutil.copytree(trained.parent, "lightning_logs")
+    return Path("lightning_logs/version_0")
 
 
 def python_m(*args, **options):
@@ -344,9 +352,9 @@ def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
 
 
-def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(trained, capsys):
-    last = str(trained / "checkpoints" / "last.ckpt")
-    args = ["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]
+def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(again, capsys):
+    last = str(again / "checkpoints" / "last.ckpt")
+    args = ["fit", "--config", str(again / "config.yaml"), "--ckpt_path", last]
     assert main([*args, "--trainer.max_epochs", "3", "--model.training.drop_path", "0.4"]) == 0
     captured = capsys.readouterr()
     assert "epoch 3/3" in captured.out
@@ -354,11 +362,11 @@ def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(trained, cap
     assert f"settings of the checkpoint {last} are used:\n  --model.training.drop_path: 0.1, not 0.4\n" in captured.err
 
 
-def test_a_finished_run_that_is_resumed_still_names_its_best(trained, capsys):
-    last = str(trained / "checkpoints" / "last.ckpt")
+def test_a_finished_run_that_is_resumed_still_names_its_best(trained, again, capsys):
+    last = str(again / "checkpoints" / "last.ckpt")
     kept = torch.load(last, weights_only=True)["callbacks"].values()
     score = next(state["best_model_score"] for state in kept if state.get("monitor") == "val/acc")
-    assert main(["fit", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
+    assert main(["fit", "--config", str(again / "config.yaml"), "--ckpt_path", last]) == 0
     best = Path("lightning_logs/version_0/checkpoints/best.ckpt")
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.strip())
     assert (rows["best"], rows["checkpoint"]) == (f"val/acc  {float(score):.4f}", str(best))

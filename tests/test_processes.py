@@ -39,7 +39,7 @@ def test_fit_and_predict_end_with_one_summary(tmp_path):
     done = run(tmp_path, "predict", *TINY, "--model.network.channels", "8", "--ckpt_path", str(checkpoint))
     assert (done.returncode, done.stdout.count("predictions   ")) == (0, 1)
     assert done.stderr.count("--model.network.channels: 4, not 8") == 1
-    with (tmp_path / "lightning_logs" / "version_1" / "predictions.csv").open() as file:
+    with (tmp_path / "lightning_logs" / "version_0" / "predictions.csv").open() as file:
         predicted = [row["class"] for row in csv.DictReader(file)]
     data = Digits()
     labels = [data.class_names[label] for label in data.parts.test.dataset.labels]

@@ -1,6 +1,7 @@
 """Read checkpoints, and rebuild the trained model and its images from nothing but one."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -63,6 +64,21 @@ def read_checkpoint(path: str | Path, shown: str) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{shown}: not a checkpoint of a run; give a .ckpt file that a run wrote")
     return checkpoint
+
+
+def later_checkpoint(path: Path) -> Path | None:
+    """Find a checkpoint beside another one that has trained for more steps; damaged files are none."""
+    folder = next((parent for parent in path.absolute().parents if parent.name == "checkpoints"), path.parent)
+    others = [file for file in sorted(folder.rglob("*.ckpt")) if not file.samefile(path)]
+    steps = None
+    for other in others:
+        if other.stat().st_mtime_ns <= path.stat().st_mtime_ns:
+            continue  # reading takes long
+        with suppress(CheckpointError, LookupError, TypeError):
+            steps = load(path)["global_step"] if steps is None else steps
+            if load(other)["global_step"] > steps:
+                return other
+    return None
 
 
 def plain(value: Any) -> Any:

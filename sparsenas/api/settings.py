@@ -35,6 +35,8 @@ WISHES = {
 }
 #: Text of the option that makes a run choose.
 CHOOSE = "choose a length and MACs that the config leaves open, by the images and the speed of this device"
+#: Text of the option that names a run.
+NAME = "name of the run's folder, in place of version_N; NAME_1 and so on where it is taken"
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
 
@@ -88,6 +90,7 @@ class Assembly(LightningCLI):
         for name, text in WISHES.items():
             parser.add_argument(f"--{name}", metavar="N", type=float | None, default=None, help=text)
         parser.add_argument("--choose", type=bool, default=False, help=CHOOSE)
+        parser.add_argument("--name", metavar="NAME", type=str | None, help=NAME)
         parser.add_argument("--trust", metavar="MODULE", nargs="*", type=str, default=[], help=TRUST)
         for name in FROM_DATA if self._given is None else ():
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")

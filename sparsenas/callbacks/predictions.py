@@ -23,20 +23,19 @@ class PredictionWriter(pl.Callback):
     ``(B, classes)``; names of classes and files come from the data module. Of several processes, the first one writes.
 
     Args:
-        filename: Name of the file in the folder of the run.
+        filename: Name of the file in the folder of the run; where it is taken, ``predictions_1.csv`` and so on.
     """
 
     def __init__(self, filename: str = "predictions.csv") -> None:
         super().__init__()
         self.filename = filename
         self._best: list[tuple[int, float]] = []
+        self._path: Path | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget an earlier prediction, also its file: a run that fails leaves none."""
-        self._best = []
-        path = self.path(trainer)
-        if trainer.is_global_zero and not is_dry_run(trainer):
-            path.unlink(missing_ok=True)
+        """Forget an earlier prediction, and choose a file that is not there yet: none is overwritten."""
+        self._best, self._path = [], None
+        self.path(trainer)
 
     def on_predict_batch_end(
         self,
@@ -72,8 +71,14 @@ class PredictionWriter(pl.Callback):
         write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
     def path(self, trainer: pl.Trainer) -> Path:
-        """Return the file; call it on every rank."""
-        return run_folder(trainer) / self.filename
+        """Return the file, which is not there before the prediction; call it on every rank."""
+        if self._path is None:
+            first, number = run_folder(trainer) / self.filename, 0
+            self._path = first
+            while self._path.exists():
+                number += 1
+                self._path = first.with_stem(f"{first.stem}_{number}")
+        return self._path
 
     def _gathered(self, trainer: pl.Trainer) -> list[tuple[int, int, float]]:
         """Index, label and probability of the images of all processes, in order."""

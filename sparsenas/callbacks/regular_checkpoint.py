@@ -49,7 +49,7 @@ class RegularCheckpoint(WithinEpoch):
             ConfigError: If its number of batches is another one.
         """
         self._begin()
-        self.written = None
+        self.written = _resumed_here(trainer)
         if trainer.fit_loop.restarted_mid_epoch:
             planned = getattr(pl_module, "resumed_batches", None)
             if planned not in (None, trainer.num_training_batches):
@@ -112,6 +112,14 @@ class RegularCheckpoint(WithinEpoch):
         if folders and not is_dry_run(trainer):
             self.written = Path(folders[0]) / WITHIN_EPOCH
             trainer.save_checkpoint(self.written, weights_only=False)  # with optimizers and loops, to go on from
+
+
+def _resumed_here(trainer: pl.Trainer) -> Path | None:
+    """Return the checkpoint within an epoch that a run goes on from in its own folder, to be removed as any other."""
+    path = Path(trainer.ckpt_path or "")
+    folders = [callback.dirpath for callback in callbacks_of(trainer, ModelCheckpoint) if callback.dirpath]
+    here = path.is_file() and bool(folders) and path.absolute().parent == Path(folders[0]).absolute()
+    return path if here and path.name == WITHIN_EPOCH else None
 
 
 def _is_between_steps(trainer: pl.Trainer) -> bool:

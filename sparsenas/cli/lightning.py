@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
 from sparsenas.api.checkpoint import check_images
@@ -23,6 +23,7 @@ from sparsenas.cli.interruption import Interruption
 from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
 from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
+from sparsenas.cli.run_folder import RunFolder, choose_folder, keep_config
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.imports import only_trusted, trust
@@ -113,6 +114,8 @@ class CommandLine(Assembly):
     def __init__(self, args: Sequence[str], callbacks: Sequence[Callback]) -> None:
         self._settings: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
+        self._folder, self._named = RunFolder(None, None), RunFolder(None, None)
+        self._options: list[str] = []
         self._predictions = PredictionWriter()
         self.metrics: dict[str, Any] = {}
         super().__init__(list(args), trainer_defaults={"callbacks": [*callbacks, self._predictions]})
@@ -123,8 +126,8 @@ class CommandLine(Assembly):
         trust(*self._command_config["trust"])
         command, path = self.config["subcommand"], self._command_config.get("ckpt_path")
         searcher = str(self._command_config.get("model.class_path")).rpartition(".")[2]
-        options = [str(arg).partition("=")[0] for arg in args] if isinstance(args, list) else []
-        for option in options:
+        self._options = [str(arg) for arg in args] if isinstance(args, list) else []
+        for option in (text.partition("=")[0] for text in self._options):
             if option.removeprefix("--model.").removeprefix("init_args.") in FROM_DATA:
                 raise ConfigError(f"{option}: is known from the data; leave it out")
         dropped = dropped_measuring(searcher, list(args or ()))
@@ -143,7 +146,13 @@ class CommandLine(Assembly):
             super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
-        """Say which settings the checkpoint overrides, and read checkpoints without running code in them."""
+        """Choose the folder; say which settings the checkpoint overrides; run no code in checkpoints."""
+        command, trainer = self.config["subcommand"], self._command_config["trainer"]
+        self._named = RunFolder(trainer["logger"], trainer["default_root_dir"])
+        self._folder = choose_folder(command, self._options, self._command_config)
+        trainer["logger"], trainer["default_root_dir"] = self._folder.logger, self._folder.root
+        if command != "fit" and self._folder.going_on is not None:
+            self.save_config_callback = None  # the settings there are those of the fit
         path = self._command_config.get("ckpt_path")
         if path is None:
             return
@@ -157,12 +166,21 @@ class CommandLine(Assembly):
         if self._command_config.get("weights_only") is None:
             self._command_config["weights_only"] = True
 
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Make the trainer; the settings that it writes name no folder, so that they can be run again."""
+        trainer = self._command_config["trainer"]
+        trainer["logger"], trainer["default_root_dir"] = self._named.logger, self._named.root
+        return super().instantiate_trainer(**options)
+
     def after_instantiate_classes(self) -> None:
         """Find out now, not after an epoch, that a checkpoint does not fit or a folder cannot be written."""
         if self._settings:
             check_images(f"--ckpt_path {self._command_config['ckpt_path']}", self._settings, self.datamodule)
-        if not self._command_config["plan"]:
-            check_writable(self.trainer)
+        if self._command_config["plan"]:
+            return
+        check_writable(self.trainer)
+        if self.save_config_callback is not None and self._folder.going_on is not None and self.trainer.is_global_zero:
+            keep_config(self._folder.going_on, self._text())
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add options that only a command has."""
@@ -202,6 +220,11 @@ class CommandLine(Assembly):
     @property
     def _command_config(self) -> Any:
         return self.config[self.config["subcommand"]]
+
+    def _text(self) -> str:
+        """Settings of the command as Lightning writes them."""
+        text: str = self._parser(self.subcommand).dump(self._command_config, skip_none=False)
+        return text
 
     def _model_settings(self) -> dict[str, Any]:
         """Settings of the model as nested plain values."""
