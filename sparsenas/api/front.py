@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
+from sparsenas.api.run_names import check_name, free_name
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import epochs_within
@@ -39,6 +40,7 @@ def search(
     minutes: float | None = None,
     seed: int = 0,
     folder: str | PathLike[str] = "lightning_logs",
+    name: str | None = None,
     config: str = "photos",
 ) -> TrainedNetwork:
     """Find a network for images, and train it.
@@ -52,6 +54,7 @@ def search(
         minutes: Time for everything, test included; ``None`` takes the length that the config has.
         seed: Seeds the search, the network, and the order of the images.
         folder: Folder in which the run gets a folder of its own.
+        name: Name of that folder, in place of ``version_N``; ``name_1`` and so on where it is taken.
         config: Config file, or name of a shipped one, that says everything else; its model is a ``TournamentSearch``.
 
     Returns:
@@ -61,7 +64,7 @@ def search(
         SparseNASError: If an option or the images are wrong; the message says what would be right.
     """
     start = perf_counter()
-    run = _Run(data, config, seed, folder, minutes)
+    run = _Run(data, config, seed, folder, name, minutes)
     if run.model["class_path"].rpartition(".")[2] != TournamentSearch.__name__:
         raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of TournamentSearch")
     model = run.model["init_args"]
@@ -79,6 +82,7 @@ def train(
     minutes: float | None = None,
     seed: int = 0,
     folder: str | PathLike[str] = "lightning_logs",
+    name: str | None = None,
     config: str = "train_digits",
 ) -> TrainedNetwork:
     """Train the network of a genotype.
@@ -89,6 +93,7 @@ def train(
         minutes: Time for everything, about; ``None`` takes the epochs of the config.
         seed: Seeds the network and the order of the images.
         folder: Folder in which the run gets a folder of its own.
+        name: Name of that folder, in place of ``version_N``; ``name_1`` and so on where it is taken.
         config: Config file, or name of a shipped one, that says everything else.
 
     Returns:
@@ -98,7 +103,7 @@ def train(
         SparseNASError: If an option or the images are wrong; the message says what would be right.
     """
     start = perf_counter()
-    run = _Run(data, config, seed, folder, minutes)
+    run = _Run(data, config, seed, folder, name, minutes)
     text = genotype.to_json() if isinstance(genotype, Genotype) else str(genotype)
     run.model["init_args"]["genotype"] = text
     return run.fit(run.assemble(), start)
@@ -112,6 +117,7 @@ class _Run:
         config: Config of all other settings.
         seed: Replaces all seeds.
         folder: Parent of the run's folder.
+        name: Name of the run's folder.
         minutes: Time for everything.
 
     Attributes:
@@ -119,13 +125,21 @@ class _Run:
     """
 
     def __init__(
-        self, data: Images, config: str, seed: int, folder: str | PathLike[str], minutes: float | None
+        self,
+        data: Images,
+        config: str,
+        seed: int,
+        folder: str | PathLike[str],
+        name: str | None,
+        minutes: float | None,
     ) -> None:
         if minutes is not None and not minutes > 0:
             raise ConfigError(f"minutes is {minutes}; use a positive number, or None for the epochs of the config")
         self.minutes = minutes
         parent = Path(folder)
-        self.folder = parent / f"version_{_next_version(parent)}"
+        if name is not None:
+            check_name("name", name)
+        self.folder = parent / (f"version_{_next_version(parent)}" if name is None else free_name(parent, name))
         self._settings: dict[str, Any] = yaml.safe_load(Path(find_config(config)).read_text(encoding="utf-8"))
         self._settings["seed_everything"] = seed
         self.model = self._settings["model"]

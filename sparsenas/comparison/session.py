@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Generic
 
 from matplotlib.figure import Figure
@@ -133,19 +134,26 @@ class Session(ABC, Generic[Finished]):
         about = f", about {max(minutes, 1):.0f} min" if minutes else ""
         pace = f"{jobs} at a time{about}" if jobs else f"as many at a time as {executor} takes"
         print(f"{len(missing)} runs, {pace}; results in {self.path}, output in {self.out / 'logs'}", flush=True)
-        failures = []
+        failures, made, begin = [], [], perf_counter()
         terminal = sys.stderr.isatty()
         with tqdm(total=len(missing), unit="run", disable=not terminal) as bar:
             for number, (run, outcome) in enumerate(self._made(missing, jobs, executor), start=1):
+                made.append(run)
                 if isinstance(outcome, Failure):
                     bar.write(f"sparsenas: {outcome}", file=sys.stderr)
                     failures.append(outcome)
                 else:
                     append_record(self.path, outcome)
                     if not terminal:
-                        print(f"{number}/{len(missing)}  {run.title}: {self.outcome(outcome)}", flush=True)
+                        left = self._left(missing, made, perf_counter() - begin)
+                        print(f"{number}/{len(missing)}  {run.title}: {self.outcome(outcome)}{left}", flush=True)
                 bar.update()
         return failures
+
+    def _left(self, runs: Sequence[PlannedRun], made: Sequence[PlannedRun], seconds: float) -> str:
+        """Say how long the runs that are left will take, at the pace of those that are made; empty after the last."""
+        whole, done = self.seconds(runs) or len(runs), self.seconds(made) or len(made)
+        return "" if len(made) == len(runs) else f"  {tqdm.format_interval(seconds * (whole - done) / done)} left"
 
     def _made(
         self, runs: Sequence[PlannedRun], jobs: int | None, executor: Executor

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -24,7 +25,9 @@ def hold(plan: Plan, file: RecordFile, crew: Crew) -> None:
     """
     ahead: dict[Key, Measurement] = {}
     task: Task | None
-    with tqdm(desc="searching", unit="training", disable=None, leave=False) as bar:
+    begin, before = perf_counter(), file.history.spent
+    shown = "{desc}: {n_fmt} trainings in {elapsed}{postfix}"
+    with tqdm(desc="searching", bar_format=shown, disable=None, leave=False) as bar:
         while (task := plan.next(file.history)) is not None:
             if _key(task) not in ahead:
                 tasks = upcoming(plan, file.history, crew.size, ahead)
@@ -34,6 +37,7 @@ def hold(plan: Plan, file: RecordFile, crew: Crew) -> None:
                 ahead |= zip(map(_key, tasks), [replace(first, spent=first.spent + owed), *others], strict=True)
             file.append(replace(ahead.pop(_key(task)), entrant=task.entrant))
             _forget(plan, file.history, crew, ahead)
+            bar.set_postfix_str(_left(plan, file.history.spent, before, perf_counter() - begin), refresh=False)
             bar.update()
 
 
@@ -58,6 +62,19 @@ def upcoming(plan: Plan, history: History, most: int, known: Mapping[Key, Measur
             tasks.append(task)
         guess.add(_typical(plan, guess, task) if there is None else replace(there, entrant=task.entrant))
     return tasks
+
+
+def _left(plan: Plan, spent: float, before: float, seconds: float) -> str:
+    """Say how long search and training will take, as one length is that of both.
+
+    Args:
+        plan: The plan.
+        spent: Part of its length that is over.
+        before: Part of it that was over when this process began.
+        seconds: Seconds since then.
+    """
+    left = tqdm.format_interval(seconds * max(plan.length - spent, 0.0) / max(spent - before, 1e-9))
+    return f"{left} left, the training included"
 
 
 def _typical(plan: Plan, history: History, task: Task) -> Measurement:
