@@ -42,7 +42,8 @@ ALLOWED = {
         "training": "classification checkpoints errors trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
-        "callbacks": "classification checkpoints errors files texts trainer spaces networks search drawing complexity",
+        "callbacks": "classification checkpoints errors files texts trainer spaces networks training search drawing "
+        "complexity",
         "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
         "drawing complexity search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsenas.spaces import Support
 from sparsenas.training import WeightTraining
@@ -58,11 +59,11 @@ def probe(
 
         def step() -> None:
             logits, auxiliary = forward(images) if support is None else (network(images, support), None)
-            loss = training.loss(logits, labels)
+            loss = functional.cross_entropy(logits, labels)
             if auxiliary is not None:
-                loss = loss + training.auxiliary_weight * training.loss(auxiliary, labels)
+                loss = loss + training.auxiliary_weight * functional.cross_entropy(auxiliary, labels)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+            loss.backward()
             optimizer.step()
 
         kept = _kept_for_backward(step, {p.untyped_storage().data_ptr() for p in network.parameters()})
