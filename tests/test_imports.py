@@ -39,7 +39,7 @@ ALLOWED = {
         "latency": "errors reading files spaces networks complexity runtimes",
         "zero_cost": "errors networks",
         "limits": "errors spaces networks complexity latency",
-        "training": "classification checkpoints errors trainer spaces networks schedules metrics limits",
+        "training": "classification checkpoints errors export trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
         "callbacks": "classification checkpoints errors files texts trainer spaces networks training search drawing "

@@ -63,7 +63,7 @@ def probe(
             if auxiliary is not None:
                 loss = loss + training.auxiliary_weight * functional.cross_entropy(auxiliary, labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             optimizer.step()
 
         kept = _kept_for_backward(step, {p.untyped_storage().data_ptr() for p in network.parameters()})

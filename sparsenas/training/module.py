@@ -18,6 +18,7 @@ from sparsenas.spaces import Genotype
 from sparsenas.trainer import is_dry_run, is_within_epoch
 from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
+from sparsenas.training.initial_weights import size_of
 from sparsenas.training.pace import Pace, Work, share_of
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
@@ -262,6 +263,8 @@ class TrainingModule(ClassifierModule):
         """Keep weights that are no numbers out of checkpoints, also of those that are written amid an epoch."""
         self._check_finite()
         super().on_save_checkpoint(checkpoint)
+        if self.network is not None:
+            checkpoint["network_size"] = size_of(self.network)
         if self._pace is not None:
             checkpoint["seconds_trained"] = self._pace.seconds
         if is_within_epoch(self.trainer):

@@ -3,6 +3,7 @@
 from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
 from sparsenas.spaces import read_genotype
+from sparsenas.training.initial_weights import read_initial_weights, size_of
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters
 from sparsenas.training.weights import WeightTraining
 
@@ -19,6 +20,9 @@ class StandAloneTraining(TrainingModule):
         training: Training of the network.
         budget: Limits of the network.
         seed: Seeds drop-path, anew at every epoch, so that a resumed run repeats an uninterrupted one.
+        init_weights: Folder of an export, or checkpoint of a training or a tournament, with whose weights the training
+            begins. The network is then the one of the weights, whatever ``genotype`` and ``network`` say. Its
+            classifier begins anew if there are other classes than it has outputs.
 
     Raises:
         GenotypeError: If the genotype cannot be read.
@@ -36,11 +40,25 @@ class StandAloneTraining(TrainingModule):
         training: WeightTraining = WeightTraining(drop_path=0.2, auxiliary_weight=0.4),
         budget: Limits = Limits(),
         seed: int = 0,
+        init_weights: str | None = None,
     ) -> None:
-        self.genotype = read_genotype(genotype)
-        sized = budget.sized(self.genotype, image_shape, num_classes, network)
+        weights = None if init_weights is None else read_initial_weights(init_weights)
+        self.genotype = read_genotype(genotype) if weights is None else weights.genotype
+        sized = budget.sized(self.genotype, image_shape, num_classes, network if weights is None else weights.network)
         super().__init__(image_shape, num_classes, sized, training, seed)
         self.save_hyperparameters()
         self.hparams["genotype"] = self.genotype.to_json()
         keep_plain_hyperparameters(self)
         self.build(self.genotype)
+        self._begins = ""
+        if weights is not None:
+            whole = weights.put_into(self.built)
+            self._begins = f"begins with the weights of {init_weights}{'' if whole else ', and a new classifier'}"
+            # a checkpoint has later weights, and is read when these are gone
+            self.hparams["init_weights"], self.hparams["network"] = None, size_of(self.built)
+
+    def on_fit_start(self) -> None:
+        """Say what the training begins with."""
+        super().on_fit_start()
+        if self._begins:
+            self.print(self._begins)
