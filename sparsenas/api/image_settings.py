@@ -12,12 +12,12 @@ from sparsenas.errors import DataError
 
 #: Images in any form that is understood.
 Images = str | PathLike[str] | ImageData | tuple[Any, Any]
-#: Side of the square images that are made of a folder's files.
+#: Side of the square images that are made of files.
 SIDE = 32
 
 
 def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:
-    """Settings of the data module for a folder, an archive, the digits, or arrays.
+    """Settings of the data module for a folder, a table, an archive, the digits, or arrays.
 
     Raises:
         DataError: If it is none of these.
@@ -27,15 +27,15 @@ def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, see
             raise DataError(f"data is a tuple of {len(data)}; give (images, labels)")
         data = save_arrays(*data, folder / "data.npz")
     path, options = Path(data), {"seed": seed, "arch_fraction": 0.0, "batch_size": "auto"}
-    if path.is_dir():
+    if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
     if path.suffix == ".npz":
         return {"class_path": "NpzImages", "init_args": {**options, "path": str(path)}}
     if str(data) == "digits":
         return {"class_path": "Digits", "init_args": options}
     raise DataError(
-        f'{data}: no such folder; give a folder with a folder of images per class, an .npz archive, "digits", a data '
-        "module, or (images, labels)"
+        f"{data}: no such folder; give a folder with a folder of images per class, a .csv with columns path and label, "
+        'an .npz archive, "digits", a data module, or (images, labels)'
     )
 
 

@@ -14,7 +14,8 @@ from sparsenas.trainer import is_dry_run, run_folder
 class PartsFile(pl.Callback):
     """Write the part of every image to ``<run>/parts.csv`` when a fit begins: ``part,class,image``.
 
-    The checkpoint keeps the same. For images that never change, such as the digits, nothing is written.
+    The checkpoint keeps the same. For images that never change, such as the digits, nothing is written. Files that were
+    left out because they cannot be read are in ``<run>/broken.txt``, a line each, with the reason.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -30,3 +31,6 @@ class PartsFile(pl.Callback):
         writer.writerows((part, label, readable(name)) for part, label, name in data.parts.table())
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "parts.csv", text.getvalue().encode())
+        broken = [f"{readable(name)}: {reason}\n" for name, reason in getattr(data.source, "broken", ())]
+        if broken:
+            write_atomically(folder / "broken.txt", "".join(broken).encode("utf-8", "backslashreplace"))

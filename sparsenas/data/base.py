@@ -125,7 +125,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
 
     @property
     def eval_resize(self) -> Resize | None:
-        """Shorter side to which images are resized in evaluation before the centre cut, or ``squeeze``; or None."""
+        """How images come to their size in evaluation, see :data:`sparsenas.images.Resize`; None if they have it."""
         return None
 
     def prepare_data(self) -> None:
@@ -140,7 +140,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
             DataError: If images or labels are damaged, or a class has too few images for the split.
         """
         if stage == "fit":
-            self._tell(self.source.report)
+            self._tell(self.parts.report)
             self.parts.check_varied()
             self._check_batch_size()
             self._tell(self._choices.report)

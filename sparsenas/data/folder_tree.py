@@ -2,16 +2,15 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
+from sparsenas.data.listing import LeftOut
 from sparsenas.data.sources import PartName
 from sparsenas.errors import DataError
+from sparsenas.images import SUFFIXES
 from sparsenas.texts import readable
 
 #: Names of folders, in small letters, that hold the class folders of a part.
@@ -49,17 +48,6 @@ class Found(NamedTuple):
     path: Path
     identity: Identity
     linked: bool
-
-
-@dataclass
-class LeftOut:
-    """Counts of what was not taken, by reason."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        """Format the reasons and how often each occurred."""
-        return ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
 
 
 @dataclass(frozen=True)
@@ -144,7 +132,7 @@ def _walk(folder: Path, left_out: LeftOut, above: frozenset[Identity], linked: b
             yield from _walk(path, left_out, here, by_link)
         elif entry.name.startswith("."):
             left_out.counts["hidden files"] += 1
-        elif path.suffix.lower() not in IMG_EXTENSIONS:
+        elif path.suffix.lower() not in SUFFIXES:
             left_out.counts[f"files {path.suffix.lower() or 'without a suffix'}"] += 1
         elif kind is None:
             left_out.counts["links to nothing"] += 1
@@ -179,7 +167,7 @@ def _children(folder: Path, left_out: LeftOut) -> tuple[list[Path], int]:
     for entry in _entries(folder):
         path = Path(entry.path)
         if _kind(entry) != "folder":
-            images += path.suffix.lower() in IMG_EXTENSIONS and not entry.name.startswith(".")
+            images += path.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
         elif (reason := _why_not(path)) is not None:
             left_out.counts[reason] += 1
         else:

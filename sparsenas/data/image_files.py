@@ -1,15 +1,19 @@
 """Read image files of any size, a batch at a time."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from sparsenas.data.loading import Batch, Draw
+from sparsenas.errors import DataError
 from sparsenas.images import Resize, decode, pixels, resized, with_channels
 
 #: Most bytes of images that are kept once they are decoded: decoding takes longer than training a small network.
@@ -19,21 +23,27 @@ HELD_BYTES = 2**28
 class ImageFiles(Dataset[Batch]):
     """Image files; in training a random window of each, resized; in evaluation the centre, or the whole, resized.
 
-    Labels have shape ``(N,)``, ``channels`` is 3 or 1; other options are those of :class:`sparsenas.data.ImageFolder`.
+    Labels have shape ``(N,)``, and images ``image_shape``, with 3 channels or 1. Other options are those of
+    :class:`sparsenas.data.ImageFolder`. Windows have the network's shape, or up to a third more or less of it.
 
     Source: Szegedy et al., Going Deeper with Convolutions (2015), section 6; torchvision's ``RandomResizedCrop``.
     """
 
     def __init__(
-        self, files: list[Path], labels: Tensor, *, channels: int, size: int, eval_resize: Resize, crop_scale: float
+        self,
+        files: Sequence[Path],
+        labels: Tensor,
+        *,
+        image_shape: tuple[int, int, int],
+        eval_resize: Resize,
+        crop_scale: float,
     ) -> None:
         self._files = files
         self._labels = labels
-        self._channels = channels
-        self._size = size
+        self._channels, *self._size = image_shape
         self._eval_resize = eval_resize
         self._crop_scale = crop_scale
-        held = len(files) * channels * size**2 <= HELD_BYTES
+        held = len(files) * math.prod(image_shape) <= HELD_BYTES
         self._images: dict[int, Tensor] | None = {} if held else None
 
     @property
@@ -46,7 +56,7 @@ class ImageFiles(Dataset[Batch]):
         return len(self._files)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """Read images ``(B, C, size, size)`` and labels of one batch.
+        """Read images ``(B, C, H, W)`` and labels of one batch.
 
         Raises:
             DataError: Naming the file that cannot be read.
@@ -62,14 +72,19 @@ class ImageFiles(Dataset[Batch]):
     def _image(self, index: int) -> Tensor:
         if self._images is not None and index in self._images:
             return self._images[index]
-        file = self._files[index]
-        image = with_channels(decode(file), self._channels, str(file))
-        made = pixels(resized(image, self._eval_resize, self._size, self._size))
+        made = pixels(resized(self._decoded(self._files[index]), self._eval_resize, *self._size))
         if self._images is not None:
             self._images[index] = made
         return made
 
     def _window(self, file: Path) -> Tensor:
-        image = with_channels(decode(file), self._channels, str(file))
-        window = RandomResizedCrop.get_params(image, [self._crop_scale, 1.0], [3 / 4, 4 / 3])
-        return pixels(functional.resized_crop(image, *window, [self._size, self._size]))
+        image = self._decoded(file)
+        ratio = self._size[1] / self._size[0]
+        window = RandomResizedCrop.get_params(image, [self._crop_scale, 1.0], [3 / 4 * ratio, 4 / 3 * ratio])
+        return pixels(functional.resized_crop(image, *window, self._size))
+
+    def _decoded(self, file: Path) -> Image.Image:
+        try:
+            return with_channels(decode(file), self._channels, str(file))
+        except DataError as error:
+            raise DataError(f"{error}; data.skip_broken true leaves such files out") from error

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsenas.data.copies import copies_told
 from sparsenas.data.loading import BatchDataset
 from sparsenas.data.names import Indices, mixed_order
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.sources import ImageSource, PartName, check_classes, check_labels
-from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fraction, divide
+from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fraction, divide, with_groups
 from sparsenas.data.statistics import Look, check_varied, look_at
 from sparsenas.errors import ConfigError
 
@@ -101,12 +102,14 @@ class Parts:
         shares = self._shares._replace(
             val=0.0 if source.has("val") else self._shares.val, test=0.0 if source.has("test") else self._shares.test
         )
-        places = source.places() if source.grows else None
-        codes = divide(labels, source.class_names, shares, self._seeds, places)
+        places, groups = source.places() if source.grows else None, source.groups("train")
+        held_out = source.held_out(self._seeds.test)
+        codes = divide(labels, source.class_names, shares, self._seeds, places, groups, held_out)
         if self._record is None:
             return codes
         known, kept = self._record.known(self.names)
-        return np.where(known, kept, codes).astype(np.uint8)
+        codes = np.where(known, kept, codes).astype(np.uint8)
+        return codes if groups is None else with_groups(codes, known, groups)
 
     @cached_property
     def names(self) -> list[str]:
@@ -204,6 +207,10 @@ class Parts:
         """Mean and deviation of the images that train something, and thumbnails of some."""
         labels = self._source.labels("train")[self._development][self.split.train]
         return look_at(self._images, self.split.train, labels, self._source.statistics_sample)
+
+    def report(self) -> list[str]:
+        """Say what was taken for images, and which are copies that should not be there; a line each."""
+        return [*self._source.report(), *copies_told(self._source, self.codes)]
 
     def check_varied(self) -> None:
         """Check that the images that train something are not all alike.

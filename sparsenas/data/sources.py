@@ -79,6 +79,18 @@ class ImageSource(Protocol):
         """Return heights and widths of some training images as they are stored, shape ``(N, 2)``."""
         return np.zeros((0, 2), dtype=np.int64)
 
+    def groups(self, part: PartName) -> list[str] | None:
+        """Return the group of each image, which is whole in one part; ``None`` if there are none."""
+        return None
+
+    def held_out(self, seed: int) -> NDArray[np.bool_] | None:
+        """Say which training images are for testing, shape ``(N,)``; ``None`` leaves it to shares."""
+        return None
+
+    def duplicates(self) -> list[list[tuple[PartName, int]]]:
+        """Return part and number of images that are copies, those of the same image together; of files only."""
+        return []
+
     def report(self) -> list[str]:
         """Say what was taken as parts and classes, and what was left out; a line each."""
         return []

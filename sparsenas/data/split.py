@@ -86,6 +86,8 @@ def divide(
     shares: Shares,
     seeds: Seeds,
     places: Places | None = None,
+    groups: Sequence[str] | None = None,
+    held_out: NDArray[np.bool_] | None = None,
 ) -> Codes:
     """Divide images: first test images, then validation images out of the rest, then architecture images.
 
@@ -98,6 +100,8 @@ def divide(
         seeds: Seeds of the draws.
         places: Places of the images if others may arrive: then each image's place alone decides its part. ``None``
             draws ``round(share * n)`` of the ``n`` images of each class.
+        groups: Group of each image, all at one place; a group is never divided.
+        held_out: Which images are for testing, shape ``(N,)``, in place of a share.
 
     Returns:
         Part of each image, shape ``(N,)``.
@@ -106,13 +110,17 @@ def divide(
         ConfigError: If a share is out of range.
         DataError: If a class would have no image on one side.
     """
+    codes = np.full(len(labels), PartCode.WEIGHTS, dtype=np.uint8)
+    if held_out is not None:
+        codes[held_out] = PartCode.TEST
+        shares = shares._replace(test=0.0)
     # the second words tell the draws apart from each other and from the shuffling streams of the same seed
     draws = (
         (PartCode.TEST, "test_fraction", shares.test, (seeds.test, 0x7E57)),
         (PartCode.VAL, "val_fraction", shares.val, (seeds.split, 0x5917, 0)),
         (PartCode.ARCH, "arch_fraction", shares.arch, (seeds.split, 0x5917, 1)),
     )
-    codes = np.full(len(labels), PartCode.WEIGHTS, dtype=np.uint8)
+    units = None if groups is None else np.unique(groups, return_inverse=True)[1]
     for code, option, share, words in draws:
         check_fraction(option, share)
         if share == 0:
@@ -122,12 +130,29 @@ def divide(
             taken = _drawn(labels[rest], share, np.random.default_rng(words), option, class_names)
         else:
             taken, left = places[rest].take(share, str(words))
-            _balance(taken, labels[rest], mixed(places.sequences[rest], str(words)), share, option, class_names)
+            order = mixed(places.sequences[rest], str(words))
+            if units is None:
+                _balance(taken, labels[rest], order, share, option, class_names)
+            else:
+                _balance_groups(taken, labels[rest], order, units[rest], option, class_names)
             numbers = places.numbers.copy()
             numbers[rest] = left.numbers
             places = Places(places.sequences, numbers)
         codes[np.flatnonzero(rest)[taken]] = code
     return codes
+
+
+def with_groups(codes: Codes, known: NDArray[np.bool_], groups: Sequence[str]) -> Codes:
+    """Give new images of known groups the part that the group has, shape ``(N,)``.
+
+    Args:
+        codes: Part of each image.
+        known: Which images had their part before, shape ``(N,)``.
+        groups: Group of each image.
+    """
+    parts = {group: code for group, code, old in zip(groups, codes, known, strict=True) if old}
+    new = [code if old else parts.get(group, code) for group, code, old in zip(groups, codes, known, strict=True)]
+    return np.array(new, dtype=np.uint8)
 
 
 def _drawn(
@@ -161,6 +186,42 @@ def _balance(
             taken[members[order[members].argmin()]] = True
         elif count == len(members):
             taken[members[order[members].argmax()]] = False
+
+
+def _balance_groups(
+    taken: NDArray[np.bool_],
+    labels: NDArray[np.integer],
+    order: Hashes,
+    units: Indices,
+    option: str,
+    class_names: Sequence[str],
+) -> None:
+    """Do so by whole groups: what a group brings to one class it may take from another, so there are several passes.
+
+    Raises:
+        DataError: If a class has one group only, or groups of several classes cannot be divided so.
+    """
+    for _ in range(len(class_names) + 1):
+        moved = False
+        for label, name in enumerate(class_names):
+            members = np.flatnonzero(labels == label)
+            here = taken[members]
+            if not len(members) or (here.any() and not here.all()):
+                continue
+            chosen = units[members[order[members].argmax() if here.any() else order[members].argmin()]]
+            if (units[members] == chosen).all():
+                raise DataError(
+                    f"data.{option}: all {len(members)} images of class {name!r} that are left are of one group; both "
+                    f"sides need a group of every class: give it more groups, or set data.{option} to 0"
+                )
+            taken[units == chosen] = not here.any()
+            moved = True
+        if not moved:
+            return
+    raise DataError(
+        f"data.{option}: there is no division of the groups found that leaves every class on both sides; give classes "
+        f"more groups, or set data.{option} to 0"
+    )
 
 
 def _check_count(count: int, images: int, share: float, option: str, class_name: str) -> None:

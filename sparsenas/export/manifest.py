@@ -21,7 +21,7 @@ from sparsenas.export.records import (
     tree_of_accuracies,
     tree_of_calibration,
 )
-from sparsenas.images import Resize
+from sparsenas.images import Resize, covered
 from sparsenas.networks import NormOptions, StemName
 from sparsenas.networks.config import DEEPEST, WIDEST
 from sparsenas.networks.normalisation import AppendedNorm
@@ -222,16 +222,26 @@ def check_intact(folder: Path, manifest: Manifest, name: str) -> None:
 
 
 def _resize_recipe(preparation: Preparation) -> dict[str, Any] | None:
-    if preparation.resize is None:
+    resize, (_, height, width) = preparation.resize, preparation.image_shape
+    if resize is None:
         return None
-    size = preparation.image_shape[1:]
-    how = {"squeeze": size} if preparation.resize == "squeeze" else {"shorter_side": preparation.resize}
-    cut = {} if preparation.resize == "squeeze" else {"centre_crop": size}
-    return {"orientation": "upright, by EXIF", **how, "interpolation": "bilinear, antialiased", **cut}
+    how: dict[str, Any] = {"squash": (height, width)}
+    if resize == "pad":
+        how = {"pad": (height, width), "colour": "black"}
+    elif resize != "squash":
+        box = {"shorter_side": resize} if height == width else {"cover": covered(resize, height, width)}
+        how = {**box, "centre_crop": (height, width)}
+    return {"orientation": "upright, by EXIF", **how, "interpolation": "bilinear, antialiased"}
 
 
 def _resize(fields: Fields) -> Resize:
-    return "squeeze" if "squeeze" in fields.names else fields.get("shorter_side", int, 1, LARGEST)
+    if {"squash", "squeeze"} & set(fields.names):  # the latter is the word of earlier versions
+        return "squash"
+    if "pad" in fields.names:
+        return "pad"
+    if "cover" in fields.names:
+        return min(fields.several("cover", int, 2, 1, LARGEST))
+    return fields.get("shorter_side", int, 1, LARGEST)
 
 
 def _text(path: Path) -> str:

@@ -20,7 +20,7 @@ class Preparation:
         image_shape: ``(C, H, W)`` of the network's images.
         mean: Per channel, of pixels scaled to [0, 1].
         std: Deviation per channel, likewise.
-        resize: Shorter side to which images are resized before the centre cut, or ``squeeze``; None for no resize.
+        resize: How images come to the size, see :data:`sparsenas.images.Resize`; None for no resize.
     """
 
     image_shape: tuple[int, int, int]

@@ -13,7 +13,7 @@ from sparsenas.api.trained import classify
 from sparsenas.data import ImageFolder, NpzImages
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation
-from sparsenas.images import decode
+from sparsenas.images import decode, with_channels
 
 SIDE = 8
 #: Grey levels and colours that survive one bit, palettes and inks alike.
@@ -28,6 +28,28 @@ def palette():
     image.putpalette([0, 0, 255, 255, 255, 0])
     image.putdata((BRIGHT // 255).ravel().tolist())
     return image
+
+
+def deep_png(values):
+    """A PNG file of ``(H, W, C)`` values of 16 bits, which Pillow cannot write in colour."""
+    height, width, channels = values.shape
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, (0, 4, 2, 6)[channels - 1], 0, 0, 0)
+    file = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+        file += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return file
+
+
+def deep_tiff(values, order):
+    """A TIFF file of grey levels of 16 bits in a byte order, ``<`` or ``>``."""
+    height, width, _ = values.shape
+    data = values.astype(f"{order}u2").tobytes()
+    tags = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 122), (277, 1), (278, height)]
+    tags = [*tags, (279, len(data))]
+    entries = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    return head + entries + struct.pack(f"{order}I", 0) + data
 
 
 def write(kind, path):
@@ -58,8 +80,14 @@ def write(kind, path):
     elif kind == "animated":
         frames = [Image.fromarray(COLOURS), Image.fromarray(255 - COLOURS)]
         frames[0].save(file := stem.with_suffix(".png"), save_all=True, append_images=frames[1:], duration=100)
-    elif kind == "16 bits":
-        Image.fromarray(BRIGHT.astype(np.uint16) * 257).save(file := stem.with_suffix(".png"))
+    elif kind == "GIF":
+        frames = [Image.fromarray(COLOURS), Image.fromarray(255 - COLOURS)]
+        frames[0].save(file := stem.with_suffix(".gif"), save_all=True, append_images=frames[1:], duration=100)
+    elif kind.startswith("16 bits"):
+        suffix = {"TIFF": ".tif", "PGM": ".pgm"}.get(kind.rpartition(" ")[2], ".png")
+        Image.fromarray(BRIGHT.astype(np.uint16) * 257).save(file := stem.with_suffix(suffix))
+    elif kind == "colour of 16 bits":
+        (file := stem.with_suffix(".png")).write_bytes(deep_png(COLOURS.astype(np.uint16) * 257))
     elif kind == "floats":
         Image.fromarray(BRIGHT.astype(np.float32) / 255).save(file := stem.with_suffix(".tif"))
     elif kind == "32 bits":
@@ -69,10 +97,10 @@ def write(kind, path):
     return file
 
 
-GREYS = ["grey", "grey with transparency", "one grey transparent", "one bit"]
+GREYS = ["grey", "grey with transparency", "one grey transparent", "one bit", "16 bits", "16 bits TIFF", "16 bits PGM"]
 COLOURED = ["colour", "colour with transparency", "palette", "palette with transparency", "four inks"]
-COLOURED += ["turned by EXIF", "animated"]
-REFUSED = {"16 bits": "I;16", "floats": "F", "32 bits": "I", "LAB": "LAB"}
+COLOURED += ["turned by EXIF", "animated", "GIF", "colour of 16 bits"]
+REFUSED = {"floats": "F", "32 bits": "I", "LAB": "LAB"}
 
 
 def expected(kind, grey):
@@ -130,7 +158,7 @@ def test_all_paths_see_the_same_pixels(tmp_path, kind, grey):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_all_paths_refuse_the_same_way(tmp_path, kind, grey):
     data, file = images_of(tmp_path, kind, grey)
-    message = rf"\.\w+: its pixels are of mode {REFUSED[kind]}B?, not grey or colour of 8 bits per channel; convert"
+    message = rf"\.\w+: its pixels are of mode {REFUSED[kind]}B?, not grey or colour of 8 or 16 bits per channel"
     for _, batches in paths(data, file):
         with pytest.raises(DataError, match=message):
             list(batches())
@@ -190,34 +218,41 @@ def test_an_exported_network_sees_files_as_its_training_did(tmp_path):
     torch.testing.assert_close(logits, again, atol=1e-4, rtol=1e-4)
 
 
-def deep(mode):
-    """A PNG file with 16 bits per channel, which Pillow cannot write."""
-    kind, channels = {"RGB": 2, "RGBA": 6, "LA": 4}[mode], len(mode)
-    lines = (b"\0" + np.full((SIDE, channels), 300, ">u2").tobytes()) * SIDE
-    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, kind, 0, 0, 0)
-    file = b"\x89PNG\r\n\x1a\n"
-    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
-        file += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-    return file
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_become_the_nearest_8_or_the_upper_ones(tmp_path, channels):
+    """Grey levels are rounded; Pillow keeps the upper bytes of colours."""
+    values = np.random.default_rng(0).integers(0, 2**16, (SIDE, SIDE, channels), dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(deep_png(values))
+    found = np.asarray(with_channels(decode(tmp_path / "a.png"), channels, "a")).reshape(values.shape)
+    wanted = np.rint(values / 257) if channels == 1 else values >> 8
+    assert np.array_equal(found, wanted)
+    assert np.abs(found - values / 257).max() <= (0.5 if channels == 1 else 1)
+    files = {
+        1: [b"P5 8 8 65535 " + values.astype(">u2").tobytes(), deep_tiff(values, "<"), deep_tiff(values, ">")],
+        3: [b"P6 8 8 65535 " + values.astype(">u2").tobytes()],
+    }
+    for number, content in enumerate(files.get(channels, [])):
+        (tmp_path / f"{number}.file").write_bytes(content)
+        again = np.asarray(decode(tmp_path / f"{number}.file")).reshape(values.shape)
+        assert np.abs(again - np.rint(values / 257)).max() <= (0 if channels == 1 else 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "mode"),
-    [
-        ("a.png", deep("RGB"), "RGB;16B"),
-        ("a.png", deep("RGBA"), "RGBA;16B"),
-        ("a.png", deep("LA"), "LA;16B"),
-        ("a.ppm", b"P6 8 8 65535 " + np.full((SIDE, SIDE, 3), 300, ">u2").tobytes(), "RGB"),
-    ],
-)
-def test_colours_of_16_bits_are_refused_too(tmp_path, name, content, mode):
-    """Pillow would keep their high bytes without a word."""
-    (tmp_path / name).write_bytes(content)
-    prepared = Preparation((3, SIDE, SIDE), (0.5,) * 3, (0.5,) * 3)
-    with Image.open(tmp_path / name) as opened:
-        for image in (tmp_path / name, opened):
-            with pytest.raises(DataError, match=rf"its pixels are of mode {mode}, not grey or colour of 8 bits"):
-                prepared(image, adapt=True)
+def test_16_bits_are_turned_upright_too(tmp_path):
+    picture = Image.fromarray(np.arange(SIDE * 12, dtype=np.uint16).reshape(SIDE, 12) * 257)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(np.asarray(decode(tmp_path / "a.png")), np.rot90(np.asarray(picture) // 257, -1))
+
+
+def test_grey_levels_of_12_bits_are_refused(tmp_path):
+    """They would come out too dark."""
+    content = bytearray(deep_tiff(np.zeros((SIDE, SIDE, 1), np.uint16), "<"))
+    bits = content.index(struct.pack("<HHI", 258, 3, 1)) + 8
+    content[bits : bits + 2] = struct.pack("<H", 12)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.tif: its pixels are of mode I;12, not grey or colour of 8 or 16 bits"):
+        decode(tmp_path / "a.tif")
 
 
 def test_a_picture_turned_by_its_camera_is_upright_in_any_format(tmp_path):

@@ -72,26 +72,70 @@ def test_evaluation_sees_the_resized_centre(pictures, eval_resize):
 @pytest.mark.parametrize(
     ("options", "resize"),
     [
-        ({"size": 64}, "squeeze"),
+        ({"size": 64}, "squash"),
+        ({"size": (64, 200)}, "squash"),
+        ({"size": (66, 200)}, 66),
+        ({"size": 8, "fit": "crop"}, 8),
+        ({"size": (8, 12), "fit": "pad"}, "pad"),
+        ({"size": 65, "fit": "squash"}, "squash"),
         ({"size": 65}, 65),
         ({"size": 64, "crop_scale": 0.5}, 64),
         ({"size": 65, "crop_scale": 1}, 65),
-        ({"size": 65, "eval_resize": "squeeze"}, "squeeze"),
+        ({"size": 65, "eval_resize": "squeeze"}, "squash"),
         ({"size": 8, "eval_resize": None}, 8),
         ({"size": 8, "eval_resize": 9}, 9),
     ],
 )
-def test_small_images_are_squeezed(pictures, options, resize):
+def test_small_images_are_squashed(pictures, options, resize):
     assert ImageFolder(str(pictures), **OPTIONS | options).eval_resize == resize
 
 
-def test_squeezed_images_show_the_whole(pictures):
-    squeezed = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights.dataset
-    with Image.open(squeezed._files[0]) as image:
+def test_squashed_images_show_the_whole(pictures):
+    squashed = ImageFolder(str(pictures), **OPTIONS | {"size": 10}).parts.weights.dataset
+    with Image.open(squashed._files[0]) as image:
         whole = image.convert("RGB").resize((10, 10), Image.Resampling.BILINEAR)
     for _ in range(2):  # the second time it is held
-        images, _ = squeezed[Draw(np.array([0]))]
+        images, _ = squashed[Draw(np.array([0]))]
         assert torch.equal(images[0], pil_to_tensor(whole))
+
+
+def test_rectangles_come_to_their_size_in_three_ways(folder):
+    root = folder({"ant": 6, "bee": 6})
+    for fit in ("crop", "pad", "squash"):
+        data = ImageFolder(str(root), fit=fit, **OPTIONS | {"size": (6, 9)})
+        assert data.image_shape == (3, 6, 9)
+        dataset = data.parts.weights.dataset
+        with Image.open(dataset._files[0]) as image:  # 12 x 10, so 6 x 5 fits inside, and 10 x 9 covers
+            whole = {"crop": (9, 10), "pad": (5, 6), "squash": (9, 6)}[fit]
+            small = pil_to_tensor(image.resize(whole, Image.Resampling.BILINEAR))
+        seen = dataset[Draw(np.array([0]))][0][0]
+        if fit == "crop":
+            assert torch.equal(seen, small[:, 2:8])
+        elif fit == "pad":
+            assert torch.equal(seen[:, :, 2:7], small)
+            assert not seen[:, :, :2].any()
+            assert not seen[:, :, 7:].any()
+        else:
+            assert torch.equal(seen, small)
+
+
+def test_windows_of_rectangles_have_their_shape(tmp_path):
+    """On an image whose grey level is its column, the width of a window can be read."""
+    columns = np.tile(np.linspace(0, 255, 240).astype(np.uint8), (80, 1))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(columns).save(tmp_path / name / f"{number}.png")
+    options = {"size": (10, 30), "grey": True, "crop_scale": 0.2, "num_workers": 0, "test_fraction": 0.0}
+    dataset = ImageFolder(str(tmp_path), **options).parts.weights.dataset
+    widths = []
+    for seed in range(60):
+        images = dataset[Draw(np.zeros(1, dtype=np.int64), (seed,))][0].float()
+        assert images.shape == (1, 1, 10, 30)
+        widths.append(float(images[0, 0, 0, -1] - images[0, 0, 0, 0]) / 255)
+    # a share a of the area, and a shape r times that of the image, make the root of a r of the width
+    assert (0.2 * 3 / 4) ** 0.5 - 0.05 < min(widths) < 0.55
+    assert max(widths) > 0.8
 
 
 def test_training_windows_depend_on_the_draw_only(pictures):
@@ -111,7 +155,8 @@ def test_unreadable_image_is_named(pictures, recorder, trainer, num_workers):
     (pictures / "bee" / "03.png").write_bytes((pictures / "bee" / "04.png").read_bytes()[:60])
     statistics = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "augmentation": "none"}  # nothing is read before the fit
     data = ImageFolder(str(pictures), **OPTIONS | statistics | {"num_workers": num_workers, "test_fraction": 0.2})
-    with pytest.raises(DataError, match=r"^\S*bee/03\.png: not a readable image \(.*\); replace or remove the file$"):
+    reason = r"not a readable image \(.*\); replace or remove the file; data\.skip_broken true leaves such files out"
+    with pytest.raises(DataError, match=rf"^\S*bee/03\.png: {reason}$"):
         trainer(max_epochs=5, enable_checkpointing=False, num_sanity_val_steps=-1).fit(recorder(), data)
 
 
@@ -152,7 +197,12 @@ def test_class_that_training_does_not_know(folder, tmp_path):
         ({"size": 0}, r"data\.size is 0; it must be at least 1"),
         ({"size": -3}, r"data\.size is -3; it must be at least 1"),
         ({"size": 8, "eval_resize": 7}, r"data\.eval_resize is 7; it must be at least 8"),
-        ({"size": 8, "eval_resize": "stretch"}, r"data\.eval_resize is 'stretch'; use auto, squeeze, or a number"),
+        ({"size": (8, 0)}, r"data\.size is 0; it must be at least 1"),
+        ({"size": (9, 12), "eval_resize": 8}, r"data\.eval_resize is 8; it must be at least 9"),
+        ({"size": 8, "eval_resize": "stretch"}, r"data\.eval_resize is 'stretch'; use auto or a number of pixels"),
+        ({"size": 8, "fit": "pad", "eval_resize": "squeeze"}, r"data\.eval_resize is 'squeeze'; use auto or a number"),
+        ({"size": 8, "fit": "pad", "eval_resize": 9}, r"data\.eval_resize is 9, but data\.fit pad cuts nothing out"),
+        ({"size": 8, "fit": "stretch"}, r"data\.fit is 'stretch'; use auto, crop, pad, squash"),
         ({"size": 8, "crop_scale": 0.0}, r"data\.crop_scale is 0\.0; it is a share of the area"),
     ],
 )

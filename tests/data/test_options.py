@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from sparsenas import data
 from sparsenas.data import Augmentation, ImageData
 
-MODULES = [getattr(data, name) for name in data.__all__ if name not in ("Augmentation", "ImageData")]
+MODULES = [getattr(data, name) for name in data.__all__ if name not in ("Augmentation", "CrossValidation", "ImageData")]
 SHARED = [name for name in inspect.signature(ImageData).parameters if name != "source"]
 
 

@@ -287,7 +287,7 @@ def test_without_validation_images_training_images_are_compared_on(tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "recipe"),
-    [("9", {"shorter_side": 9, "centre_crop": [8, 8]}), ("auto", {"squeeze": [8, 8]})],
+    [("9", {"shorter_side": 9, "centre_crop": [8, 8]}), ("auto", {"squash": [8, 8]})],
 )
 def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys, option, recipe):
     rng = np.random.default_rng(0)
@@ -304,7 +304,7 @@ def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys, option, r
         "interpolation": "bilinear, antialiased",
         **recipe,
     }
-    assert read_manifest(tmp_path / "new").preparation.resize == (9 if option == "9" else "squeeze")
+    assert read_manifest(tmp_path / "new").preparation.resize == (9 if option == "9" else "squash")
     capsys.readouterr()
     assert main(["predict", "new", "photos/cat/0.png", "photos/dog/9.png"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional
 
 from sparsenas.data import ImageFolder
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation
+from sparsenas.images import resized
 
 GREY = Preparation((1, 6, 8), (0.5,), (0.25,))
 COLOUR = Preparation((3, 6, 8), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
@@ -63,10 +65,15 @@ def test_a_transparent_colour_counts_as_transparency(tmp_path):
         GREY(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F", "LAB"])
-def test_more_than_eight_bits(mode):
-    with pytest.raises(DataError, match=f"its pixels are of mode {mode}, not grey or colour of 8 bits per channel; "):
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_more_than_sixteen_bits(mode):
+    with pytest.raises(DataError, match=f"its pixels are of mode {mode}, not grey or colour of 8 or 16 bits per "):
         GREY(Image.new(mode, (8, 6)), adapt=True)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
+def test_images_in_memory_of_sixteen_bits(mode):
+    assert torch.equal(GREY(Image.new(mode, (8, 6), 513)), GREY(Image.new("L", (8, 6), 2)))
 
 
 def test_unreadable_files(tmp_path, monkeypatch):
@@ -106,3 +113,40 @@ def test_a_folder_s_recipe_gives_its_evaluation_images(tmp_path, grey):
     ((images, _),) = data.evaluation_batches("val")
     preparation = Preparation(data.image_shape, data.mean, data.std, data.eval_resize)
     torch.testing.assert_close(preparation(tmp_path / "val" / "a" / "0.png"), images[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("size", [(8, 8), (6, 11), (13, 7)])
+def test_the_recipe_of_every_fit_gives_the_evaluation_images(tmp_path, fit, size):
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for number, shape in enumerate([(9, 30), (30, 9), (17, 17), (6, 11), (1, 40)]):
+                image = Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+                image.save(tmp_path / part / name / f"{number}.png")
+    data = ImageFolder(str(tmp_path), size=size, fit=fit, num_workers=0, arch_fraction=0.0, test_fraction=0.0)
+    ((images, _),) = data.evaluation_batches("val")
+    preparation = Preparation(data.image_shape, data.mean, data.std, data.eval_resize)
+    for image, position in zip(images, data.parts.val.mixed, strict=True):
+        file = tmp_path / "val" / data.source.files("val")[position]
+        torch.testing.assert_close(preparation(file), image, rtol=0, atol=1e-5)
+
+
+def test_squares_are_resized_as_by_torchvision():
+    """Checkpoints and exports of earlier versions still see the same pixels."""
+    rng = np.random.default_rng(0)
+    for high, wide, side, more in rng.integers(1, 60, (200, 4)).tolist():
+        picture = Image.fromarray(rng.integers(0, 256, (high, wide), dtype=np.uint8))
+        cut = functional.center_crop(functional.resize(picture, [side + more]), [side, side])
+        assert np.array_equal(resized(picture, side + more, side, side), cut)
+
+
+def test_padding_keeps_the_shape_as_pillow_does():
+    rng = np.random.default_rng(0)
+    for high, wide, height, width in rng.integers(8, 60, (200, 4)).tolist():
+        picture = Image.fromarray(rng.integers(1, 256, (high, wide), dtype=np.uint8))
+        padded = np.asarray(resized(picture, "pad", height, width))
+        assert padded.shape == (height, width)
+        inside = padded[padded.any(1)][:, padded.any(0)]
+        assert np.array_equal(inside, ImageOps.contain(picture, (width, height), Image.Resampling.BILINEAR))
