@@ -152,7 +152,8 @@ class FileSource(ImageSource):
         if self.broken:
             some = ", ".join(readable(name) for name, _ in self.broken[:SHOWN])
             more = ", ..." if len(self.broken) > SHOWN else ""
-            lines.append(f"left out: {len(self.broken)} files that cannot be read ({some}{more})")
+            said = f"{len(self.broken)} files that cannot be read ({some}{more}); all are in broken.txt"
+            lines.append(f"left out: {said}")
         return lines
 
     @property

@@ -211,7 +211,7 @@ def _balance_groups(
             chosen = units[members[order[members].argmax() if here.any() else order[members].argmin()]]
             if (units[members] == chosen).all():
                 raise DataError(
-                    f"data.{option}: all {len(members)} images of class {name!r} that are left are of one group; both "
+                    f"data.{option}: the {len(members)} images of class {name!r} that are left are of one group; both "
                     f"sides need a group of every class: give it more groups, or set data.{option} to 0"
                 )
             taken[units == chosen] = not here.any()
