@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsenas.data import Augmentation, NpzImages
-from sparsenas.data.augment import Augmenter, normalise, random_crop_flip
-from sparsenas.data.base import STREAMS
+from sparsenas.data.augment import STREAMS, Augmenter, normalise, random_crop_flip
 from sparsenas.networks import DerivedNet
 from sparsenas.spaces import DartsSpace
 

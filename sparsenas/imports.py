@@ -33,6 +33,7 @@ OWN = (
     "sparsenas.training",
     "sparsenas.zero_cost",
     "torch.optim",
+    "torchvision.transforms.v2",
 )
 #: Keys of configurations whose values are imported.
 _CLASSES = ("class_path", "_class_path")

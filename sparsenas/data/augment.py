@@ -1,19 +1,28 @@
 """Augment and normalise batches by tensor operations on the device, without a loop over images."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsenas.data.sources import ImageSource
+from sparsenas.data.transforms import Mixing, Transforms, seeded
 from sparsenas.errors import ConfigError
 
 #: What lies around an image: black, or the image mirrored at its border.
 Padding = Literal["zeros", "reflect"]
+#: Streams of training batches; the numbers keep their randomness apart. Short trainings of a search read a stream of
+#: their own, so that what was found does not meet the same images in the same order again.
+STREAMS = {"weights": 0, "arch": 1, "search": 2}
+#: The stream that compares architectures, whose images are never mixed.
+ARCH = STREAMS["arch"]
+#: Largest magnitude of RandAugment.
+STRONGEST = 30
 
 
 @dataclass(frozen=True)
@@ -27,21 +36,36 @@ class Augmentation:
         cutout: Side in pixels of the square hidden at random; 0 for none.
         padding_mode: Added pixels are black (``zeros``), or continue the image as in a mirror (``reflect``). ``None``
             is ``reflect``, and ``zeros`` for data sets whose published recipes have it.
+        randaugment: Operations of RandAugment; 0 for none. See :class:`~sparsenas.data.transforms.Transforms`.
+        magnitude: Their strength, from 0 to 30.
+        transforms: Transforms of your own, such as those of ``torchvision.transforms.v2``, in this order. Each is given
+            a uint8 batch ``(B, C, H, W)`` on the device, after crop, mirroring and RandAugment, and gives the like. It
+            draws from the global generators, which are seeded for each batch.
+        mixup: ``alpha`` of MixUp; 0 for none. With ``cutmix``, one of both is drawn for each batch.
+        cutmix: ``alpha`` of CutMix; 0 for none.
 
     Raises:
-        ConfigError: If a number is below 0, or the mode is unknown.
+        ConfigError: If a number is out of range, or the mode is unknown.
     """
 
     crop_padding: int | None = None
     flip: bool = True
     cutout: int = 0
     padding_mode: Padding | None = None
+    randaugment: int = 0
+    magnitude: int = 9
+    transforms: tuple[nn.Module, ...] = ()
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the options."""
-        for name, value in (("crop_padding", self.crop_padding or 0), ("cutout", self.cutout)):
-            if value < 0:
+        for name in ("crop_padding", "cutout", "randaugment", "mixup", "cutmix"):
+            value = getattr(self, name) or 0
+            if not 0 <= value < math.inf:
                 raise ConfigError(f"data.augmentation.{name} is {value}; it must be at least 0")
+        if not 0 <= self.magnitude <= STRONGEST:
+            raise ConfigError(f"data.augmentation.magnitude is {self.magnitude}; it lies between 0 and {STRONGEST}")
         if self.padding_mode not in (None, *get_args(Padding)):
             modes = " or ".join(get_args(Padding))
             raise ConfigError(f"data.augmentation.padding_mode is {self.padding_mode!r}; use {modes}")
@@ -50,8 +74,13 @@ class Augmentation:
         """Fill in what the images of a source decide.
 
         Raises:
-            ConfigError: If more is to be reflected, moved or hidden than there is.
+            ConfigError: If more is to be reflected, moved or hidden than there is, or RandAugment knows no such images.
         """
+        if self.randaugment and source.image_shape[0] not in (1, 3):
+            raise ConfigError(
+                f"data.augmentation.randaugment is {self.randaugment}, but images have {source.image_shape[0]} "
+                "channels; it knows those of 1 or 3: set it to 0"
+            )
         side, padding = min(source.image_shape[1:]), self.crop_padding
         if padding is None:
             padding = 0 if source.windowed else side // 8
@@ -151,11 +180,19 @@ class Augmenter:
     """Applies an :class:`Augmentation` with one generator per stream, seeded anew for each batch.
 
     Only ``(seed, epoch, batch, rank, stream)`` decide the outcome: a run that goes on from any batch sees the same
-    images as an uninterrupted one. Global generators are not touched.
+    images as an uninterrupted one. Global generators are not touched, or put back.
+
+    Args:
+        augmentation: What to do.
+        seed: Seed of all draws.
+        rank: Number of the process.
+        classes: Number of classes, to mix images.
     """
 
-    def __init__(self, augmentation: Augmentation, seed: int, rank: int = 0) -> None:
+    def __init__(self, augmentation: Augmentation, seed: int, rank: int = 0, classes: int = 0) -> None:
         self._augmentation = augmentation
+        self._transforms = Transforms(augmentation.randaugment, augmentation.magnitude, augmentation.transforms)
+        self._mixing = Mixing(augmentation.mixup, augmentation.cutmix, classes)
         self._seed = seed
         self._rank = rank
         self._generators: dict[torch.device, torch.Generator] = {}
@@ -164,7 +201,10 @@ class Augmenter:
         """Return a generator, seeded for a batch."""
         if device not in self._generators:
             self._generators[device] = torch.Generator(device)
-        return self._generators[device].manual_seed(_first_seed(self._seed, epoch, self._rank, stream) + batch)
+        return self._generators[device].manual_seed(self._seed_of(stream, epoch, batch))
+
+    def _seed_of(self, stream: int, epoch: int, batch: int) -> int:
+        return _first_seed(self._seed, epoch, self._rank, stream) + batch
 
     def __call__(self, images: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int, batch: int) -> Tensor:
         """Augment and normalise uint8 images ``(B, C, H, W)`` of a batch of an epoch; the result is float32."""
@@ -173,5 +213,22 @@ class Augmenter:
         if wanted.crop_padding or wanted.flip:
             padding, mode = wanted.crop_padding or 0, wanted.padding_mode or "zeros"
             images = random_crop_flip(images, padding, mode, wanted.flip, generator)
+        if self._transforms:
+            with seeded(self._seed_of(stream, epoch, batch), images.device):
+                images = self._transforms(images)
         images = normalise(images, mean, std)
         return random_cutout(images, wanted.cutout, generator) if wanted.cutout else images
+
+    def with_labels(
+        self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor, *, stream: int, epoch: int, batch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Augment and normalise a batch, and mix its images if asked to.
+
+        Returns:
+            Images, and labels: ``(B,)`` as given, or shares of classes ``(B, classes)`` of mixed images.
+        """
+        ready = self(images, mean, std, stream=stream, epoch=epoch, batch=batch)
+        if not self._mixing or stream == ARCH:
+            return ready, labels
+        with seeded(self._seed_of(stream, epoch, batch) ^ 0x317, ready.device):  # apart from those of the transforms
+            return self._mixing(ready, labels)

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.checkpoints import CheckedLoading
-from sparsenas.data.augment import Augmentation, Augmenter, normalise
+from sparsenas.data.augment import STREAMS, Augmentation, Augmenter, normalise
 from sparsenas.data.auto import AugmentationWord, BatchSizeWord, Choices
 from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
@@ -21,10 +21,6 @@ from sparsenas.data.statistics import check_statistics
 from sparsenas.errors import ConfigError, DataError
 from sparsenas.images import Resize
 from sparsenas.texts import note, readable
-
-#: Streams of training batches; the numbers keep their randomness apart. Short trainings of a search read a stream of
-#: their own, so that what was found does not meet the same images in the same order again.
-STREAMS = {"weights": 0, "arch": 1, "search": 2}
 
 
 class ImageData(CheckedLoading, pl.LightningDataModule):
@@ -52,7 +48,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         seed: Seed of the split, the order and the augmentation.
         test_seed: Seed of the test images; apart from ``seed``, so all seeds are tested on the same images.
         augmentation: Random changes of training images: ``auto`` follows from the images, ``none`` is none; otherwise
-            options ``crop_padding``, ``flip``, ``cutout``, ``padding_mode``.
+            options of :class:`~sparsenas.data.Augmentation`.
         mean: Mean per channel of images scaled to [0, 1]; by default of the images that train something.
         std: Deviation per channel, likewise.
         num_workers: Processes that read batches; images held in memory need none.
@@ -153,7 +149,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
 
     def train_dataloader(self) -> CombinedLoader | BatchLoader:
         """Return one stream of batches, or two side by side."""
-        self._augmenter = Augmenter(self.augmentation, self.seed, self._rank)
+        self._augmenter = Augmenter(self.augmentation, self.seed, self._rank, self.num_classes)
         weights = self._loader(self.parts.weights, stream="weights")
         if not self._bilevel:
             return weights
@@ -213,13 +209,14 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
             DataError: If the images or labels are damaged.
         """
         self._check_batch_size()
-        augment = Augmenter(self.augmentation, self.seed)
+        augmenter = Augmenter(self.augmentation, self.seed, classes=self.num_classes)
         mean, std = torch.tensor([self.mean, self.std], device=device)
         loader = self._loader(self.parts.weights, stream=stream, whole=True)
         loader.sampler.set_epoch(epoch)
         for i, (images, labels) in enumerate(loader):
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            yield augment(images, mean, std, stream=STREAMS[stream], epoch=epoch, batch=i), labels
+            place = {"stream": STREAMS[stream], "epoch": epoch, "batch": i}
+            yield augmenter.with_labels(images, labels, mean, std, **place)
 
     def state_dict(self) -> dict[str, Any]:
         """Return mean, deviation, class names, the part of every image, and what was chosen, for the checkpoint."""
@@ -302,7 +299,8 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         if self.trainer is not None and self.trainer.training:
             assert self._augmenter is not None  # made with the loader of training batches
             number = self.trainer.fit_loop.batch_idx + 1  # Lightning counts a batch after it was handed over
-            ready = self._augmenter(images, mean, std, stream=stream, epoch=self.trainer.current_epoch, batch=number)
+            place = {"stream": stream, "epoch": self.trainer.current_epoch, "batch": number}
+            ready, labels = self._augmenter.with_labels(images, labels, mean, std, **place)
         else:
             ready = normalise(images, mean, std)
         # Lightning has converted the batch before it was augmented, so a true precision comes last

@@ -78,14 +78,15 @@ class ClassifierModule(CheckpointedModule):
 
         Args:
             logits: Shape ``(B, classes)``.
-            labels: Shape ``(B,)``.
+            labels: Shape ``(B,)``; or shares of classes of mixed images, ``(B, classes)``, of which the largest one
+                counts for the accuracy.
 
         Returns:
             The loss by the options of the training, 0-d; what is logged has neither smoothing nor weights.
         """
         loss = self.loss(logits, labels)
         self.train_loss.update(self.loss.plain(logits, labels, loss), len(labels))
-        self.train_accuracy.update(logits.detach(), labels)
+        self.train_accuracy.update(logits.detach(), labels if labels.ndim == 1 else labels.argmax(1))
         return loss
 
     def evaluate(self, logits: Tensor, labels: Tensor, stage: Literal["val", "test"]) -> Tensor:

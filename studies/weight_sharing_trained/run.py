@@ -28,8 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsenas.data import Augmentation, NpzImages
-from sparsenas.data.augment import Augmenter
-from sparsenas.data.base import STREAMS
+from sparsenas.data.augment import STREAMS, Augmenter
 from sparsenas.data.loading import BatchLoader
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NormOptions, SuperNet
