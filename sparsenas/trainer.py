@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 Kind = TypeVar("Kind")
@@ -38,6 +40,12 @@ def is_within_epoch(trainer: Trainer) -> bool:
     progress = trainer.fit_loop.epoch_loop.batch_progress
     ready = progress.current.ready
     return trainer.state.fn == "fit" and 0 < ready < trainer.num_training_batches and not progress.is_last_batch
+
+
+def stopped_early(trainer: Trainer) -> bool:
+    """Return True if early stopping has ended the run."""
+    reasons = (callback.stopping_reason for callback in callbacks_of(trainer, EarlyStopping))
+    return any(reason != EarlyStoppingReason.NOT_STOPPED for reason in reasons)
 
 
 def is_dry_run(trainer: Trainer) -> bool:

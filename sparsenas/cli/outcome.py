@@ -79,7 +79,7 @@ def _next(
 
 def table(rows: Iterable[tuple[str, object]]) -> str:
     """Names and values in two columns."""
-    return "\n".join(f"{name:<14}{value}" for name, value in rows)
+    return "\n".join(f"{name:<13} {value}" for name, value in rows)
 
 
 def cost(model: pl.LightningModule) -> str:

@@ -48,15 +48,19 @@ class ClassifierModule(CheckpointedModule):
         return (*logged(self.weight_training), *evaluated, *self.logs_also)
 
     def setup(self, stage: str) -> None:
+        """Weigh the classes."""
+        super().setup(stage)
+        if stage == "fit":
+            self.weigh_classes()
+
+    def weigh_classes(self) -> None:
         """Compute the weights of classes from the training images.
 
         Raises:
             ConfigError: If one is unknown, or the data module does not count its images.
         """
-        super().setup(stage)
-        if stage == "fit":
-            data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-            self.loss.weights = class_weights(self.weight_training.class_weights, data)
+        data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+        self.loss.weights = class_weights(self.weight_training.class_weights, data)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the weights of classes."""

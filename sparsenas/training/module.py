@@ -15,7 +15,7 @@ from sparsenas.errors import CheckpointError, ConfigError
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_draws
 from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import is_dry_run, is_within_epoch
+from sparsenas.trainer import is_dry_run, is_within_epoch, stopped_early
 from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.initial_weights import size_of
@@ -123,7 +123,9 @@ class TrainingModule(ClassifierModule):
 
     @property
     def finished(self) -> bool:
-        """True after the last epoch, step or second."""
+        """True after the last epoch, step or second, or if early stopping has ended the training."""
+        if self.network is not None and stopped_early(self.trainer):
+            return True
         if self.network is None or not self.weight_training.by_epochs:
             return self.network is not None and self._over
         return 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch

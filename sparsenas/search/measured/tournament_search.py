@@ -155,6 +155,7 @@ class TournamentSearch(Searcher, TrainingModule):
         """
         if self.network is not None:
             return
+        self.weigh_classes()  # callbacks that average weights call this before setup
         folder = run_folder(self.trainer)  # on every rank
         found = self._search(folder) if self.trainer.is_global_zero else self._help(folder)
         found = self.trainer.strategy.broadcast(found)

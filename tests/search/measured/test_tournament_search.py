@@ -1,13 +1,15 @@
 """Tournaments as one run: they search, and the winner trains on; what survives a kill and a resume."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 
-from sparsenas.data import Digits
+from sparsenas.data import Augmentation, Digits
 from sparsenas.errors import BudgetError, CheckpointError, ConfigError, DivergenceError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import Budget, Governor, RandomSearch
@@ -305,3 +307,27 @@ def test_a_limit_of_the_trainer_shortens_the_search(make_tournament, fit_in):
     search = make_tournament(training=training, rules={"rungs": (1 / 30,)})
     fit_in(search, max_time={"seconds": 3}, batches=1.0)
     assert search.result.length == pytest.approx(0.9 * 3, abs=0.3)
+
+
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback with a model that overrides")
+def test_weights_of_classes_reach_entrants_and_early_stopping_ends_the_training(
+    make_tournament, fit_in, trained, monkeypatch, tmp_path
+):
+    seen, advance = [], Trainings._advance
+
+    def noting(self, state, until):
+        seen.append(self.loss.weights)
+        return advance(self, state, until)
+
+    monkeypatch.setattr(Trainings, "_advance", noting)
+    options = replace(make_tournament().weight_training, class_weights="auto")
+    data = Digits(batch_size=16, arch_fraction=0.0, augmentation=Augmentation(0, False, mixup=0.2, randaugment=1))
+    stopping = EarlyStopping("val/macro_f1", mode="max", stopping_threshold=-1.0)
+    search = make_tournament(options)
+    trainer = fit_in(search, EMAWeightAveraging(decay=0.5), stopping, batches=2, data=data, limit_val_batches=1)
+    counts = torch.as_tensor(data.parts.class_counts)
+    assert trained
+    assert all(torch.allclose(weights, counts.sum() / (10 * counts)) for weights in seen)
+    assert search.finished
+    assert trainer.current_epoch == 1
+    assert not (tmp_path / "run" / "entrants").exists()
