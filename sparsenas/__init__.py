@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from sparsenas.api.checkpoint import load_checkpoint
     from sparsenas.api.compare import compare
     from sparsenas.api.front import train
+    from sparsenas.api.pictures import predict
     from sparsenas.export import load
     from sparsenas.imports import trust
     from sparsenas.spaces import Genotype
 
 __version__ = "0.1.0"
 
-__all__ = ["Genotype", "__version__", "compare", "load", "load_checkpoint", "search", "train", "trust"]
+__all__ = ["Genotype", "__version__", "compare", "load", "load_checkpoint", "predict", "search", "train", "trust"]
 
 #: Where the public names are; imported when first asked for, so that ``import sparsenas`` needs no torch.
 _PLACES = {
@@ -22,6 +23,7 @@ _PLACES = {
     "compare": "sparsenas.api.compare",
     "load": "sparsenas.export",
     "load_checkpoint": "sparsenas.api.checkpoint",
+    "predict": "sparsenas.api.pictures",
     "train": "sparsenas.api.front",
     "trust": "sparsenas.imports",
 }

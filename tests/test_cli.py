@@ -348,8 +348,12 @@ def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
     path = Path(capsys.readouterr().out.splitlines()[-1].split(maxsplit=1)[1])
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [int(row["index"]) for row in rows] == list(range(len(Digits().parts.test.indices)))
-    assert {row["class"] for row in rows} <= set("0123456789")
-    assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
+    for row in rows:
+        by_class = {name: float(row[f"p({name})"]) for name in "0123456789"}
+        assert sum(by_class.values()) == pytest.approx(1, abs=1e-4)
+        assert float(row["probability"]) == max(by_class.values()) == by_class[row["predicted"]]
+    names, parts = Digits().class_names, Digits().parts
+    assert [row["label"] for row in rows] == [names[label] for label in parts.test.dataset.labels]
 
 
 def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(again, capsys):

@@ -28,6 +28,7 @@ ALLOWED = {
         "schedules": "errors trainer",
         "metrics": "classification",
         "classification": "",
+        "reporting": "classification files texts drawing",
         "ranking": "errors spaces",
         "tables": "errors reading spaces",
         "images": "errors",
@@ -43,11 +44,11 @@ ALLOWED = {
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
         "callbacks": "classification checkpoints errors files texts trainer spaces networks training search drawing "
-        "complexity",
+        "complexity latency reporting",
         "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
         "drawing complexity search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "
-        "sparse_coding networks data drawing complexity search training callbacks export comparison",
+        "sparse_coding networks data drawing complexity search training callbacks export comparison reporting",
         "cli": "__init__ errors reading files imports texts trainer spaces sparse_coding networks data drawing "
         "complexity search training callbacks export comparison latency api tables",
     }.items()
@@ -67,6 +68,7 @@ WITHOUT_LIGHTNING = {
         "export",
         "images",
         "ranking",
+        "reporting",
         "tables",
     ),
     "latency",

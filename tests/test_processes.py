@@ -40,10 +40,11 @@ def test_fit_and_predict_end_with_one_summary(tmp_path):
     assert (done.returncode, done.stdout.count("predictions   ")) == (0, 1)
     assert done.stderr.count("--model.network.channels: 4, not 8") == 1
     with (tmp_path / "lightning_logs" / "version_0" / "predictions.csv").open() as file:
-        predicted = [row["class"] for row in csv.DictReader(file)]
+        predicted, told = zip(*((row["predicted"], row["label"]) for row in csv.DictReader(file)), strict=True)
     data = Digits()
     labels = [data.class_names[label] for label in data.parts.test.dataset.labels]
     assert len(predicted) == len(labels) == 359  # odd, and none counts twice
+    assert list(told) == labels
     right = sum(map(operator.eq, predicted, labels))
     tested = run(tmp_path, "test", *TINY, "--ckpt_path", str(checkpoint)).stdout
     assert float(re.search(r"test/acc +(\S+)", tested)[1]) == pytest.approx(right / len(labels))

@@ -2,6 +2,7 @@
 
 from sparsenas.api.checkpoint import load_checkpoint
 from sparsenas.api.front import search, train
-from sparsenas.api.trained import Prediction, TrainedNetwork
+from sparsenas.api.pictures import Prediction, Predictions, predict
+from sparsenas.api.trained import TrainedNetwork
 
-__all__ = ["Prediction", "TrainedNetwork", "load_checkpoint", "search", "train"]
+__all__ = ["Prediction", "Predictions", "TrainedNetwork", "load_checkpoint", "predict", "search", "train"]

@@ -1,21 +1,20 @@
 """A trained network in Python: what it is, how good, and what to do with it."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from os import PathLike
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
 
 import torch
-from PIL import Image
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from sparsenas.api.exporting import export_trained
+from sparsenas.api.pictures import Picture, Predictions, classify
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.complexity import describe
 from sparsenas.data import ImageData
@@ -25,57 +24,8 @@ from sparsenas.networks import DerivedNet
 from sparsenas.search import Searcher, SearchResult
 from sparsenas.spaces import Genotype
 
-#: Images that go through the network together.
-BATCH_SIZE = 64
 #: Images, one by one, of which the median time counts; the first ones warm up.
 TIMED, WARM = 25, 5
-
-
-#: An image in any form that is understood.
-Picture = str | PathLike[str] | Image.Image
-
-
-class Prediction(NamedTuple):
-    """A class and its probability."""
-
-    label: str
-    probability: float
-
-
-def classify(
-    network: Callable[[Tensor], Tensor],
-    preparation: Preparation,
-    class_names: Sequence[str],
-    images: Sequence[Picture],
-    top: int = 1,
-    adapt: bool = False,
-    temperature: float = 1.0,
-) -> list[list[Prediction]]:
-    """Classify image files.
-
-    Args:
-        network: In evaluation mode.
-        preparation: Preparation of its images.
-        class_names: One name per logit.
-        images: Files, or images of Pillow.
-        top: Number of classes for each.
-        adapt: Resize, cut and convert images that do not fit.
-        temperature: Divides the logits.
-
-    Returns:
-        For each image its most probable classes, the most probable first.
-
-    Raises:
-        DataError: If a file is no image that the network takes.
-    """
-    found = []
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = torch.stack([preparation(image, adapt=adapt) for image in images[start : start + BATCH_SIZE]])
-        with torch.inference_mode():
-            values, labels = (network(batch) / temperature).softmax(1).topk(top)
-        for row_values, row_labels in zip(values.tolist(), labels.tolist(), strict=True):
-            found.append([Prediction(class_names[i], p) for i, p in zip(row_labels, row_values, strict=True)])
-    return found
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,20 +64,21 @@ class TrainedNetwork:
         data = self.data
         return Preparation(data.image_shape, data.mean, data.std, data.eval_resize)
 
-    def predict(self, *images: Picture) -> list[Prediction]:
+    def predict(self, *images: Picture | Iterable[Picture], skip_broken: bool = False) -> Predictions:
         """Classify image files; images of another size or other channels are converted.
 
         Args:
-            images: Files, or images of Pillow.
+            images: Files, folders, whose images at any depth are taken in order, images of Pillow, or lists of these.
+            skip_broken: Leave out files that are no images.
 
         Returns:
-            The most probable class of each.
+            The most probable class of each: a list that also has all probabilities, and the accuracy where the folders
+            of images are named as their classes.
 
         Raises:
-            DataError: If a file is no image.
+            DataError: If a file is no image, or a folder has none.
         """
-        found = classify(self.network, self.preparation, self.data.class_names, images, adapt=True)
-        return [best for best, *_ in found]
+        return classify(self.network, self.preparation, self.data.class_names, images, True, skip_broken)
 
     def export(
         self,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import sparsenas
-from sparsenas.api.trained import classify
+from sparsenas.api.pictures import classify
 from sparsenas.data import ImageFolder, NpzImages
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation

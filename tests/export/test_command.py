@@ -1,5 +1,6 @@
 """The commands ``export`` and ``predict FOLDER`` as their user sees them."""
 
+import csv
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score, f1_score
 
 import sparsenas
 from sparsenas.api.shipped import shipped_configs
@@ -160,6 +162,62 @@ def test_predict_refuses_before_it_prints(exported, digits, run_error, tmp_path)
         assert run_error("predict", exported, *args).startswith(message)
     assert run_error("predict", "absent", digits[0]).startswith("absent: no such folder; name one that")
     assert "so . is no whole export" in run_error("predict", ".", digits[0])
+
+
+@pytest.fixture
+def labelled(digits, tmp_path):
+    """A folder of digits in folders named after their classes, one level below it."""
+    for number, path in enumerate(digits):
+        target = tmp_path / "new" / "test" / str(number) / path.name
+        target.parent.mkdir(parents=True)
+        path.rename(target)
+    return tmp_path / "new"
+
+
+def test_predict_takes_folders_and_knows_their_classes(exported, labelled, capsys):
+    Image.new("L", (8, 8)).save(labelled / "unknown.png")
+    (labelled / "notes.txt").touch()
+    assert main(["predict", str(exported), "new", "--csv", "all.csv"]) == 0
+    *lines, accuracy, macro_f1, _ = capsys.readouterr().out.splitlines()
+    found = sparsenas.predict(exported, labelled)
+    rows = list(csv.DictReader(Path("all.csv").read_text().splitlines()))
+    assert [line.split()[0] for line in lines] == [row["file"] for row in rows]
+    assert [row["file"] for row in rows] == [f"new/test/{number}/{number}.png" for number in range(5)] + [
+        "new/unknown.png"
+    ]
+    assert [row["label"] for row in rows] == [*"01234", ""]
+    predicted = [best.label for best in found]
+    assert [row["predicted"] for row in rows] == predicted
+    assert [float(row["probability"]) for row in rows] == pytest.approx([best.probability for best in found], abs=1e-6)
+    assert accuracy.split()[1] == f"{accuracy_score(list('01234'), predicted[:5]):.4f}"
+    by_hand = f1_score(list("01234"), predicted[:5], labels=list("01234"), average="macro", zero_division=0)
+    assert macro_f1.split()[1] == f"{by_hand:.4f}"
+
+
+def test_predict_takes_any_mixture_of_images(exported, labelled):
+    files = sorted(labelled.rglob("*.png"))
+    images = [Image.open(file) for file in files]
+    (every,) = {tuple(sparsenas.predict(exported, *given)) for given in (files, [files], [labelled], images)}
+    assert sparsenas.predict(exported, labelled / "test" / "3", [files[0]], images[1]) == [every[i] for i in (3, 0, 1)]
+    assert sparsenas.predict(exported) == []
+
+
+def test_predict_stops_at_a_broken_file_unless_told_to_skip(exported, labelled, run_error, capsys):
+    for name in ("a.png", "b.png"):
+        (labelled / name).write_text("hello")
+    message = run_error("predict", exported, "new")
+    assert message.startswith("new/a.png: not a readable image (")
+    assert message.endswith("; or leave such files out by --skip_broken")
+    assert main(["predict", str(exported), "new", "--skip_broken"]) == 0
+    captured = capsys.readouterr()
+    assert "note: 2 files were left out: new/a.png: not a readable image" in captured.err
+    assert len(captured.out.splitlines()) == 5 + 2
+    message = run_error("predict", exported, "new/a.png", "new/b.png", "--skip_broken")
+    assert message.startswith("none of 2 files is an image that the network takes; the first: new/a.png: not a")
+    Path("empty").mkdir()
+    Path("empty", "letter.txt").touch()
+    message = run_error("predict", exported, "empty")
+    assert message == "empty: no images below it; left out: 1 files .txt; name a folder of images, or files"
 
 
 def test_predict_without_a_folder_is_the_trainer_s(run_error):

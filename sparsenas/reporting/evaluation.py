@@ -1,0 +1,65 @@
+"""A network on labelled images: what it said of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from scipy.stats import binomtest
+from torch import Tensor
+
+from sparsenas.classification import ClassReport, class_report
+
+#: Share of the intervals that hold the accuracy on endless images of the same kind.
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Logits of a network on the images of a part.
+
+    Attributes:
+        part: ``"val"`` or ``"test"``.
+        positions: Place of each image in its part, shape ``(N,)``, int64, ascending.
+        logits: Shape ``(N, K)``, float32, on the CPU.
+        labels: Shape ``(N,)``, int64, on the CPU.
+        class_names: One name per logit.
+        files: File of every image of the part, by its place; ``None`` if they are no files.
+    """
+
+    part: str
+    positions: Tensor
+    logits: Tensor
+    labels: Tensor
+    class_names: Sequence[str]
+    files: Sequence[str] | None = None
+
+    @cached_property
+    def report(self) -> ClassReport:
+        """Figures of the network."""
+        return class_report(self.logits, self.labels)
+
+    @property
+    def words(self) -> str:
+        """Name of the part for people."""
+        return {"val": "validation"}.get(self.part, self.part)
+
+    @property
+    def names(self) -> list[str]:
+        """File of each image, or its place."""
+        return [str(place) if self.files is None else self.files[place] for place in self.positions.tolist()]
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the accuracy by the number of images."""
+        accuracy = self.report.accuracy
+        return float((accuracy * (1 - accuracy) / len(self.labels)) ** 0.5)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Interval of the accuracy by the number of images, at :data:`CONFIDENCE`.
+
+        Source: Wilson, Probable inference, the law of succession, and statistical inference (1927).
+        """
+        right = int(self.report.confusion.diagonal().sum())
+        found = binomtest(right, len(self.labels)).proportion_ci(CONFIDENCE, method="wilson")
+        return float(found.low), float(found.high)
