@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 Kind = TypeVar("Kind")
 #: Name of a checkpoint that was written within an epoch, beside those of the ends of epochs.
 WITHIN_EPOCH = "within_epoch.ckpt"
+#: Name of the report in the folder of a run.
+REPORT = "report.html"
 
 
 def callbacks_of(trainer: Trainer, kind: type[Kind]) -> list[Kind]:
@@ -33,6 +35,32 @@ def within_epoch_checkpoint(trainer: Trainer) -> Path | None:
     """Return the checkpoint that this run has written within an epoch, and not removed."""
     paths = [callback.written for callback in callbacks_of(trainer, WithinEpoch) if callback.written is not None]
     return next((path for path in paths if path.is_file()), None)
+
+
+def checkpoints(trainer: Trainer) -> list[Path]:
+    """Checkpoints in the folders of this run, the newest last; a resumed run may know others of the run before."""
+    files = set()
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
+            paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
+            files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
+    within = within_epoch_checkpoint(trainer)
+    if within is not None:
+        files.add(within)
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def best_checkpoint(trainer: Trainer, newest: bool = False) -> Path | None:
+    """Return the checkpoint with the best score, or the newest one where none has a score; ``None`` without any.
+
+    Args:
+        trainer: The trainer.
+        newest: Leave scores out.
+    """
+    for callback in () if newest else reversed(trainer.checkpoint_callbacks):
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+            return Path(callback.best_model_path)
+    return next(reversed(checkpoints(trainer)), None)
 
 
 def is_within_epoch(trainer: Trainer) -> bool:

@@ -19,7 +19,7 @@ from sparsenas.api.choices import decide
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_max_time, check_trainer, check_workers
 from sparsenas.api.values import check_values
-from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, WholeRunCheckpoints
+from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, RunReport, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.imports import TRUST, trust
 from sparsenas.parser import SettingsParser
@@ -129,7 +129,8 @@ class Assembly(LightningCLI):
         check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
         check_trainer(trainer, self.model, self.subcommand)
-        trainer.callbacks.append(regular)  # type: ignore[attr-defined]  # set there, not declared
+        # the report comes last: it shows what the others have written
+        trainer.callbacks += [regular, RunReport()]  # type: ignore[attr-defined]  # set there, not declared
         return trainer
 
     @property

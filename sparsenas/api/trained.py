@@ -23,6 +23,7 @@ from sparsenas.export import Manifest, Preparation
 from sparsenas.networks import DerivedNet
 from sparsenas.search import Searcher, SearchResult
 from sparsenas.spaces import Genotype
+from sparsenas.trainer import REPORT
 
 #: Images, one by one, of which the median time counts; the first ones warm up.
 TIMED, WARM = 25, 5
@@ -57,6 +58,12 @@ class TrainedNetwork:
     def result(self) -> SearchResult | None:
         """The search result; ``None`` for a network that was given, or read from a checkpoint."""
         return self.model.result if isinstance(self.model, Searcher) else None
+
+    @property
+    def report(self) -> Path | None:
+        """The page about the run, ``report.html``; ``None`` if there is none."""
+        path = None if self.folder is None else self.folder / REPORT
+        return path if path is not None and path.is_file() else None
 
     @property
     def preparation(self) -> Preparation:
@@ -122,6 +129,7 @@ class TrainedNetwork:
         if self.result is not None:
             rows.append(("found", self.result.summary))
         rows += [("folder", str(self.folder))] if self.folder is not None else []
+        rows += [("report", str(self.report))] if self.report is not None else []
         return rows
 
     def __repr__(self) -> str:

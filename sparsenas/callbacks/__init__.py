@@ -11,6 +11,7 @@ from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.progress import SearchProgressBar
 from sparsenas.callbacks.regular_checkpoint import RegularCheckpoint
 from sparsenas.callbacks.result import ResultReport
+from sparsenas.callbacks.run_report import RunReport
 from sparsenas.callbacks.timing import StepTimer
 from sparsenas.callbacks.whole_run import WholeRunCheckpoints
 
@@ -24,6 +25,7 @@ __all__ = [
     "PredictionWriter",
     "RegularCheckpoint",
     "ResultReport",
+    "RunReport",
     "SearchProgressBar",
     "StepTimer",
     "SupportMonitor",

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from sparsenas.cli.outcome import checkpoints, measuring_again, resumption
+from sparsenas.cli.outcome import measuring_again, resumption
 from sparsenas.cli.signals import Terminated
+from sparsenas.trainer import checkpoints
 
 
 class Interruption(pl.Callback):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from sparsenas.api.settings import FROM_DATA, Assembly
 from sparsenas.api.shipped import resolve_configs
 from sparsenas.api.terminal import calm_terminal
 from sparsenas.callbacks.predictions import PredictionWriter
+from sparsenas.callbacks.run_report import RunReport
 from sparsenas.cli.folders import check_writable
 from sparsenas.cli.interruption import Interruption
-from sparsenas.cli.outcome import ONE_RUN, cost, summary, table
+from sparsenas.cli.outcome import ONE_RUN, cost, following, summary, table
 from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
 from sparsenas.cli.run_folder import RunFolder, choose_folder, keep_config
@@ -28,7 +30,7 @@ from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.imports import only_trusted, trust
 from sparsenas.texts import note, readable
-from sparsenas.trainer import is_dry_run
+from sparsenas.trainer import callbacks_of, is_dry_run
 
 #: What `fit` runs when it is told neither a config nor a model.
 DEFAULT_CONFIG = "quickstart"
@@ -181,6 +183,9 @@ class CommandLine(Assembly):
         check_writable(self.trainer)
         if self.save_config_callback is not None and self._folder.going_on is not None and self.trainer.is_global_zero:
             keep_config(self._folder.going_on, self._text())
+        if self.config["subcommand"] == "fit":
+            for report in callbacks_of(self.trainer, RunReport):
+                report.told = partial(following, self.trainer, self.model, self._command_config)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add options that only a command has."""

@@ -16,7 +16,7 @@ from sparsenas.networks import skeleton_of
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
 from sparsenas.search.measured.record_file import NAME as MEASUREMENTS
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import callbacks_of, first_folder, within_epoch_checkpoint
+from sparsenas.trainer import REPORT, best_checkpoint, callbacks_of, first_folder
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
@@ -36,14 +36,13 @@ def summary(
         metrics: Last values by name.
     """
     rows: list[tuple[str, object]] = []
-    best = next(reversed(checkpoints(trainer)), None)
+    best = best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
     if "val/acc" in metrics:
         rows.append(("last val/acc", f"{float(metrics['val/acc']):.4f}"))
     # the result of a one-stage search are its last weights: accuracies of its two phases cannot be compared
     for callback in () if isinstance(model, OneStageSearch) else trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             rows[:] = [(f"best {callback.monitor}", f"{float(callback.best_model_score):.4f}")]
-            best = Path(callback.best_model_path)
     if "test/acc" in metrics:
         rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
     if isinstance(model, (*ONE_RUN, TrainingModule)):
@@ -54,16 +53,16 @@ def summary(
         rows.append(("genotype", genotype))
     if best is not None:
         rows.append(("checkpoint", best))
+    if (folder / REPORT).is_file():
+        rows.append(("report", folder / REPORT))
     if any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
         rows.append(("figures", command_line("tensorboard", "--logdir", folder.parent)))
-    return table([*rows, *(("next", line) for line in _next(trainer, model, best, config))])
+    return table([*rows, *(("next", line) for line in following(trainer, model, config))])
 
 
-def _next(
-    trainer: pl.Trainer, model: pl.LightningModule, checkpoint: Path | None, config: Mapping[str, Any]
-) -> Iterator[str]:
-    """Commands that follow a fit."""
-    folder = first_folder(trainer)
+def following(trainer: pl.Trainer, model: pl.LightningModule, config: Mapping[str, Any]) -> Iterator[str]:
+    """Commands that follow a fit; see :func:`summary`."""
+    folder, checkpoint = first_folder(trainer), best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
     genotype, written = folder / "genotype.json", folder / "config.yaml"
     if isinstance(model, ONE_RUN) and checkpoint is not None:
         if model.finished:
@@ -125,19 +124,6 @@ def _training_configs() -> dict[str, str]:
         if settings["trainer"]["devices"] == 1:
             configs[settings["data"]["class_path"].rpartition(".")[2]] = config
     return configs
-
-
-def checkpoints(trainer: pl.Trainer) -> list[Path]:
-    """Checkpoints in the folders of this run, the newest last; a resumed run may know others of the run before."""
-    files = set()
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
-            paths = [Path(name) for name in (callback.best_model_path, callback.last_model_path) if name]
-            files |= {path for path in paths if path.is_file() and path.is_relative_to(callback.dirpath)}
-    within = within_epoch_checkpoint(trainer)
-    if within is not None:
-        files.add(within)
-    return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
 
 def measuring_again(trainer: pl.Trainer) -> str | None:

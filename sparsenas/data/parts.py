@@ -1,14 +1,15 @@
 """The images of each part of a source; a part is read when it is first needed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparsenas.data.copies import copies_told
-from sparsenas.data.loading import BatchDataset
+from sparsenas.data.loading import BatchDataset, Draw
 from sparsenas.data.names import Indices, mixed_order
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.sources import ImageSource, PartName, check_classes, check_labels
@@ -37,6 +38,10 @@ class Part(NamedTuple):
     def mixed(self) -> Indices:
         """The positions in an order that mixes classes, and follows from the names alone."""
         return self.indices[mixed_order(self.names)]
+
+    def images(self, positions: Sequence[int]) -> Tensor:
+        """Read images at positions in the dataset, as in evaluation: shape ``(N, C, H, W)``, uint8."""
+        return self.dataset[Draw(np.array(positions, dtype=np.int64))][0]
 
 
 class Parts:
@@ -219,6 +224,16 @@ class Parts:
             DataError: If they are.
         """
         check_varied(self._images, self.split.train, self._source.name)
+
+    def counts(self) -> dict[str, list[int]]:
+        """Count the images of each class, by part; parts without images are left out."""
+        source, classes = self._source, len(self._source.class_names)
+        labels = source.labels("train")
+        found = {code.name.lower(): np.bincount(labels[self.codes == code], minlength=classes) for code in PartCode}
+        for part in ("val", "test"):
+            if source.has(part):
+                found[part] = np.bincount(source.labels(part), minlength=classes)
+        return {part: counts.tolist() for part, counts in found.items() if counts.any()}
 
     def table(self) -> Iterator[tuple[str, str, str]]:
         """Yield part, class and name of every image, but those of a test part of its own."""

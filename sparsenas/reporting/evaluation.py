@@ -23,7 +23,8 @@ class Evaluation:
         logits: Shape ``(N, K)``, float32, on the CPU.
         labels: Shape ``(N,)``, int64, on the CPU.
         class_names: One name per logit.
-        files: File of every image of the part, by its place; ``None`` if they are no files.
+        names: File of each image, or its place.
+        are_files: True if names are files.
     """
 
     part: str
@@ -31,7 +32,8 @@ class Evaluation:
     logits: Tensor
     labels: Tensor
     class_names: Sequence[str]
-    files: Sequence[str] | None = None
+    names: Sequence[str]
+    are_files: bool = False
 
     @cached_property
     def report(self) -> ClassReport:
@@ -42,11 +44,6 @@ class Evaluation:
     def words(self) -> str:
         """Name of the part for people."""
         return {"val": "validation"}.get(self.part, self.part)
-
-    @property
-    def names(self) -> list[str]:
-        """File of each image, or its place."""
-        return [str(place) if self.files is None else self.files[place] for place in self.positions.tolist()]
 
     @property
     def standard_error(self) -> float:

@@ -1,0 +1,304 @@
+"""The report of a run, and the files beside it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from PIL import Image
+from torch import Tensor
+
+from sparsenas import __version__
+from sparsenas.callbacks.gathered import Gathered
+from sparsenas.callbacks.loggers import log_pictures
+from sparsenas.callbacks.run_facts import asked, competitors, found_row, is_own, summary_of, usage
+from sparsenas.callbacks.tensorboard import trained_batches
+from sparsenas.classification import most_confident_mistakes
+from sparsenas.drawing import (
+    draw_confusion,
+    draw_curves,
+    draw_genotype,
+    draw_mistakes,
+    figure_bytes,
+    picture_size,
+    shortened,
+)
+from sparsenas.files import write_atomically
+from sparsenas.reporting import (
+    Evaluation,
+    Mistake,
+    NetworkRow,
+    RunFacts,
+    class_rows,
+    csv_bytes,
+    network_rows,
+    page,
+    prediction_rows,
+)
+from sparsenas.reporting.page import TABULATED
+from sparsenas.texts import note
+from sparsenas.trainer import REPORT, is_dry_run, run_folder
+
+#: Pixels of the side of a mistake in the report, at most: sixteen of them are to stay small.
+THUMBNAIL = 96
+
+
+class RunReport(pl.Callback):
+    """Write what a run was asked for and what it found, at the end of a fit and of a test.
+
+    The folder of the run gets ``report.html``, one page that needs no other file, ``curves.png`` and ``results.csv``;
+    after a test also ``predictions_test.csv``, ``classes.csv``, ``confusion.png`` and ``mistakes.png``. The pictures go
+    to TensorBoard, Weights & Biases and MLflow, too. Losses and accuracies are noted here at every validation, so that
+    any logger will do, and are kept in the checkpoint.
+
+    Batches stay on their device until the end. Of several processes, the first one writes. Where something goes wrong,
+    a note says so, and the run goes on; a ``fast_dev_run`` writes nothing.
+
+    Attributes:
+        told: Gives the commands that the command line prints at the end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: Callable[[], Iterable[str]] = tuple
+        self._folder: Path | None = None
+        self._curves: dict[str, list[tuple[float, float]]] = {}
+        self._seen = Gathered()
+        self._evaluation: Evaluation | None = None
+        self._found: NetworkRow | None = None
+        self._drawn: bytes | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find the run's folder."""
+        folder = run_folder(trainer)  # on every rank
+        writes = stage in ("fit", "test") and trainer.is_global_zero and not is_dry_run(trainer)
+        self._folder = folder if writes else None
+        self._seen, self._evaluation = Gathered(), None
+        if stage == "fit":
+            self._curves, self._found, self._drawn = {}, None, None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the logits of the last validation."""
+        self._seen = Gathered()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the logits."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._seen.add(outputs, batch)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take note of loss and accuracy."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._note(trainer, "val")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take note of the epoch before, whose metrics are known by now."""
+        self._note(trainer, "train")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take note of the last epoch, and collect the logits of the last validation."""
+        self._note(trainer, "train")
+        self._evaluation = self._evaluated(trainer, "val", trainer.val_dataloaders)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the logits."""
+        self._seen.add(outputs, batch)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Collect the logits."""
+        self._evaluation = self._evaluated(trainer, "test", trainer.test_dataloaders)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the report, after all other callbacks have written their files."""
+        if self._folder is None or (stage == "test" and self._evaluation is None):
+            return
+        try:
+            self._write(trainer, pl_module, self._folder)
+        except Exception as error:  # whatever it is, the run is worth more
+            note(f"no report: {type(error).__name__}: {error}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return losses and accuracies so far, which are read back without running code."""
+        return {"curves": {name: [list(point) for point in points] for name, points in self._curves.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._curves = {name: [(x, y) for x, y in points] for name, points in state_dict["curves"].items()}
+
+    def _note(self, trainer: pl.Trainer, part: str) -> None:
+        """Add a point to the curves of a part; one of the same batch is replaced."""
+        metrics, batches = trainer.callback_metrics, float(trained_batches(trainer))
+        for name in (f"{part}/loss", f"{part}/acc"):
+            if name in metrics:
+                points = self._curves.setdefault(name, [])
+                while points and points[-1][0] >= batches:
+                    points.pop()
+                points.append((batches, float(metrics[name])))
+
+    def _evaluated(self, trainer: pl.Trainer, part: str, loader: Any) -> Evaluation | None:
+        """Collect the logits of all processes; call it on each of them."""
+        found, self._seen = self._seen.all(trainer, loader), Gathered()
+        if found is None or self._folder is None:
+            return None
+        places, logits, labels = found
+        data: Any = getattr(trainer, "datamodule", None)  # set on the trainer, but not declared there
+        classes = getattr(data, "class_names", None) or [str(label) for label in range(logits.shape[1])]
+        names = _file_names(data, part)
+        shown = [str(place) if names is None else names[place] for place in places.tolist()]
+        return Evaluation(part, places, logits, labels, classes, shown, names is not None)
+
+    def _write(self, trainer: pl.Trainer, model: pl.LightningModule, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        data: Any = getattr(trainer, "datamodule", None)
+        evaluation = self._evaluation
+        self._found = self._found or found_row(trainer, model)
+        networks = _networks(self._found, self._curves, evaluation, model)
+        mistakes, shown = ([], []) if evaluation is None else _mistakes(evaluation, data)
+        pictures = self._pictures(model, folder)
+        if evaluation is not None and (evaluation.part == "test" or len(evaluation.class_names) > TABULATED):
+            title = f"{len(evaluation.labels):,} {evaluation.words} images"
+            confusion = draw_confusion(evaluation.report.confusion.numpy(), evaluation.class_names, title)
+            pictures["confusion"] = figure_bytes(confusion)
+        facts = RunFacts(
+            title=type(model).__name__,
+            images=_title(data),
+            asked=list(asked(trainer, model, data)),
+            counts=data.parts.counts() if hasattr(data, "parts") else {},
+            class_names=getattr(data, "class_names", ()),
+            summary=summary_of(model, folder),
+            networks=networks,
+            curves=self._curves,
+            evaluation=evaluation,
+            shared=not is_own(model),
+            mistakes=mistakes,
+            pictures=pictures,
+            commands=list(usage(trainer, model, folder, list(self.told()))),
+            files=str(folder),
+            version=__version__,
+            finished=datetime.now().astimezone().isoformat(" ", "minutes"),
+        )
+        files = {REPORT: page(facts).encode(), "results.csv": csv_bytes(network_rows(networks))}
+        logged = {name: pictures[name] for name in pictures.keys() & {"curves", "confusion"}}
+        if evaluation is not None and evaluation.part == "test":
+            files |= _files(evaluation)
+            if mistakes:
+                logged["mistakes"] = _drawn(evaluation, mistakes, shown)
+        for name, content in (files | {f"{name}.png": content for name, content in logged.items()}).items():
+            write_atomically(folder / name, content)
+        log_pictures(trainer, {f"report/{name}": content for name, content in logged.items()})
+
+    def _pictures(self, model: Any, folder: Path) -> dict[str, bytes]:
+        """Draw curves and architecture, or read the pictures that other callbacks have just drawn."""
+        pictures: dict[str, bytes] = {}
+        tournament = folder / "result.png"
+        if competitors(model) and tournament.is_file():
+            pictures["result"] = tournament.read_bytes()
+        if any(len(points) > 1 for points in self._curves.values()):
+            pictures["curves"] = figure_bytes(draw_curves(self._curves))
+            both = Image.open(BytesIO(pictures["curves"]))
+            middle, height = both.width // 2, both.height  # on a phone, one lies below the other
+            pictures["loss"] = _png(both.crop((0, 0, middle, height)))
+            pictures["acc"] = _png(both.crop((middle, 0, both.width, height)))
+        if self._drawn is None and hasattr(model, "genotype"):
+            there = folder / "genotype.png"
+            size = picture_size(getattr(model, "network", None))
+            self._drawn = there.read_bytes() if there.is_file() else figure_bytes(draw_genotype(model.genotype, **size))
+        return pictures if self._drawn is None else {**pictures, "network": self._drawn}
+
+
+def _networks(
+    found: NetworkRow | None,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    evaluation: Evaluation | None,
+    model: pl.LightningModule,
+) -> list[NetworkRow]:
+    """What was found with its accuracies, then its competitors."""
+    if found is None:
+        return []
+    val = curves["val/acc"][-1][1] if curves.get("val/acc") else None
+    test = evaluation.report.accuracy if evaluation is not None and evaluation.part == "test" else None
+    return [replace(found, val=val, test=test), *competitors(model)]
+
+
+def _file_names(data: Any, part: str) -> Mapping[int, str] | None:
+    """File of each image of a part, by its place; ``None`` if they are no files."""
+    if not hasattr(data, "parts"):
+        return None
+    if part == "test":
+        return None if data.parts.test_files is None else dict(enumerate(data.parts.test_files))
+    if data.source.files("train") is None:
+        return None
+    return dict(zip(data.parts.val.indices.tolist(), data.parts.val.names, strict=True))
+
+
+def _mistakes(found: Evaluation, data: Any) -> tuple[list[Mistake], list[Image.Image]]:
+    """The surest mistakes, and their images as the network sees them; none of data that show no images."""
+    if not hasattr(data, "parts") or data.image_shape[0] not in (1, 2, 3, 4):
+        return [], []
+    chosen = most_confident_mistakes(found.logits, found.labels)
+    if not len(chosen):
+        return [], []
+    part = data.parts.test if found.part == "test" else data.parts.val
+    images = [_image(pixels) for pixels in part.images(found.positions[chosen].tolist())]
+    probabilities, predicted = found.logits[chosen].softmax(1).max(1)
+    mistakes = []
+    for image, place, probability, label in zip(
+        images, chosen.tolist(), probabilities.tolist(), predicted.tolist(), strict=True
+    ):
+        small = image.copy()
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        true, taken_for = found.class_names[int(found.labels[place])], found.class_names[label]
+        mistakes.append(Mistake(_png(small), found.names[place], true, taken_for, probability))
+    return mistakes, images
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    """Make an image of pixels ``(C, H, W)``, uint8; transparency is left out."""
+    array = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] < 3 else array[:, :, :3].copy())
+
+
+def _drawn(found: Evaluation, mistakes: Sequence[Mistake], images: Sequence[Image.Image]) -> bytes:
+    captions = [
+        (shortened(mistake.label), f"→ {shortened(mistake.predicted)}", f"{mistake.probability:.1%}")
+        for mistake in mistakes
+    ]
+    return _png(draw_mistakes(images, captions, f"The surest mistakes on {len(found.labels):,} {found.words} images"))
+
+
+def _files(found: Evaluation) -> dict[str, bytes]:
+    labels, probabilities = found.labels.tolist(), found.logits.softmax(1)
+    rows = prediction_rows(probabilities, labels, found.class_names, found.names, found.are_files)
+    classes = class_rows(found.report, found.class_names)
+    return {"predictions_test.csv": csv_bytes(rows), "classes.csv": csv_bytes(classes)}
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _title(data: Any) -> str:
+    """Name of the images: the last part of a path."""
+    name = getattr(getattr(data, "source", None), "name", "")
+    return Path(name).name or name
