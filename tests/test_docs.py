@@ -25,6 +25,7 @@ from sparsenas import (
     callbacks,
     comparison,
     data,
+    export,
     networks,
     ranking,
     schedules,
@@ -77,7 +78,7 @@ SNIPPETS = {
     ("bring_your_searcher.md", "shell"): 1,
     ("bring_your_searcher.md", "yaml"): 1,
     ("compare.md", "yaml"): 2,
-    ("export.md", "python"): 3,
+    ("export.md", "python"): 5,
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
     ("python.md", "python"): 2,
@@ -245,12 +246,45 @@ def test_an_export_is_used_in_every_way_the_page_shows(user_folder, capsys):
     for command, *args in command_lines("export.md"):
         assert main([command, *args, *(BRIEFLY if command == "fit" else [])]) == 0, capsys.readouterr().err
     predicted = capsys.readouterr().out.splitlines()[-1].split()
-    scopes = [run_snippet(code, "export.md") for code in code_blocks("export.md")]
+    scope, all_logits = export_page()
     assert capsys.readouterr().out.split() == [predicted[1]]
-    probabilities = scopes[0]["probabilities"]
-    assert float(predicted[2]) == pytest.approx(float(probabilities.max()), abs=1e-4)
-    for scope in scopes[1:]:
-        torch.testing.assert_close(torch.as_tensor(scope["logits"]).softmax(1), probabilities, rtol=0, atol=1e-4)
+    assert float(predicted[2]) == pytest.approx(float(scope["probabilities"].max()), abs=1e-4)
+    for logits in all_logits:
+        found = (torch.as_tensor(logits) / scope["manifest"].temperature).softmax(1)
+        torch.testing.assert_close(found, scope["probabilities"], rtol=0, atol=1e-4)
+
+
+def export_page():
+    """Run the snippets of the page on exports, one after another; names of the first one, logits of the others."""
+    first, *others = code_blocks("export.md")
+    names, scope, logits = run_snippet(first, "export.md"), {}, []
+    try:
+        for code in others:
+            run_snippet(code, "export.md", scope)
+            logits += [torch.as_tensor(scope.pop("logits"))] if "logits" in scope else []
+    finally:
+        sys.modules.pop("model", None)
+        sys.path.remove("digits")
+        sys.path_importer_cache.pop("digits", None)
+    return names, logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resize", ["squeeze", 20])
+def test_the_export_page_prepares_photos_of_any_size(resize, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preparation = export.Preparation((3, 16, 18), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), resize)
+    genotype = spaces.REFERENCES["resnet8"].genotype
+    network = networks.DerivedNet(genotype, preparation.image_shape, 2, 8, None).eval()
+    description = export.Description(preparation, CLASSES)
+    images = torch.randn(3, *preparation.image_shape, generator=torch.Generator().manual_seed(0))
+    export.export_network(network, network, images, description, "digits", ("pt2", "python", "onnx"))
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("seven.png")
+    scope, all_logits = export_page()
+    assert len(all_logits) == 3
+    for logits in all_logits:
+        torch.testing.assert_close(logits.softmax(1), scope["probabilities"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # as above

@@ -73,14 +73,10 @@ def _summary(manifest: Manifest, folder: Path) -> str:
     for part, found in manifest.accuracy.items():
         if found is not None:
             rows.append((f"{part} accuracy", f"{found.accuracy:.4f} of {found.images} images"))
-    if manifest.calibration is not None:
-        found = manifest.calibration
-        rows.append(
-            (
-                "temperature",
-                f"{found.temperature:.3g}: calibration error {found.before:.4f} before, {found.after:.4f} after",
-            )
-        )
+    chosen = manifest.calibration
+    if chosen is not None:
+        error = f"calibration error {chosen.before:.4f} before, {chosen.after:.4f} after"
+        rows.append(("temperature", f"{chosen.temperature:.3g}: {error}"))
     rows.append(("compared on", f"{manifest.compared_images} images, one image at a time timed in one thread"))
     rows.append(("next", command("predict", folder, "IMAGE.png")))
     return table(rows)
