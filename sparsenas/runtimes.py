@@ -53,20 +53,21 @@ def free_batch() -> dict[str, dict[int, torch.export.Dim]]:
     return {"images": {0: torch.export.Dim("batch", min=1)}}
 
 
-def write_onnx(network: nn.Module, example: Tensor, path: Path) -> None:
+def write_onnx(network: nn.Module, example: Tensor, path: Path, free: bool = True) -> None:
     """Trace a network, and write it as one ONNX file with input ``images`` and output ``logits``.
 
     Args:
-        network: In evaluation mode; its forward pass takes ``images``.
-        example: At least two images, shape ``(B, C, H, W)``.
+        network: In evaluation mode; its forward pass takes ``images``, or one tensor of another name.
+        example: Images, shape ``(B, C, H, W)``; at least two if their number is to be free.
         path: File.
+        free: Take any number of images.
     """
     torch.onnx.export(
         network,
         (example,),
         path,
         dynamo=True,
-        dynamic_shapes=free_batch(),
+        dynamic_shapes=free_batch() if free else None,
         input_names=["images"],
         output_names=["logits"],
         external_data=False,

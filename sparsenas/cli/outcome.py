@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.api.shipped import shipped_configs
+from sparsenas.cli.latency_check import latency_text
 from sparsenas.complexity import describe
 from sparsenas.networks import skeleton_of
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
@@ -47,6 +48,9 @@ def summary(
         rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
     if isinstance(model, (*ONE_RUN, TrainingModule)):
         rows.append(("network", cost(model)))
+    latency = latency_text(model) if isinstance(model, Searcher) else None
+    if latency is not None:
+        rows.append(("latency", latency))
     folder = first_folder(trainer)
     genotype = folder / "genotype.json"
     if isinstance(model, Searcher) and genotype.is_file():

@@ -3,24 +3,26 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsenas.complexity import Kind, candidate_places, evaluating
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
-from sparsenas.latency.timing import Run, about_device, milliseconds, times
+from sparsenas.latency.runtime import RuntimeName, about, check_runtime, preparing, time_network
+from sparsenas.latency.timing import Run, milliseconds, times
 from sparsenas.networks import SuperNet
 from sparsenas.reading import ReadingError, parse_json, read_text, shorten
-from sparsenas.spaces import SearchSpace
+from sparsenas.spaces import SearchSpace, Support
 
 #: Kind of file, written into it.
 SCHEMA = "sparsenas.latency/1"
+#: What is timed beside candidates: a whole network, and nothing.
+WHOLE, NOTHING = "whole", "nothing"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class LatencyTable:
     candidates: tuple[tuple[float, ...], ...]
     base: float
     about: Mapping[str, str]
+
+    def latency(self, support: Support) -> float:
+        """Milliseconds of the network of a support."""
+        kept = (row[index] for row, indices in zip(self.candidates, support, strict=True) for index in indices)
+        return self.base + sum(kept)
 
     def write(self, path: str | Path, space: SearchSpace) -> None:
         """Write a JSON file that names every candidate.
@@ -106,33 +113,87 @@ def _entries(content: Mapping[str, Any], path: str | Path) -> Iterator[tuple[str
 
 
 @torch.no_grad()
-def measure_latency(network: SuperNet, batch: int = 1, rounds: int = 20) -> LatencyTable:
+def measure_latency(
+    network: SuperNet,
+    batch: int = 1,
+    rounds: int = 20,
+    runtime: RuntimeName = "torch",
+    threads: int | None = None,
+) -> LatencyTable:
     """Time every kind of candidate at every size at which it occurs, in evaluation mode on the network's device.
 
     All kinds take turns in each of ``rounds``, so other work of the machine affects them alike; medians count. One run
-    takes ``batch`` images. Candidates that share weights take what they would take alone.
+    takes ``batch`` images. Candidates that share weights take what they would take alone. The time of a call that
+    computes nothing is taken off. If candidates of one network, each alone, take longer than the whole network, as with
+    cold caches, all are scaled to it; the table tells the share as ``together``.
+
+    Args:
+        network: Super-net.
+        batch: Images at a time.
+        rounds: Repetitions.
+        runtime: Where candidates run: in onnxruntime each is an ONNX graph.
+        threads: Threads; None for one in onnxruntime, and in PyTorch for as many as it has.
 
     Raises:
-        ConfigError: If a number is below 1.
+        ConfigError: If a number is below 1, or the runtime cannot be used here.
     """
     if batch < 1 or rounds < 1:
         raise ConfigError(f"latency: batch is {batch}, rounds is {rounds}; both are at least 1")
     network = network.unshared().to(network.classifier.weight.device)
     device = network.classifier.weight.device
-    images = torch.randn(batch, *network.size["image_shape"], device=device).to(memory_format=torch.channels_last)
+    check_runtime(runtime, device, threads)
+    images = _images(network, batch)
     support = network.space.sample_support(np.random.default_rng(0))
     wirings = network.wirings(support)
     states: list[list[Tensor]] = []
-    with evaluating(network):
+    with evaluating(network), preparing(runtime, threads) as prepare:
         network.run(images, wirings, trace=states)
         places = candidate_places(network, states)
-        runs: dict[Kind | None, Run] = {None: partial(network.run, images, wirings)}
+        whole = network.derive(network.space.genotype(support)).eval()
+        runs: dict[Kind | str, Run] = {WHOLE: prepare(whole, images), NOTHING: prepare(nn.Identity().eval(), images)}
         for place in (place for block in places for row in block for place in row):
-            runs.setdefault(place.kind, partial(place.operation, place.source))
+            if place.kind not in runs:
+                runs[place.kind] = prepare(place.operation, place.source)
         taken = times(runs, rounds, device)
-    candidates = tuple(tuple(sum(taken[place.kind] for place in row) for row in block) for block in places)
+    call = taken[NOTHING]  # of a runtime: a network has it once, not for each candidate
+    ms = {kind: max(value - call, 0.0) for kind, value in taken.items()}
+    candidates = [[sum(ms[place.kind] for place in row) for row in block] for block in places]
     kept = sum(row[index] for row, indices in zip(candidates, support, strict=True) for index in indices)
+    share = min(taken[WHOLE] / kept, 1.0) if kept else 1.0
     size, shape = network.size, "x".join(map(str, network.size["image_shape"]))
-    network_size = f"{size['channels']} channels, {size['cells']} cells, images {shape}"
-    about = {**about_device(device, batch), "network": network_size}
-    return LatencyTable(network.space.name, candidates, max(taken[None] - kept, 0.0), about)
+    told = {
+        **about(runtime, device, batch, threads),
+        "network": f"{size['channels']} channels, {size['cells']} cells, images {shape}",
+        "together": f"{share:.2f}",
+    }
+    rows = tuple(tuple(share * value for value in row) for row in candidates)
+    return LatencyTable(network.space.name, rows, max(taken[WHOLE] - share * kept, 0.0), told)
+
+
+@torch.no_grad()
+def compare_latency(
+    network: SuperNet, table: LatencyTable, rounds: int = 20, runtime: RuntimeName = "torch", threads: int | None = None
+) -> tuple[float, float]:
+    """Predict the milliseconds of a network by a table, and measure them.
+
+    The network is another one than that which gave the base of the table.
+
+    Args:
+        network: Super-net of the table's space and size.
+        table: Table.
+        rounds: Repetitions.
+        runtime: Where it runs.
+        threads: Threads, as for :func:`measure_latency`.
+
+    Returns:
+        Predicted and measured milliseconds.
+    """
+    support = network.space.sample_support(np.random.default_rng(1))
+    images = _images(network, int(table.about.get("batch", "1")))
+    derived = network.derive(network.space.genotype(support)).eval()
+    return table.latency(support), time_network(derived, images, rounds, runtime, threads)
+
+
+def _images(network: SuperNet, batch: int) -> Tensor:
+    device = network.classifier.weight.device
+    return torch.randn(batch, *network.size["image_shape"], device=device).to(memory_format=torch.channels_last)

@@ -13,14 +13,15 @@ import torch
 from scipy.optimize import nnls
 from torch import nn
 
-from sparsenas.errors import ConfigError
+from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.files import write_atomically
-from sparsenas.latency.timing import Run, about_device, milliseconds, times
-from sparsenas.networks import NormOptions
+from sparsenas.latency.runtime import about, time_network
+from sparsenas.latency.timing import Run, milliseconds, times
+from sparsenas.networks import DerivedNet, NormOptions
 from sparsenas.networks.layers import PlacedLayer, halved, make_layer
 from sparsenas.networks.skeletons.stage import placed_layers
 from sparsenas.reading import ReadingError, parse_json, read_text, shorten
-from sparsenas.spaces import Genotype
+from sparsenas.spaces import REFERENCES, Genotype
 from sparsenas.spaces.stage import ALL_TYPES, DOWNSAMPLINGS, Layer
 
 #: Kind of file, written into it.
@@ -31,6 +32,8 @@ WIDTHS = (8, 16, 32)
 MOST_MACS = 3e7
 #: How to come by a file.
 HOW = "write one by `python -m sparsenas latency --space stage --any_width`"
+#: Network of which the time is predicted, and measured beside it.
+COMPARED = "resnet8"
 #: Name of what follows the layers.
 HEAD = "head"
 
@@ -171,8 +174,27 @@ def measure_layers(
             kinds.setdefault(HEAD, []).append((10 * found, found, ms))
     lines = {name: _fit(rows) for name, rows in kinds.items()}
     errors = [abs(lines[name](macs, values) / ms - 1) for name, rows in kinds.items() for macs, values, ms in rows]
-    about = {**about_device(device, batch), "images": "x".join(map(str, image_shape))}
-    return LayerTimes(lines, float(np.median(errors)), about)
+    told = {**about("torch", device, batch), "images": "x".join(map(str, image_shape))}
+    return LayerTimes(lines, float(np.median(errors)), told)
+
+
+@torch.no_grad()
+def compare_layers(
+    table: LayerTimes, image_shape: tuple[int, int, int], device: torch.device, rounds: int = 10
+) -> tuple[float, float] | None:
+    """Predict the milliseconds of a small ResNet by times of layers, and measure them.
+
+    Returns:
+        Predicted and measured milliseconds; None if images are too small for the network.
+    """
+    genotype, batch = REFERENCES[COMPARED].genotype, int(table.about.get("batch", "1"))
+    try:
+        network = DerivedNet(genotype, image_shape, 10, WIDTHS[1], None)
+    except BudgetError:
+        return None
+    network = network.eval().to(device).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, *image_shape, device=device).to(memory_format=torch.channels_last)
+    return table.latency(genotype, image_shape, 10, WIDTHS[1]), time_network(network, images, rounds)
 
 
 def _layers(image_shape: tuple[int, int, int]) -> Iterable[PlacedLayer]:

@@ -17,11 +17,6 @@ Run = Callable[[], object]
 Timed = TypeVar("Timed")
 
 
-def about_device(device: torch.device, batch: int) -> dict[str, str]:
-    """Say in words on what is measured."""
-    return {"device": str(device), "threads": str(torch.get_num_threads()), "batch": str(batch)}
-
-
 def times(runs: Mapping[Timed, Run], rounds: int, device: torch.device) -> dict[Timed, float]:
     """Return the median milliseconds of each run; all take turns in each round."""
     taken: dict[Timed, list[float]] = {kind: [] for kind in runs}

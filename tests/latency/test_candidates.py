@@ -1,15 +1,21 @@
 """Latency tables: what is timed, what is kept, what is refused; and the budget made of them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
+from sparsenas import runtimes
+from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli import main
+from sparsenas.cli.latency_check import latency_text
 from sparsenas.errors import ConfigError
-from sparsenas.latency import LatencyTable, measure_latency, read_latency
-from sparsenas.networks import SuperNet
-from sparsenas.search import Budget
+from sparsenas.latency import LatencyTable, candidates, measure_latency, read_latency
+from sparsenas.networks import NetworkConfig, SuperNet
+from sparsenas.search import Budget, TwoStageSearch
 from sparsenas.search.size_band import SizeBand
 from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
 
@@ -35,7 +41,7 @@ def test_every_candidate_takes_time_and_nothing_is_changed(space):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     table = measure_latency(network, rounds=2)
     assert [len(row) for row in table.candidates] == [len(block) for block in space.blocks]
-    assert min(map(min, table.candidates)) > 0
+    assert min(map(min, table.candidates)) >= 0 < min(map(max, table.candidates))
     assert table.base >= 0
     assert all(module.training for module in network.modules())
     assert all((tensor == before[name]).all() for name, tensor in network.state_dict().items())
@@ -91,7 +97,10 @@ def test_the_command_writes_a_table_that_a_search_takes(tmp_path, capsys):
     target = tmp_path / "mine.json"
     size = "--space weight_sharing64 --image_shape 1 8 8 --channels 8 --cells 2 --rounds 1"
     assert main(["latency", *size.split(), "--to", str(target)]) == 0
-    assert f"{target}: base " in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{target}: base ")
+    assert re.fullmatch(r"measured on .+, cpu, torch [\d.+a-z]+, threads \d+", lines[1])
+    assert re.fullmatch(r"a network .*: [\d.]+ ms predicted, [\d.]+ ms measured, ratio [\d.]+", lines[2])
     table = read_latency(target, WeightSharing64Space())
     assert table.about["network"] == "8 channels, 2 cells, images 1x8x8"
 
@@ -104,3 +113,75 @@ def test_impossible_options_of_the_command(tmp_path, capsys, words, message):
     size = "--space weight_sharing64 --image_shape 1 8 8 --channels 8"
     assert main(["latency", *size.split(), *words.split(), "--to", str(tmp_path / "mine.json")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_table_sums_to_the_network_it_was_made_with(monkeypatch):
+    """Parts that take longer alone are scaled; the time of an empty call counts once."""
+    alone = {"whole": 5.0, "nothing": 1.0}
+    monkeypatch.setattr(candidates, "times", lambda runs, rounds, device: {kind: alone.get(kind, 4.0) for kind in runs})
+    space = WeightSharing64Space()
+    network = SuperNet(space, (1, 8, 8), 3, channels=4, cells=2)
+    table = measure_latency(network)
+    support = space.sample_support(np.random.default_rng(0))
+    count = 2 * sum(map(len, support))  # in each of two cells
+    assert (table.base, table.about["together"]) == (0.0, f"{5 / (3 * count):.2f}")
+    assert table.latency(support) == pytest.approx(5.0)
+    alone["whole"] = 100.0
+    table = measure_latency(network)
+    assert table.base == 100.0 - 3 * count
+    assert table.candidates == ((6.0,) * len(space.blocks[0]),)
+
+
+@pytest.mark.slow
+def test_candidates_are_timed_in_onnxruntime(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    target = tmp_path / "mine.json"
+    size = "--space weight_sharing64 --image_shape 1 8 8 --channels 4 --cells 1 --rounds 3 --runtime onnxruntime"
+    assert main(["latency", *size.split(), "--to", str(target)]) == 0
+    about = read_latency(target, WeightSharing64Space()).about
+    assert (about["runtime"].split()[0], about["threads"]) == ("onnxruntime", "1")
+
+
+def test_the_runtime_must_be_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    assert main(["latency", "--runtime", "onnxruntime", "--to", str(tmp_path / "mine.json")]) == 2
+    message = capsys.readouterr().err
+    assert "the runtime onnxruntime needs onnx, onnxscript, onnxruntime: install them by pip install" in message
+
+
+@pytest.mark.parametrize("config", ["search_two_stage_digits", "search_images"])
+def test_sizes_are_those_of_a_config(config, tmp_path, monkeypatch):
+    """Of a search for a width, only the images count."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # restored afterwards; runs set it
+    seen = []
+    monkeypatch.setattr("sparsenas.cli.latency._candidates", lambda network, options: seen.append(network) or 0)
+    monkeypatch.setattr("sparsenas.cli.latency._layers", lambda shape, device, options: seen.append(shape) or 0)
+    for label in ("a", "b"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    data = ["--data", str(tmp_path / "photos")] if config == "search_images" else []
+    assert main(["latency", "--config", config, *data, "--to", str(tmp_path / "mine.json")]) == 0
+    (found,) = seen
+    settings = yaml.safe_load(shipped_configs()[config].read_text(encoding="utf-8"))
+    if config == "search_images":
+        side = settings["data"]["init_args"]["size"]
+        assert found == (3, side, side)
+    else:
+        wanted = settings["model"]["init_args"]["network"]
+        assert (found.size["image_shape"], found.size["num_classes"]) == ((1, 8, 8), 10)
+        assert (found.size["channels"], found.size["cells"]) == (wanted["channels"], wanted["cells"])
+
+
+def test_after_a_search_the_prediction_stands_beside_a_measurement(table, path):
+    config = NetworkConfig(channels=4, cells=2)
+    budget = Budget(max_latency_ms=100.0, latency_table=str(path))
+    searcher = TwoStageSearch((1, 8, 8), 3, space=WeightSharing64Space(), network=config, budget=budget)
+    predicted = f"{table.latency(searcher.support):.3g} ms predicted by table.json, made on cpu; "
+    text = latency_text(searcher)
+    assert text.startswith(predicted)
+    assert re.search(r"; [\d.]+ ms measured here in torch, cpu, threads 1$", text)
+    path.unlink()
+    assert latency_text(searcher).startswith(f"not compared with the table: {path}: no readable latency table")
+    assert latency_text(TwoStageSearch((1, 8, 8), 3, space=WeightSharing64Space(), network=config)) is None
