@@ -18,7 +18,7 @@ import yaml
 from sparsenas import __version__
 from sparsenas.api.messages import shorten, user_error
 from sparsenas.api.shipped import find_config, resolve_configs, shipped_configs
-from sparsenas.cli import main, outcome
+from sparsenas.cli import main, outcome, short_help
 from sparsenas.cli.resume import differences
 from sparsenas.data import Digits
 from sparsenas.errors import CheckpointError, ConfigError
@@ -126,9 +126,25 @@ def test_closed_output_is_no_crash(tmp_path):
     assert (tmp_path / "cell.png").is_file()
 
 
-def test_help_of_a_command(capsys):
-    assert main(["fit", "--help"]) == 0
-    assert "--model" in capsys.readouterr().out
+def test_short_help_is_short_and_leads_to_the_long_one(capsys):
+    for command in ("fit", "test", "validate", "predict"):
+        assert main([command, "--config", "quickstart", "--help"]) == 0
+        text = capsys.readouterr().out
+        assert f"python -m sparsenas {command} " in text
+        assert len(text.splitlines()) <= 60
+        assert max(map(len, text.splitlines())) <= 140
+    assert main(["fit", "--help", "all"]) == 0
+    assert "--trainer.reload_dataloaders_every_n_epochs" in capsys.readouterr().out
+
+
+def test_every_option_of_the_short_help_is_one(capsys):
+    topics = (short_help.OF_RUNS, short_help.OF_IMAGES, short_help.OF_NETWORKS, short_help.OF_TRAININGS)
+    words = [word for topic in topics for example, _ in topic for word in example.split()]
+    assert main(["fit", *words, "--print_config"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["name"] == "kitchen"
+    assert settings["data"]["init_args"]["size"] == 64
+    assert settings["model"]["init_args"]["budget"]["max_params"] == 50000
 
 
 @pytest.mark.parametrize(
@@ -136,6 +152,10 @@ def test_help_of_a_command(capsys):
     [
         (["fut"], "argument command: invalid choice: 'fut'"),
         ([], "the following arguments are required: command"),
+        (
+            ["--model.help", "TournamentSearch"],
+            "--model.help: options follow a command; type python -m sparsenas fit --model.help TournamentSearch",
+        ),
         (
             ["fit", "--config", "nope"],
             "--config nope: no such file, and no shipped config of that name; shipped are compare_images, ",

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from sparsenas import __version__
 from sparsenas.cli.parser import Parser
 from sparsenas.cli.processes import is_spoken_for
+from sparsenas.cli.short_help import asks_for_help, short_help
 from sparsenas.cli.signals import Terminated, terminable
-from sparsenas.errors import SparseNASError
+from sparsenas.errors import ConfigError, SparseNASError
 from sparsenas.files import FULL, why_not_written
 from sparsenas.texts import escape_unprintable
 
@@ -107,6 +108,9 @@ def _dispatch(args: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"sparsenas {__version__}")
     parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
     try:
+        if args and args[0].startswith("--") and args[0] not in ("--help", "--version"):
+            option = args[0].partition("=")[0]
+            raise ConfigError(f"{option}: options follow a command; type python -m sparsenas fit {' '.join(args)}")
         command = parser.parse_args(args[:1]).command
         if command == "compare":
             from sparsenas.cli.compare import compare
@@ -132,6 +136,9 @@ def _dispatch(args: list[str]) -> int:
             from sparsenas.cli.predict import predict
 
             return predict(args[1:])
+        if asks_for_help(args[1:]):
+            print(short_help(command, COMMANDS[command]))
+            return 0
         from sparsenas.cli.lightning import run
 
         return run(command, args[1:])

@@ -60,7 +60,7 @@ def run(command: str, args: Sequence[str]) -> int:
     options = [arg.partition("=")[0] for arg in args]
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
-    interruption, args = Interruption(), resolve_configs(args)
+    interruption, args = Interruption(), resolve_configs(_without_all(args))
     _refuse_comparisons(command, args)
     with calm_terminal(), user_errors():
         try:
@@ -72,6 +72,11 @@ def run(command: str, args: Sequence[str]) -> int:
                 print(interruption.advice, file=sys.stderr)
             return interruption.code
     return 0
+
+
+def _without_all(args: Sequence[str]) -> list[str]:
+    """The arguments with ``--help all`` as the parser knows it."""
+    return [arg for before, arg in pairwise(["", *args]) if (before, arg) not in (("--help", "all"), ("-h", "all"))]
 
 
 def _refuse_comparisons(command: str, args: Sequence[str]) -> None:
