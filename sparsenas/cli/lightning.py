@@ -166,12 +166,23 @@ class CommandLine(Assembly):
         data, shape = self._command_config["data"], self._settings.get("image_shape")
         if data.init_args.get("size") == "auto" and shape is not None:
             data.init_args.size = shape[1]  # whatever photos there are by now
+        if command == "fit":
+            self._lengthen()
         kept = differences(self._asked, self._model_settings())
         if kept and is_first():
             lines = "\n  ".join(kept)
             note(f"settings of the checkpoint {path} are used:\n  {lines}")
         if self._command_config.get("weights_only") is None:
             self._command_config["weights_only"] = True
+
+    def _lengthen(self) -> None:
+        """Let the length of a training that the command line gives win over the one of the checkpoint."""
+        for option in (text.partition("=")[0].replace(".init_args.", ".") for text in self._options):
+            unit = option.removeprefix("--model.training.")
+            if unit in ("seconds", "steps") and option != unit:
+                training = self._command_config["model"]["init_args"]["training"]
+                training["seconds"] = training["steps"] = None
+                training[unit] = self._asked["init_args"]["training"][unit]
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer; the settings that it writes name no folder, so that they can be run again."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -17,9 +16,10 @@ from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
 from sparsenas.trainer import is_dry_run, is_within_epoch, stopped_early
 from sparsenas.training.classifier import ClassifierModule
+from sparsenas.training.continuation import planned_length, rejoin_schedule
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.initial_weights import size_of
-from sparsenas.training.pace import Pace, Work, share_of
+from sparsenas.training.pace import Pace, Work, count_workers, share_of
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.weights import WeightTraining
 
@@ -86,6 +86,7 @@ class TrainingModule(ClassifierModule):
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
         self._before, self._agreed, self._over = Work(), 0.0, False
+        self._planned: float | None = None
         self._recalibration = Recalibration()
 
     def build(self, genotype: Genotype) -> None:
@@ -196,9 +197,12 @@ class TrainingModule(ClassifierModule):
         """Start the clock; say where the learning rate does not go as its schedule promises."""
         self._recalibration = Recalibration()  # of this run, whose images may be others
         if not self.weight_training.by_epochs:
-            workers = _workers(self.trainer.train_dataloader)
+            workers = count_workers(self.trainer.train_dataloader)
             self._pace = Pace(self.weight_training, self.device, workers, self._before)
             self._agree()
+        if said := rejoin_schedule(self.trainer, self.weight_training, self._planned):
+            self.print(said)
+        if not self.weight_training.by_epochs:
             self._end_if_over()  # resumed once more; nothing is left to do
             return
         stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
@@ -267,6 +271,7 @@ class TrainingModule(ClassifierModule):
         super().on_save_checkpoint(checkpoint)
         if self.network is not None:
             checkpoint["network_size"] = size_of(self.network)
+        checkpoint["planned_length"] = planned_length(self.trainer, self.weight_training)
         if self._pace is not None:
             checkpoint["seconds_trained"] = self._pace.seconds
         if is_within_epoch(self.trainer):
@@ -275,6 +280,7 @@ class TrainingModule(ClassifierModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the clock of the training."""
         super().on_load_checkpoint(checkpoint)
+        self._planned = checkpoint.get("planned_length")
         self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
         if self.network is not None and (state := checkpoint.get("epoch_state")):  # of an epoch that began before
             self.network.drop_path, self._steps.counts = state["drop_path"], state["steps"]
@@ -316,8 +322,3 @@ class TrainingModule(ClassifierModule):
         if self.network is not None:
             check_finite(self, self.network, self.weight_training, *metrics, found=found)
 
-
-def _workers(loaders: Any) -> int:
-    """Count the processes that read training images."""
-    streams = loaders.flattened if isinstance(loaders, CombinedLoader) else [loaders]
-    return sum(getattr(stream, "num_workers", 0) for stream in streams)

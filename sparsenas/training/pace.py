@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from time import perf_counter, process_time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from pytorch_lightning.utilities import CombinedLoader
 
 from sparsenas.training.weights import Clock, WeightTraining
 
@@ -74,3 +75,9 @@ def continued(done: float, left: float, work: Work, steps: bool) -> tuple[Work, 
         length = float(max(round(length), 1))
         return Work(length - left, work.seconds), length
     return Work(work.steps, done * length), length
+
+
+def count_workers(loaders: Any) -> int:
+    """Count the processes that read training images."""
+    streams = loaders.flattened if isinstance(loaders, CombinedLoader) else [loaders]
+    return sum(getattr(stream, "num_workers", 0) for stream in streams)

@@ -1,11 +1,13 @@
 """Where commands write: a run goes on in its folder, evaluations write beside it, and nothing is overwritten."""
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from jsonargparse import Namespace
 
@@ -143,3 +145,15 @@ def test_a_name_is_the_folder_of_any_logger_or_none(loggers, folder, root):
 def test_a_name_beside_another_place_is_refused(capsys):
     assert main([*TRAIN, "--trainer.logger.init_args.version=3"]) == 2
     assert "--name kitchen: --trainer.logger.init_args.version names the folder, too" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_finished_run_of_seconds_goes_on_for_the_seconds_that_are_added(capsys):
+    run = RUN.with_name("quick")
+    assert main(["fit", "--name", "quick", "--model.training.seconds=3", "--trainer.accelerator=cpu"]) == 0
+    last = str(run / "checkpoints" / "last.ckpt")
+    steps = torch.load(last, weights_only=True)["global_step"]
+    again = ["fit", "--config", str(run / "config.yaml"), "--ckpt_path", last]
+    assert main([*again, "--model.training.seconds=5"]) == 0
+    assert re.search(r"\d seconds were planned, and \d are now: the learning rate", capsys.readouterr().out)
+    assert torch.load(last, weights_only=True)["global_step"] > steps

@@ -96,6 +96,7 @@ class TournamentSearch(Searcher, TrainingModule):
         self._result: TournamentResult | None = None
         self._optimizer_state: Mapping[str, Any] | None = None
         self._skipped = 0.0  # of the length: what others trained
+        self._asked = self._length
         if genotype is not None:
             self._take(read_genotype(genotype))
 
@@ -210,7 +211,9 @@ class TournamentSearch(Searcher, TrainingModule):
             self._take(genotype)
         self._optimizer_state = None  # the checkpoint has a later one
         self._before, self._skipped = Work(float(own["steps_before"])), float(own["skipped"])
-        self._lengthen(own["length"])
+        kept = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY].get("training", {})  # of the command line
+        before = kept.get("seconds" if self.weight_training.steps is None else "steps")
+        self._lengthen(own["length"] + (0.0 if before is None else self._asked - float(before)))
         super().on_load_checkpoint(checkpoint)
 
     def on_fit_end(self) -> None:
