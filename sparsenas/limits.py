@@ -14,6 +14,21 @@ from sparsenas.spaces import Genotype, StageSpace
 WIDEST = 2**13
 
 
+def smaller(space: str, by_images: object = True) -> str:
+    """Name the options that make the networks of a space smaller.
+
+    Args:
+        space: Name of the space.
+        by_images: True for limits of MACs or milliseconds, which smaller images lower, too.
+    """
+    ways = {
+        StageSpace.name: "lower network.channels, space.stages or space.layers, of a training take a smaller genotype",
+        "darts": "lower network.channels or network.cells, or set network.stem to small",
+    }
+    way = ways.get(space, "lower network.channels, or network.cells where the space leaves their number open")
+    return f"{way}{', or lower data.size' if by_images else ''}"
+
+
 def check_limit(name: str, limit: float | None) -> None:
     """Raise a ``ConfigError`` unless a limit of the budget is positive, or there is none."""
     if limit is not None and not (limit > 0 and math.isfinite(limit)):
@@ -165,8 +180,8 @@ def _filled(
 
     if not limits.allow(*(narrowest := cost(1))):
         raise BudgetError(
-            f"budget: at its smallest width, {CHANNEL_GRID}, {limits.compared(*narrowest)}: raise the budget, or take "
-            "a shallower network or smaller images"
+            f"budget: at its smallest width, {CHANNEL_GRID}, {limits.compared(*narrowest)}: raise the budget, or "
+            f"{smaller(genotype.space, limits.max_macs or limits.max_latency_ms)}"
         )
     fits, breaks = 1, 2
     while limits.allow(*cost(breaks)):

@@ -43,8 +43,8 @@ ALLOWED = {
         "training": "classification checkpoints errors export trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
         "limits schedules metrics zero_cost training",
-        "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search drawing "
-        "complexity latency reporting",
+        "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search "
+        "drawing complexity latency reporting",
         "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
         "drawing complexity search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sparsenas.complexity import CandidateCosts, candidate_costs
 from sparsenas.errors import ConfigError
 from sparsenas.latency import read_latency
-from sparsenas.limits import Limits
+from sparsenas.limits import Limits, smaller
 from sparsenas.networks import SuperNet
 from sparsenas.spaces import Block, SearchSpace
 from sparsenas.sparse_coding import Cap, Constraints, CostLimit
@@ -50,7 +50,7 @@ class Budget(Limits):
             max_per_group=1 if space.distinct_edges else None,
             forbidden=tuple(_members(block, self.forbidden) for block in space.blocks) if self.forbidden else None,
             caps=self._caps(space),
-            limits=(*self._cost_limits(costs), *self._latency_limits(space)),
+            limits=(*self._cost_limits(costs, space.name), *self._latency_limits(space)),
         )
 
     def of_network(self, network: SuperNet) -> Constraints:
@@ -72,7 +72,7 @@ class Budget(Limits):
                 caps.append(Cap(members, at_most, tuple(inside), f"budget.max_per_cell[{cell}][{primitive}]"))
         return tuple(caps)
 
-    def _cost_limits(self, costs: CandidateCosts | None) -> tuple[CostLimit, ...]:
+    def _cost_limits(self, costs: CandidateCosts | None, space: str) -> tuple[CostLimit, ...]:
         """Make one limit over all blocks for each that is set."""
         if not self.needs_costs:
             return ()
@@ -85,7 +85,9 @@ class Budget(Limits):
             ("max_macs", self.max_macs, costs.macs, costs.base_macs),
         )
         return tuple(
-            CostLimit(rows, at_most, tuple(range(len(rows))), f"budget.{name}", fixed)
+            CostLimit(
+                rows, at_most, tuple(range(len(rows))), f"budget.{name}", fixed, smaller(space, name == "max_macs")
+            )
             for name, at_most, rows, fixed in limited
             if at_most is not None
         )
@@ -96,7 +98,8 @@ class Budget(Limits):
             return ()
         table = read_latency(self.latency_table, space)
         blocks = tuple(range(len(space.blocks)))
-        return (CostLimit(table.candidates, self.max_latency_ms, blocks, "budget.max_latency_ms", table.base),)
+        advice = f"{smaller(space.name)}; then measure the table anew"
+        return (CostLimit(table.candidates, self.max_latency_ms, blocks, "budget.max_latency_ms", table.base, advice),)
 
 
 def _members(block: Block, primitives: Collection[str]) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ def check_joint(rules: JointRules, named: Sequence[Cap | CostLimit]) -> None:
             raise RecoveryError(
                 f"{rule.name} is {_number(rule.at_most)}, but the smallest value that can be reached is "
                 + _counted(rule, smallest[index])
+                + _advice(rule)
             )
     everything = range(len(named))
     if _feasible(rules, everything):
@@ -39,6 +40,7 @@ def check_joint(rules: JointRules, named: Sequence[Cap | CostLimit]) -> None:
         + f": with {'all other rules' if sufficient else 'these'} kept, the smallest value that can be reached is "
         + _counted(rule, least)
         + ("" if sufficient else "; other rules exclude each other as well")
+        + _advice(rule)
     )
 
 
@@ -70,6 +72,10 @@ def _least(rules: JointRules, index: int, others: Sequence[int]) -> float:
 def _counted(rule: Cap | CostLimit, use: float) -> str:
     """Format a use as the user counts it."""
     return _number(float(use) + (rule.fixed if isinstance(rule, CostLimit) else 0.0))
+
+
+def _advice(rule: Cap | CostLimit) -> str:
+    return f"; {rule.advice}" if isinstance(rule, CostLimit) and rule.advice else ""
 
 
 def _number(value: float) -> str:

@@ -36,6 +36,7 @@ class CostLimit:
         blocks: Blocks over which is summed; ``costs`` of other blocks are not read.
         name: Name for messages, e.g. of the option that sets ``at_most``.
         fixed: Part of the sum that every selection has, such as the parameters of a network's stem.
+        advice: What lowers the costs, for messages.
     """
 
     costs: tuple[tuple[float, ...], ...]
@@ -43,6 +44,7 @@ class CostLimit:
     blocks: tuple[int, ...]
     name: str = "budget"
     fixed: float = 0.0
+    advice: str = ""
 
     def spent(self, support: Sequence[Sequence[int]]) -> float:
         """Sum the costs of the kept candidates, without the fixed part."""

@@ -37,6 +37,11 @@ LATENCY = "--model.budget.max_latency_ms 5"
         (SEARCH, "--model.space.primitives [nonsense]", "unknown primitive 'nonsense'"),
         (SEARCH, "--model.budget.max_params -1", "budget.max_params is -1.0; use a positive number"),
         (SEARCH, "--model.budget.max_params 10", "budget.max_params is 10, but the smallest value that can be reached"),
+        (
+            SEARCH,
+            "--model.budget.max_macs 10",
+            "; lower network.channels or network.cells, or set network.stem",
+        ),
         (SEARCH, "--model.budget.max_macs .nan", "budget.max_macs is nan"),
         (SEARCH, LATENCY, "a limit needs a table"),
         (SEARCH, f"{LATENCY} --model.budget.latency_table file", "file: no readable latency table"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import BudgetError, ConfigError
+from sparsenas.limits import smaller
 from sparsenas.networks import NetworkConfig
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.decisions import describe
@@ -116,7 +117,8 @@ class Entry:
             found.append((genotype.to_json(), "prior" if self.learned else "random"))
         if not found:
             raise BudgetError(
-                f"budget: neither a reference nor a network of the space keeps {self.budget}, at any width: raise it"
+                f"budget: neither a reference nor a network of the space keeps {self.budget}, at any width: raise it, "
+                f"or {smaller(self.space.name)}"
             )
         if self.learned:  # what sets references apart does not order them
             expected = self.proposer.expect([], [key for key, _ in found])
