@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
+from sparsenas.complexity import describe
 from sparsenas.drawing import draw_genotype, draw_support_history, picture_size
 from sparsenas.errors import ConfigError
 from sparsenas.search import RecoveryListener, RecoveryReport, Searcher, SearchModule
@@ -84,7 +85,7 @@ class CellFigures(RecoveryListener):
         self._drawn = genotype
         batches = trained_batches(trainer)
         size = picture_size(getattr(search, "network", None))
-        figure = draw_genotype(genotype, title=f"after {batches} training batches", **size)
+        figure = draw_genotype(genotype, title=_title(trainer, search, batches), **size)
         for writer in writers:
             writer.add_figure("genotype/cells", figure, global_step=batches, close=False)
             # the indentation makes it a code block where TensorBoard reads Markdown
@@ -100,3 +101,17 @@ class CellFigures(RecoveryListener):
         for writer in writers:
             batches = trained_batches(trainer)
             writer.add_figure("genotype/support_history", figure, global_step=batches, close=False)
+
+
+def _title(trainer: pl.Trainer, search: Searcher, batches: int) -> str:
+    """Say when a picture was drawn, and what is known of the network: its cost and its accuracy."""
+    parts = [f"after {batches} training batches"]
+    network: Any = getattr(search, "network", None)
+    if isinstance(search, SearchModule):
+        network = search.network.untrained(search.genotype)
+    hparams: Any = getattr(search, "hparams", {})
+    if isinstance(network, torch.nn.Module) and "image_shape" in hparams:
+        parts.append(str(describe(network, tuple(hparams["image_shape"]))))
+    if "val/acc" in trainer.callback_metrics:
+        parts.append(f"val/acc {float(trainer.callback_metrics['val/acc']):.4f}")
+    return ", ".join(parts)

@@ -13,9 +13,10 @@ from sparsenas.search import Searcher, SearchModule
 class HParamsSummary(pl.Callback):
     """Log hyper-parameters and final metrics to TensorBoard's HParams tab at the end of the fit.
 
-    Metrics: ``final/best_<monitor>``, ``final/last_<monitor>``, ``final/parameters`` of the network (of a search: the
-    derived net at the searched size), ``final/training_batches``, and of a search ``final/visited`` architectures. Set
-    the logger's ``default_hp_metric: false``; else the tab also shows a column ``hp_metric`` of -1.
+    The metric is that of ``monitor`` at the end, whose chart is there already. What is one number for a run is a column
+    beside the hyper-parameters, and no chart: ``best_<monitor>``, ``parameters`` of the network (of a search: the
+    derived net at the searched size), ``training_batches``, and of a search ``visited`` architectures. Set the logger's
+    ``default_hp_metric: false``; else the tab also shows a column ``hp_metric`` of -1.
 
     Args:
         monitor: Validation metric.
@@ -43,15 +44,15 @@ class HParamsSummary(pl.Callback):
         self._best = self._last if self._best is None else better(self._best, self._last)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log parameters and metrics together."""
+        """Log parameters, facts and the metric together."""
         loggers = tensorboard_loggers(trainer)
-        if not loggers:
+        if not loggers or self._last is None:
             return
-        metrics = self._metrics(trainer, pl_module)
+        facts = self._facts(trainer, pl_module)
         for logger in loggers:
             # entries with a leading underscore are Lightning's own, e.g. the name of the class to build
             params = {name: value for name, value in logger.hparams.items() if not name.startswith("_")}
-            logger.log_hyperparams(params, metrics, step=trained_batches(trainer))
+            logger.log_hyperparams({**params, **facts}, {self.monitor: self._last}, step=trained_batches(trainer))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best and the last value."""
@@ -61,15 +62,14 @@ class HParamsSummary(pl.Callback):
         """Restore what :meth:`state_dict` returned."""
         self._best, self._last = state_dict["best"], state_dict["last"]
 
-    def _metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        metrics = {"final/training_batches": float(trained_batches(trainer))}
-        name = self.monitor.replace("/", "_")
-        if self._best is not None and self._last is not None:
-            metrics |= {f"final/best_{name}": self._best, f"final/last_{name}": self._last}
+    def _facts(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        facts = {"training_batches": float(trained_batches(trainer))}
+        if self._best is not None:
+            facts[f"best_{self.monitor.replace('/', '_')}"] = self._best
         if isinstance(pl_module, SearchModule):
-            metrics["final/parameters"] = float(count_parameters(pl_module.network.untrained(pl_module.genotype)))
+            facts["parameters"] = float(count_parameters(pl_module.network.untrained(pl_module.genotype)))
         else:
-            metrics["final/parameters"] = float(count_parameters(pl_module))
+            facts["parameters"] = float(count_parameters(pl_module))
         if isinstance(pl_module, Searcher):
-            metrics["final/visited"] = float(len(pl_module.visited))
-        return metrics
+            facts["visited"] = float(len(pl_module.visited))
+        return facts

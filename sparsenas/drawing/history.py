@@ -19,6 +19,8 @@ from sparsenas.spaces.topology import Block, Candidate, Support
 # Inches, as in the picture of a cell.
 _PANEL = 4.6
 _LABELS, _STAGE_LABELS = 1.2, 2.1
+#: Inches of a letter of a bold label, at most.
+_LETTER = 0.08
 _GROUPS, _STAGE_GROUPS = 0.75, 1.2
 _TOP = 0.42
 _AXIS = 0.5
@@ -86,6 +88,8 @@ def draw_support_history(
     row = 0.2 if most <= 40 else 0.145
     staged = any(style.is_staged(block.cell) for block in blocks)
     labels, groups = (_STAGE_LABELS, _STAGE_GROUPS) if staged else (_LABELS, _GROUPS)
+    longest = max(len(row.label(num_inputs)) for rows in shown.values() for row in rows)
+    labels = max(labels, longest * _LETTER)  # primitives of the user's own have long names
     column = style.FAMILY_COLUMN if staged else style.LEGEND_COLUMN
     width = 2 * _MARGIN + len(titles) * (labels + _PANEL + groups)
     patches = _legend([r for rows in shown.values() for r in rows])

@@ -4,6 +4,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from sparsenas.callbacks import CellFigures
+from sparsenas.complexity import describe
+from sparsenas.drawing import draw_genotype
 from sparsenas.errors import ConfigError
 from sparsenas.spaces import Genotype
 
@@ -17,6 +19,25 @@ def test_cells_text_and_history_are_shown(fit):
     assert all(e.width > 300 and e.height > 100 for e in events.Images("genotype/cells"))
     text = events.Tensors("genotype/json/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert Genotype.from_json(text) == done.search.genotype
+
+
+def test_titles_say_when_what_it_costs_and_how_good_it_is(fit, search_class, monkeypatch):
+    class OfImages(search_class):
+        def __init__(self, image_shape=(1, 8, 8)):
+            super().__init__()
+            self.save_hyperparameters()
+
+    titles = []
+
+    def draw(genotype, title, **size):
+        titles.append(title)
+        return draw_genotype(genotype, title, **size)
+
+    monkeypatch.setattr("sparsenas.callbacks.figures.draw_genotype", draw)
+    done = fit(CellFigures(every_n_epochs=1), search=OfImages())
+    cost = describe(done.search.network.derive(done.search.genotype), (1, 8, 8))
+    accuracy = float(done.trainer.callback_metrics["val/acc"])
+    assert titles[-1] == f"after 8 training batches, {cost}, val/acc {accuracy:.4f}"
 
 
 def test_unchanged_cells_are_drawn_once(fit):

@@ -15,16 +15,17 @@ def test_hyper_parameters_stand_beside_what_they_led_to(fit):
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert session.hparams["lr"].number_value == 0.1
-    best = max(float(e.value) for e in events.Scalars("val/acc"))
-    last = {name: events.Scalars(f"final/{name}")[-1].value for name in ("best_val_acc", "last_val_acc", "visited")}
-    assert last == {
-        "best_val_acc": pytest.approx(best),
-        "last_val_acc": events.Scalars("val/acc")[-1].value,
+    derived = done.search.network.derive(done.search.genotype)
+    assert {name: session.hparams[name].number_value for name in ("best_val_acc", "parameters", "visited")} == {
+        "best_val_acc": pytest.approx(max(float(e.value) for e in events.Scalars("val/acc"))),
+        "parameters": count_parameters(derived),
         "visited": 5,
     }
-    derived = done.search.network.derive(done.search.genotype)
-    assert events.Scalars("final/parameters")[-1].value == count_parameters(derived)
-    assert events.Scalars("final/training_batches")[-1].value == 8
+    assert session.hparams["training_batches"].number_value == 8
+    content = events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [metric.name.tag for metric in experiment.metric_infos] == ["val/acc"]
+    assert all(len(events.Scalars(tag)) > 1 for tag in events.Tags()["scalars"])
     assert "hp_metric" not in events.Tags()["scalars"]
 
 
