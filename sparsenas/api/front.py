@@ -67,6 +67,7 @@ def search(
     run = _Run(data, config, seed, folder, name, minutes)
     if run.model["class_path"].rpartition(".")[2] != TournamentSearch.__name__:
         raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of TournamentSearch")
+    run.settings["minutes"] = minutes
     model = run.model["init_args"]
     limits = {"max_params": max_params, "max_macs": max_macs}
     if any(limit is not None for limit in limits.values()):
@@ -121,7 +122,8 @@ class _Run:
         minutes: Time for everything.
 
     Attributes:
-        model: Settings of the model, to be changed.
+        settings: All settings, to be changed.
+        model: Those of the model.
     """
 
     def __init__(
@@ -140,16 +142,16 @@ class _Run:
         if name is not None:
             check_name("name", name)
         self.folder = parent / (f"version_{_next_version(parent)}" if name is None else free_name(parent, name))
-        self._settings: dict[str, Any] = yaml.safe_load(Path(find_config(config)).read_text(encoding="utf-8"))
-        self._settings["seed_everything"] = seed
-        self.model = self._settings["model"]
+        self.settings: dict[str, Any] = yaml.safe_load(Path(find_config(config)).read_text(encoding="utf-8"))
+        self.settings["seed_everything"] = seed
+        self.model = self.settings["model"]
         self.model["init_args"]["seed"] = seed
         self._given = data if isinstance(data, ImageData) else None
         if not isinstance(data, ImageData):
-            self._settings["data"] = data_settings(data, self.folder, seed)
+            self.settings["data"] = data_settings(data, self.folder, seed)
         logger = {"save_dir": str(parent.parent), "name": parent.name, "default_hp_metric": False}
-        self._settings["trainer"]["log_every_n_steps"] = 1
-        self._settings["trainer"]["logger"] = {
+        self.settings["trainer"]["log_every_n_steps"] = 1
+        self.settings["trainer"]["logger"] = {
             "class_path": "TensorBoardLogger",
             "init_args": {**logger, "version": self.folder.name},
         }
@@ -161,7 +163,7 @@ class _Run:
             instead: Options of the model that replace those of the settings.
         """
         options = {**self.model["init_args"], **(instead or {})}
-        settings = {**self._settings, "model": {**self.model, "init_args": options}}
+        settings = {**self.settings, "model": {**self.model, "init_args": options}}
         seeding = logging.getLogger("lightning_fabric.utilities.seed")
         before = seeding.level
         seeding.setLevel(logging.WARNING)  # it would say the seed for every assembly

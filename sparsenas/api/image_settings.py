@@ -12,8 +12,6 @@ from sparsenas.errors import DataError
 
 #: Images in any form that is understood.
 Images = str | PathLike[str] | ImageData | tuple[Any, Any]
-#: Side of the square images that are made of files.
-SIDE = 32
 
 
 def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, seed: int) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, see
         data = save_arrays(*data, folder / "data.npz")
     path, options = Path(data), {"seed": seed, "arch_fraction": 0.0, "batch_size": "auto"}
     if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
-        return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": SIDE}}
+        return {"class_path": "ImageFolder", "init_args": {**options, "path": str(path), "size": "auto"}}
     if path.suffix == ".npz":
         return {"class_path": "NpzImages", "init_args": {**options, "path": str(path)}}
     if str(data) == "digits":

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from sparsenas.classification import ClassReport, class_report
-from sparsenas.data.folder_tree import LeftOut, images_below
+from sparsenas.data.folder_tree import images_below
+from sparsenas.data.listing import LeftOut
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation, load, read_manifest
 from sparsenas.files import write_atomically

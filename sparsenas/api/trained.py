@@ -11,7 +11,6 @@ from time import perf_counter
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
 
 from sparsenas.api.exporting import export_trained
 from sparsenas.api.pictures import Picture, Predictions, classify

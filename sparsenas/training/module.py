@@ -321,4 +321,3 @@ class TrainingModule(ClassifierModule):
     def _check_finite(self, *metrics: str, found: Sequence[str] = ()) -> None:
         if self.network is not None:
             check_finite(self, self.network, self.weight_training, *metrics, found=found)
-

@@ -51,8 +51,7 @@ class TournamentSearch(Searcher, TrainingModule):
     Args:
         image_shape: ``(C, H, W)`` of the images; the command line takes it from the data.
         num_classes: Number of classes; the command line takes it from the data.
-        space: Search space; codes are decoded in staged and in small ones, others get draws only. ``None`` is that of
-            :meth:`StageSpace.for_images`.
+        space: Search space; codes are decoded in staged and in small ones, others get draws only. By default stages.
         network: Size and norms of the network; without ``channels``, the width fills the budget.
         training: Training of the network; ``seconds`` or ``steps`` is the length of search and training together.
         budget: Limits of the network.
@@ -87,11 +86,11 @@ class TournamentSearch(Searcher, TrainingModule):
                 "training: a tournament needs the length of search and training together: set training.seconds or "
                 "training.steps"
             )
-        space = StageSpace.for_images(image_shape) if space is None else space
-        self.space, self.budget, self.tournament = space, budget, tournament
+        self.space = StageSpace.for_images(image_shape) if space is None else space
+        self.budget, self.tournament = budget, tournament
         self.visited: set[Support] = set()
         self.measured: dict[Support, float] = {}
-        self.entry = Entry(space, image_shape, num_classes, network, budget, tournament, seed)
+        self.entry = Entry(self.space, image_shape, num_classes, network, budget, tournament, seed)
         self._genotype: Genotype | None = None
         self._result: TournamentResult | None = None
         self._optimizer_state: Mapping[str, Any] | None = None
