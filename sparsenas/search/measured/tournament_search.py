@@ -41,7 +41,6 @@ class TournamentSearch(Searcher, TrainingModule):
     names further ones, see :class:`Proposer`. The best go on from rung to rung, each from where it stopped, and the
     winner trains to the end with the weights that it has. So one run gives architecture and weights, and the length of
     the training is that of everything: with ``training.seconds: 180``, search and training take 180 seconds.
-
     A governor weighs whether searching further is worth more than training longer, see :class:`Governor`.
 
     Every measurement is appended to ``tournament.jsonl`` in the run's folder, and none is made again. Several processes
