@@ -250,7 +250,7 @@ def test_schedule_is_as_long_as_the_run(name):
     model = settings(name)["model"]["init_args"]
     assert all(schedule.get("epochs") is None for schedule in schedules(model))
     constant = model.get("training", {}).get("schedule", {}).get("shape") == "constant"
-    assert constant == (name == "search_two_stage_digits")
+    assert constant == (name in ("search_two_stage_digits", "train_images_unbalanced"))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
