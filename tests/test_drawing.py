@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
@@ -160,6 +162,18 @@ def test_same_genotype_gives_the_same_picture():
 def history(space, length, seed=0):
     rng = np.random.default_rng(seed)
     return [space.sample_support(rng) for _ in range(length)]
+
+
+def test_labels_of_own_primitives_are_inside_the_picture_of_the_history():
+    blocks = [replace(block, candidates=tuple(map(own, block.candidates))) for block in DartsSpace(nodes=1).blocks]
+    figure = draw_support_history(blocks, [((0, 9), (1, 10))])
+    labels = [label for axes in figure.axes for label in axes.get_yticklabels()]
+    assert all(label.get_text().endswith("gated conv 3x3") for label in labels)
+    assert min(label.get_window_extent(FigureCanvasAgg(figure).get_renderer()).x0 for label in labels) >= 0
+
+
+def own(candidate):
+    return candidate._replace(primitive="my_own_primitives:gated_conv_3x3")
 
 
 def test_history_shows_each_candidate_when_it_was_kept():

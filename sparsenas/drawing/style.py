@@ -115,7 +115,8 @@ def primitive_style(name: str) -> PrimitiveStyle:
     number = zlib.crc32(name.encode())  # hash() differs between processes
     hue, rest = number % 360, number // 360
     colour = to_hex(colorsys.hls_to_rgb(hue / 360, 0.36 + 0.06 * (rest % 4), 0.72))
-    words = name.replace("_", " ").strip() or name
+    # of one of the user's own, "module:name", the module says the least
+    words = name.rpartition(":")[2].replace("_", " ").strip() or name
     short = words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
     return PrimitiveStyle(name, short, colour, DASHES[rest // 4 % len(DASHES)])
 

@@ -6,8 +6,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning.utilities import CombinedLoader
 
+from sparsenas.data import ImageFolder
 from sparsenas.data.loading import BatchLoader, BatchSampler, Draw, InMemory
 from sparsenas.errors import ConfigError, DataError
 
@@ -154,6 +156,31 @@ def test_workers_give_the_same_batches_and_clean_errors(worker_loader):
         with pytest.raises(DataError, match=r"^b\.png: not a readable image$"):
             next(batches)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned_give_the_same_batches(tmp_path):
+    """As on Windows and macOS, where a worker gets everything by pickle."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            pixels = np.full((12, 12, 3), 20 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    batches = {}
+    for workers in (0, 1):
+        folder = ImageFolder(
+            str(tmp_path), size=8, crop_scale=0.5, batch_size=4, arch_fraction=0.0, num_workers=workers
+        )
+        folder.setup("fit")
+        loader = folder.train_dataloader()
+        if workers:
+            loader._workers.multiprocessing_context = "spawn"
+        batches[workers] = list(loader)
+        CombinedLoader(loader, "sequential").reset()
+    assert len(batches[0]) == len(batches[1]) > 1
+    for (images, labels), (others, other_labels) in zip(batches[0], batches[1], strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, other_labels)
 
 
 def test_workers_outlive_a_sigterm_to_all_processes():
