@@ -99,9 +99,10 @@ def _training_of(genotype: Path, config: Mapping[str, Any]) -> list[object]:
     options: list[object] = ["--config", known or "train_digits", "--model.genotype", genotype]
     if known is None:  # the config's own images are replaced; its small network runs anywhere
         options += ["--data", name]
-    for source in ("path", "root", "size", "grey"):
-        if (data.get("init_args") or {}).get(source):
-            options += [f"--data.{source}", str(data["init_args"][source])]
+    for source in ("path", "root", "size", "grey", "fit", "group_by", "skip_broken", "cross_validation"):
+        value = (data.get("init_args") or {}).get(source)
+        if value and (source, value) != ("fit", "auto"):
+            options += [f"--data.{source}", str(dict(value) if isinstance(value, Mapping) else value)]
     return options
 
 
