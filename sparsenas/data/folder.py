@@ -72,7 +72,10 @@ class ImageFolder(ImageData):
     ) -> None:
         if size == "auto":
             size, _ = fitting_side(FileSource(path, (3, SMALL, SMALL), "squash", 1.0).pixel_sizes())
-        height, width = (size, size) if isinstance(size, int) else size
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+        if len(sides) != 2:
+            raise ConfigError(f"data.size is {list(sides)}; give a side, or [height, width]")
+        height, width = sides
         shorter = min(height, width)
         check_at_least(1, size=shorter)
         if crop_scale is None:

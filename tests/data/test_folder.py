@@ -197,6 +197,7 @@ def test_class_that_training_does_not_know(folder, tmp_path):
         ({"size": 0}, r"data\.size is 0; it must be at least 1"),
         ({"size": -3}, r"data\.size is -3; it must be at least 1"),
         ({"size": 8, "eval_resize": 7}, r"data\.eval_resize is 7; it must be at least 8"),
+        ({"size": (8,)}, r"data\.size is \[8\]; give a side, or \[height, width\]"),
         ({"size": (8, 0)}, r"data\.size is 0; it must be at least 1"),
         ({"size": (9, 12), "eval_resize": 8}, r"data\.eval_resize is 8; it must be at least 9"),
         ({"size": 8, "eval_resize": "stretch"}, r"data\.eval_resize is 'stretch'; use auto or a number of pixels"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparsenas.api.image_settings import data_settings
 from sparsenas.data import ImageFolder
 from sparsenas.errors import DataError
 
@@ -119,3 +120,10 @@ def test_a_group_of_a_table_is_whole_in_one_part(table):
     both = rows(split=True, group=True).replace("g9", "g0")
     with pytest.raises(DataError, match=r"1 groups are in the parts train and test, such as 'g0'; put all images of a"):
         ImageFolder(table(both), **OPTIONS)
+
+
+def test_a_table_is_images_from_python_too(table, tmp_path):
+    path = table(rows())
+    assert data_settings(path, tmp_path, 0)["class_path"] == "ImageFolder"
+    with pytest.raises(DataError, match=r"gone\.csv: no such folder; give .*, a \.csv with columns path and label"):
+        data_settings(str(tmp_path / "gone.csv"), tmp_path, 0)

@@ -1,5 +1,7 @@
 """Images as files become what the network was trained on, or a clear error."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from torchvision.transforms.v2 import functional
 from sparsenas.data import ImageFolder
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation
+from sparsenas.export.fields import Fields
+from sparsenas.export.manifest import _resize, _resize_recipe
 from sparsenas.images import resized
 
 GREY = Preparation((1, 6, 8), (0.5,), (0.25,))
@@ -150,3 +154,16 @@ def test_padding_keeps_the_shape_as_pillow_does():
         assert padded.shape == (height, width)
         inside = padded[padded.any(1)][:, padded.any(0)]
         assert np.array_equal(inside, ImageOps.contain(picture, (width, height), Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("resize", [11, 20, "pad", "squash"])
+@pytest.mark.parametrize("shape", [(3, 11, 11), (3, 11, 17), (1, 25, 11)])
+def test_a_manifest_tells_how_images_come_to_their_size(resize, shape):
+    preparation = Preparation(shape, (0.5,) * shape[0], (0.5,) * shape[0], resize)
+    recipe = json.loads(json.dumps(_resize_recipe(preparation)))
+    assert _resize(Fields(recipe, "manifest")) == resize
+    if isinstance(resize, int):
+        box = recipe.get("cover", [recipe.get("shorter_side")] * 2)
+        assert min(box) == resize
+        assert recipe["centre_crop"] == list(shape[1:])
+    assert _resize(Fields({"squeeze": [8, 8]}, "manifest of an earlier version")) == "squash"
