@@ -8,9 +8,7 @@ from typing import get_args
 import torch
 import yaml
 
-from sparsenas.api.settings import assemble
 from sparsenas.api.shipped import find_config
-from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli.parser import Parser
 from sparsenas.errors import ConfigError
 from sparsenas.latency import (
@@ -25,7 +23,6 @@ from sparsenas.latency import (
     where,
 )
 from sparsenas.networks import NormOptions, SuperNet
-from sparsenas.search import SearchModule, TournamentSearch
 from sparsenas.spaces import (
     DartsSpace,
     NasBench201Space,
@@ -133,6 +130,10 @@ def _of_config(name: str, path: str | None) -> SuperNet | Shape:
     Raises:
         ConfigError: If it searches no super-net, and no width.
     """
+    from sparsenas.api.settings import assemble  # Lightning, which nothing else here needs
+    from sparsenas.api.terminal import calm_terminal
+    from sparsenas.search import SearchModule, TournamentSearch
+
     settings = yaml.safe_load(Path(find_config(name)).read_text(encoding="utf-8"))
     if not isinstance(settings, dict) or not {"model", "data", "trainer"} <= set(settings):
         raise ConfigError(f"--config {name}: holds no model, data and trainer; name a config of fit")
