@@ -419,7 +419,8 @@ def test_onnx_has_the_accuracy_of_the_manifest(checkpoint, tmp_path):
         [*command, "--formats", "safetensors,pt2,onnx"], check=True, capture_output=True, text=True, env=environment
     )
     assert done.stderr == ""
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [*["file"] * 4, "val", "test", "compared", "next"]
+    names = [*["file"] * 4, "val", "test", "temperature", "compared", "next"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == names
     tree = json.loads((tmp_path / "all" / "manifest.json").read_text())
     assert sorted(tree["files"]) == ["genotype.json", "model.onnx", "model.pt2", "model.safetensors"]
     session = onnxruntime.InferenceSession(tmp_path / "all" / "model.onnx", providers=["CPUExecutionProvider"])
