@@ -17,7 +17,9 @@ class Gathered:
     def add(self, outputs: Any, batch: Any) -> None:
         """Keep a batch: outputs ``(B, K)``, and its labels; what has another form is left out."""
         labels = batch[1] if isinstance(batch, (tuple, list)) and len(batch) == 2 else None
-        if isinstance(outputs, Tensor) and outputs.ndim == 2 and isinstance(labels, Tensor):
+        if not isinstance(outputs, Tensor) or not isinstance(labels, Tensor):
+            return
+        if outputs.ndim == 2 and len(outputs) == len(labels):
             self._outputs.append(outputs.detach())
             self._labels.append(labels)
 

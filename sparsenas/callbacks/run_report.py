@@ -109,7 +109,7 @@ class RunReport(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take note of the last epoch, and collect the logits of the last validation."""
         self._note(trainer, "train")
-        self._evaluation = self._evaluated(trainer, "val", trainer.val_dataloaders)
+        self._collect(trainer, "val", trainer.val_dataloaders)
 
     def on_test_batch_end(
         self,
@@ -125,7 +125,7 @@ class RunReport(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect the logits."""
-        self._evaluation = self._evaluated(trainer, "test", trainer.test_dataloaders)
+        self._collect(trainer, "test", trainer.test_dataloaders)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the report, after all other callbacks have written their files."""
@@ -153,6 +153,12 @@ class RunReport(pl.Callback):
                 while points and points[-1][0] >= batches:
                     points.pop()
                 points.append((batches, float(metrics[name])))
+
+    def _collect(self, trainer: pl.Trainer, part: str, loader: Any) -> None:
+        try:
+            self._evaluation = self._evaluated(trainer, part, loader)
+        except Exception as error:  # as in :meth:`teardown`
+            note(f"no figures of {part} images in the report: {type(error).__name__}: {error}")
 
     def _evaluated(self, trainer: pl.Trainer, part: str, loader: Any) -> Evaluation | None:
         """Collect the logits of all processes; call it on each of them."""
