@@ -294,11 +294,12 @@ def test_draw_writes_a_figure(capsys, tmp_path):
 
 def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert main(TINY_SEARCH) == 0
-    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-5:])
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-6:])
     run = Path("lightning_logs/version_0")
     assert rows["best"].startswith("val/acc ")
     assert rows["genotype"] == str(run / "genotype.json")
     assert rows["checkpoint"] == str(run / "checkpoints" / "best.ckpt")
+    assert rows["report"] == str(run / "report.html")
     assert rows["figures"] == "tensorboard --logdir lightning_logs"
     assert rows["next"] == f"python -m sparsenas fit --config train_digits --model.genotype {rows['genotype']}"
     assert (run / "config.yaml").is_file()
