@@ -162,21 +162,35 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 def prepare(image: Image.Image) -> torch.Tensor:
     """Turn an image of Pillow upright, bring it to size and normalise it: shape ``(C, H, W)``."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # grey levels of 16 bits
+        levels = torch.frombuffer(bytearray(image.convert("I").tobytes()), dtype=torch.int32)
+        image = Image.frombytes("L", image.size, bytes(((levels + 128) // 257).tolist()))
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"pixels of mode {image.mode}; scale them to 8 bits first")
-    image = ImageOps.exif_transpose(image)
     if image.mode != MODE:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB").convert(MODE)
     bilinear = Image.Resampling.BILINEAR
     if RESIZE is None:
         image = ImageOps.fit(image, (WIDTH, HEIGHT), bilinear)
-    elif isinstance(RESIZE, str):  # squeezed as a whole
+    elif RESIZE == "squash":
         image = image.resize((WIDTH, HEIGHT), bilinear)
-    else:  # the shorter side to RESIZE, then the centre
-        shorter = min(image.size)
-        image = image.resize((RESIZE * image.width // shorter, RESIZE * image.height // shorter), bilinear)
-        left, top = round((image.width - WIDTH) / 2), round((image.height - HEIGHT) / 2)
-        image = image.crop((left, top, left + WIDTH, top + HEIGHT))
+    else:
+        if RESIZE == "pad":  # the whole, its shape kept
+            scale = min(HEIGHT / image.height, WIDTH / image.width)
+            size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+        else:  # so large that the centre can be cut out
+            wide, high = (round(RESIZE * side / min(WIDTH, HEIGHT)) for side in (WIDTH, HEIGHT))
+            if image.height * wide >= image.width * high:
+                size = wide, wide * image.height // image.width
+            else:
+                size = high * image.width // image.height, high
+        image = image.resize(size, bilinear)
+        left, top = (
+            round((side - cut) / 2) if side >= cut else -((cut - side) // 2)
+            for side, cut in zip(image.size, (WIDTH, HEIGHT), strict=True)
+        )
+        image = image.crop((left, top, left + WIDTH, top + HEIGHT))  # black where there is nothing
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     pixels = pixels.reshape(HEIGHT, WIDTH, len(MEAN)).permute(2, 0, 1).float()
     mean, std = (255 * torch.tensor(values)[:, None, None] for values in (MEAN, STD))

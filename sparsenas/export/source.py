@@ -38,7 +38,7 @@ CLASS_NAMES = {classes}
 #: Images: height and width, channels by their mode; mean and deviation of pixels scaled to [0, 1].
 HEIGHT, WIDTH, MODE = {height}, {width}, "{mode}"
 MEAN, STD = {mean}, {std}
-#: The shorter side to which images are resized before the centre is cut out, or "squeeze"; None: they are fitted.
+#: The shorter side to which images are resized before the centre is cut out, "squash" or "pad"; None: they are fitted.
 RESIZE = {resize}
 #: Logits are divided by it for probabilities; it was chosen on validation images.
 TEMPERATURE = {temperature!r}

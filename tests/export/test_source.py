@@ -119,18 +119,21 @@ def test_it_runs_and_trains_where_there_is_torch_only(make_network, images, tmp_
     assert "sparsenas" not in text
 
 
-@pytest.mark.parametrize("resize", [None, "squeeze", 70])
+@pytest.mark.parametrize("sides", [SHAPE[1:], (20, 33)])
+@pytest.mark.parametrize("resize", [None, "squash", "pad", 70])
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (90, 71)), ("RGBA", (64, 64)), ("L", (64, 80)), ("P", (200, 301))])
-def test_images_are_prepared_as_here(make_network, tmp_path, resize, mode, size):
-    preparation = Preparation(SHAPE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), resize)
-    text, _ = written(make_network(image_shape=SHAPE), tmp_path, preparation)
+def test_images_are_prepared_as_here(make_network, tmp_path, sides, resize, mode, size):
+    preparation = Preparation((3, *sides), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), resize)
+    text, _ = written(make_network(image_shape=(3, *sides)), tmp_path, preparation)
     scope = {"__name__": "model", "__file__": str(tmp_path / "model.py")}
     exec(text, scope)
     values = np.random.default_rng(0).integers(0, 256, (*reversed(size), 4), dtype=np.uint8)
     image = Image.fromarray(values).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(values)
     assert torch.allclose(scope["prepare"](image), preparation(image, adapt=True), atol=1e-6)
-    with pytest.raises(ValueError, match="pixels of mode I;16; scale them to 8 bits first"):
-        scope["prepare"](Image.fromarray(values[..., 0].astype(np.uint16)))
+    deep = Image.fromarray(257 * values[..., 0].astype(np.uint16))
+    assert torch.allclose(scope["prepare"](deep), preparation(deep, adapt=True), atol=1e-6)
+    with pytest.raises(ValueError, match="pixels of mode F; scale them to 8 bits first"):
+        scope["prepare"](Image.fromarray(values[..., 0].astype(np.float32)))
     assert scope["CLASS_NAMES"] == list(CLASSES)
 
 
