@@ -176,7 +176,7 @@ def prepare(image: Image.Image) -> torch.Tensor:
     elif RESIZE == "squash":
         image = image.resize((WIDTH, HEIGHT), bilinear)
     else:
-        if RESIZE == "pad":  # the whole, its shape kept
+        if isinstance(RESIZE, str):  # "pad": the whole, its shape kept
             scale = min(HEIGHT / image.height, WIDTH / image.width)
             size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
         else:  # so large that the centre can be cut out
