@@ -89,6 +89,7 @@ def predict(
     *images: Picture | Iterable[Picture],
     adapt: bool = False,
     skip_broken: bool = False,
+    calibrated: bool = False,
 ) -> Predictions:
     """Classify image files by an exported network.
 
@@ -97,6 +98,8 @@ def predict(
         images: See :func:`classify`.
         adapt: Likewise.
         skip_broken: Likewise.
+        calibrated: Divide logits by the temperature of the manifest, by which probabilities are as sure as they are
+            right on validation images.
 
     Raises:
         DataError: If a file is no image that the network takes, or a folder has no images.
@@ -104,9 +107,8 @@ def predict(
     """
     path = Path(folder)
     network, manifest = load(path), read_manifest(path)
-    return classify(
-        network, manifest.preparation, manifest.class_names, images, adapt, skip_broken, manifest.temperature
-    )
+    temperature = manifest.temperature if calibrated else 1.0
+    return classify(network, manifest.preparation, manifest.class_names, images, adapt, skip_broken, temperature)
 
 
 def classify(

@@ -38,6 +38,9 @@ def predict(args: Sequence[str]) -> int:
     parser.add_argument("--top", metavar="K", type=int, default=1, help="print the K most probable classes")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write the probabilities of all classes to a file")
     parser.add_argument("--adapt", action="store_true", help="resize, cut and convert images that do not fit")
+    parser.add_argument(
+        "--calibrated", action="store_true", help="divide logits by the temperature that suits validation images"
+    )
     parser.add_argument("--skip_broken", action="store_true", help="leave out files that are no readable images")
     options = parser.parse_args(args)
     network, manifest = load(options.folder), read_manifest(options.folder)
@@ -51,7 +54,7 @@ def predict(args: Sequence[str]) -> int:
         options.images,
         options.adapt,
         options.skip_broken,
-        manifest.temperature,
+        manifest.temperature if options.calibrated else 1.0,
     )
     if options.csv is not None:
         found.save(options.csv)

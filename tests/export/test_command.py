@@ -130,10 +130,13 @@ def test_predict_prints_one_line_per_file(exported, digits, capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     manifest, network = read_manifest(exported), sparsenas.load(exported)
     logits = network(torch.stack([manifest.preparation(path) for path in digits]))
-    probabilities = (logits / manifest.temperature).softmax(1)
+    probabilities = logits.softmax(1)
     assert [row[0] for row in rows] == names
     assert [int(row[1]) for row in rows] == probabilities.argmax(1).tolist()
     assert [float(row[2]) for row in rows] == pytest.approx(probabilities.amax(1).tolist(), abs=1e-4)
+    assert main(["predict", str(exported), names[0], "--calibrated"]) == 0
+    calibrated = (logits[0] / manifest.temperature).softmax(0).max()
+    assert float(capsys.readouterr().out.split()[2]) == pytest.approx(float(calibrated), abs=1e-4)
     assert main(["predict", str(exported), names[0], "--top", "10"]) == 0
     row = capsys.readouterr().out.split()
     assert sorted(row[1::2]) == list("0123456789")
