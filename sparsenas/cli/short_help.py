@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 #: Options by topic: an example, and what it does. A test gives all of them to a command.
 OF_RUNS = (
-    ("--config search_images", "settings: a file or the name of a shipped config; of several, later ones win"),
+    ("--config photos", "settings: a file or the name of a shipped config; of several, later ones win"),
     ("--name kitchen", "name of the run's folder, in place of version_N; nothing is overwritten"),
     ("--seed_everything 1", "seed of everything random"),
     ("--save_every_minutes 5", "a checkpoint also within epochs, from which the run can go on"),
@@ -18,12 +18,12 @@ OF_IMAGES = (
     ("--data.num_workers 2", "processes that read images"),
 )
 OF_NETWORKS = (
-    ("--model.budget.max_params 50000", "most parameters"),
-    ("--model.budget.max_macs 5e6", "most multiply-accumulates of an image"),
+    ("--max_params 50000", "most parameters"),
+    ("--max_macs 5e6", "most multiply-accumulates of an image"),
     ("--model.network.channels null", "width of the first layer; null fills the budget"),
 )
 OF_TRAININGS = (
-    ("--model.training.seconds 60", "length in seconds; of a search, with it"),
+    ("--minutes 5", "time for everything, search and test included"),
     ("--model.training.label_smoothing 0.1", "share of the labels that is spread over all classes"),
     ("--model.training.optimizer.init_args.lr 0.01", "highest learning rate"),
     ("--trainer.max_epochs 30", "length in epochs, of configs that count them"),
@@ -33,7 +33,7 @@ OF_TRAININGS = (
 _EXAMPLES = {
     "fit": (
         ("fit", "search and train on handwritten digits, in less than a minute"),
-        ("fit --config search_images --data.path photos", "search a network for your photos, and train it"),
+        ("fit --config photos --data.path photos", "search a network for your photos, and train it"),
         ("fit --config train_images --data.path photos", "train a network made by hand"),
         ("fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt", "go on with a run, in its folder"),
     ),
@@ -49,6 +49,7 @@ _EXAMPLES = {
 _MORE = (
     ("--help all", "every option, also the hundred of the trainer"),
     ("--model.help TournamentSearch", "options of a model, and --data.help ImageFolder those of images"),
+    ("--plan", "say what a fit would take, and run nothing"),
     ("--print_config", "print all settings, and run nothing"),
     ("--ckpt_path FILE", "checkpoint of a run: evaluate it, or go on with it"),
     ("--trust MODULE", "module that genotypes, checkpoints and exports may import; it runs with your rights"),
