@@ -144,7 +144,7 @@ def test_every_option_of_the_short_help_is_one(capsys):
     settings = yaml.safe_load(capsys.readouterr().out)
     assert settings["name"] == "kitchen"
     assert settings["data"]["init_args"]["size"] == 64
-    assert settings["model"]["init_args"]["budget"]["max_params"] == 50000
+    assert settings["max_params"] == 50000
 
 
 @pytest.mark.parametrize(
