@@ -102,12 +102,13 @@ def decide(settings: Namespace, data: ImageData | None, fits: bool) -> list[str]
         settings[name] = None
     chooses = fits and settings["choose"] and settings.get("ckpt_path") is None
     settings["choose"] = False
-    sizes = data is None and settings.data.init_args.get("size") == "auto"
+    sizes = data is None and (settings.data.get("init_args") or {}).get("size") == "auto"
     if not chooses and not sizes:
         return []
     if data is None:
         plain = settings.data.as_dict()
-        made = instantiate_module(LightningDataModule, {"_class_path": plain["class_path"], **plain["init_args"]})
+        options = {"_class_path": plain["class_path"], **(plain.get("init_args") or {})}
+        made = instantiate_module(LightningDataModule, options)
         made.prepare_data()
         if not isinstance(made, ImageData):
             raise ConfigError(f"choose: needs images of sparsenas.data, not {plain['class_path']}; set it to false")
@@ -142,12 +143,23 @@ def grant(settings: Namespace, wishes: Wishes) -> None:
         raise ConfigError(f"{next(iter(given))}: {name} has no budget; leave it out")
     for limit, value in given.items():
         model[f"budget.{limit}"] = value
+    if wishes.max_latency_ms is not None and model["budget.latency_table"] is None:
+        raise ConfigError(
+            f"max_latency_ms is {wishes.max_latency_ms:g}, but how fast this device is has not been measured: type "
+            "python -m sparsenas latency --config NAME --data PHOTOS --to times.json, and add "
+            "--model.budget.latency_table times.json"
+        )
     if wishes.minutes is None:
         return
     if not _has_length(settings):
         raise ConfigError(
             f"minutes is {wishes.minutes:g}, but the schedules of {name} go over epochs: leave it out, and set "
             "trainer.max_epochs"
+        )
+    if model.get("training.schedule.warmup_epochs"):
+        raise ConfigError(
+            f"minutes is {wishes.minutes:g}, but training.schedule.warmup_epochs counts epochs: set it to 0, and "
+            "training.schedule.warmup_share"
         )
     model["training.seconds"], model["training.steps"] = 60 * TRAINING * wishes.minutes, None
     model["training.clock"] = "wall"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparsenas.classification import best_temperature, class_report
+from sparsenas.classification import COLDEST, HOTTEST, best_temperature, class_report
 from sparsenas.data import ImageData
 from sparsenas.data.sources import PartName
 from sparsenas.export import (
@@ -117,6 +117,8 @@ def _calibration(found: tuple[Tensor, Tensor] | None) -> Calibration | None:
         return None
     logits, labels = found
     temperature = best_temperature(logits, labels)
+    if not 1.01 * COLDEST < temperature < 0.99 * HOTTEST:
+        return None  # such as of images without a mistake, by which any network could be surer
     before, after = (class_report(scaled, labels).calibration_error for scaled in (logits, logits / temperature))
     return Calibration(temperature, before, after, len(labels))
 

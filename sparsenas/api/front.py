@@ -13,6 +13,7 @@ import yaml
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
+from sparsenas.api.choices import TRAINING
 from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
 from sparsenas.api.run_names import check_name, free_name
@@ -27,9 +28,6 @@ from sparsenas.errors import ConfigError
 from sparsenas.search import TournamentSearch
 from sparsenas.spaces import Genotype
 from sparsenas.training import TrainingModule
-
-#: Share of the minutes for search and training; the rest is for files, the last validation and the test.
-TRAINING = 0.94
 
 
 def search(
@@ -67,11 +65,13 @@ def search(
     run = _Run(data, config, seed, folder, name, minutes)
     if run.model["class_path"].rpartition(".")[2] != TournamentSearch.__name__:
         raise ConfigError(f"config {config}: its model is {run.model['class_path']}; name one of TournamentSearch")
-    run.settings["minutes"] = minutes
+    if minutes is not None:
+        run.settings["minutes"] = minutes
     model = run.model["init_args"]
     limits = {"max_params": max_params, "max_macs": max_macs}
     if any(limit is not None for limit in limits.values()):
         # limits of the config are of another size; its rules for primitives stay
+        run.settings |= dict.fromkeys([*limits, "max_latency_ms"])
         model["budget"] = {**model.get("budget", {}), **limits, "max_latency_ms": None, "latency_table": None}
     return run.fit(run.assemble(), start)
 

@@ -29,7 +29,7 @@ def outline(model: LightningModule, data: ImageData, trainer: Trainer) -> Iterat
     """
     images = len(data.parts.split.weights)
     size = data.batch_size
-    steps = -(-images // size)
+    steps = max(images // trainer.world_size // size, 1)  # the rest of an epoch is left out
     side = "x".join(map(str, data.image_shape[1:]))
     yield "batches", f"{size} of {images} images for training, {side} pixels: {steps} an epoch"
     network: nn.Module

@@ -57,14 +57,17 @@ def probe(
         optimizer = training.optimizer(network.parameters())
         forward: Any = getattr(network, "forward_auxiliary", None)
 
-        def step() -> None:
+        def losses() -> Tensor:  # some optimizers ask for them
             logits, auxiliary = forward(images) if support is None else (network(images, support), None)
             loss = functional.cross_entropy(logits, labels)
             if auxiliary is not None:
                 loss = loss + training.auxiliary_weight * functional.cross_entropy(auxiliary, labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-            optimizer.step()
+            return loss.detach()
+
+        def step() -> None:
+            optimizer.step(losses)  # type: ignore[arg-type]  # a tensor will do
 
         kept = _kept_for_backward(step, {p.untyped_storage().data_ptr() for p in network.parameters()})
         seconds = min(_seconds(step, device) for _ in range(STEPS))

@@ -37,6 +37,8 @@ WISHES = {
 CHOOSE = "choose a length and MACs that the config leaves open, by the images and the speed of this device"
 #: Text of the option that names a run.
 NAME = "name of the run's folder, in place of version_N; NAME_1 and so on where it is taken"
+#: Settings in the config of a run that only commands have.
+OF_COMMANDS = ("plan", "ckpt_path", "weights_only", "verbose")
 #: Model settings that come from the data.
 FROM_DATA = ("image_shape", "num_classes")
 
@@ -151,6 +153,8 @@ def assemble(settings: Mapping[str, Any], data: ImageData | None = None) -> Asse
         SparseNASError: If a setting is wrong; the message names it.
     """
     options = deepcopy(dict(settings))  # the parser puts objects of its own into nested lists
+    for name in OF_COMMANDS:
+        options.pop(name, None)
     if data is not None:
         options.pop("data", None)
         options["model"]["init_args"] |= {"image_shape": list(data.image_shape), "num_classes": data.num_classes}

@@ -1,7 +1,7 @@
 """The report of a run, and the files beside it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -42,6 +42,8 @@ from sparsenas.reporting.page import TABULATED
 from sparsenas.texts import note
 from sparsenas.trainer import REPORT, is_dry_run, run_folder
 
+#: Files that only a test writes.
+OF_TESTS = ("predictions_test.csv", "classes.csv", "confusion.png", "mistakes.png")
 #: Pixels of the side of a mistake in the report, at most: sixteen of them are to stay small.
 THUMBNAIL = 96
 
@@ -69,6 +71,8 @@ class RunReport(pl.Callback):
         self._seen = Gathered()
         self._evaluation: Evaluation | None = None
         self._found: NetworkRow | None = None
+        self._others: list[NetworkRow] = []
+        self._name = ""
         self._drawn: bytes | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -78,7 +82,7 @@ class RunReport(pl.Callback):
         self._folder = folder if writes else None
         self._seen, self._evaluation = Gathered(), None
         if stage == "fit":
-            self._curves, self._found, self._drawn = {}, None, None
+            self._curves, self._found, self._drawn, self._others, self._name = {}, None, None, [], ""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the logits of the last validation."""
@@ -103,8 +107,9 @@ class RunReport(pl.Callback):
             self._note(trainer, "val")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take note of the epoch before, whose metrics are known by now."""
+        """Take note of the epoch before, whose metrics are known by now, and of a search that is over."""
         self._note(trainer, "train")
+        self._note_search(pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take note of the last epoch, and collect the logits of the last validation."""
@@ -137,12 +142,24 @@ class RunReport(pl.Callback):
             note(f"no report: {type(error).__name__}: {error}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return losses and accuracies so far, which are read back without running code."""
-        return {"curves": {name: [list(point) for point in points] for name, points in self._curves.items()}}
+        """Return losses and accuracies so far, and who competed; they are read back without running code."""
+        return {
+            "curves": {name: [list(point) for point in points] for name, points in self._curves.items()},
+            "competitors": [asdict(row) for row in self._others],
+            "name": self._name,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._curves = {name: [(x, y) for x, y in points] for name, points in state_dict["curves"].items()}
+        self._others = [NetworkRow(**row) for row in state_dict.get("competitors", ())]
+        self._name = state_dict.get("name", "")
+
+    def _note_search(self, model: pl.LightningModule) -> None:
+        """Keep who competed and who won: the report of a later test, or of a run that goes on, names them too."""
+        others, result = competitors(model), getattr(model, "result", None)
+        if others and result is not None:
+            self._others, self._name = others, result.found.name
 
     def _note(self, trainer: pl.Trainer, part: str) -> None:
         """Add a point to the curves of a part; one of the same batch is replaced."""
@@ -177,7 +194,8 @@ class RunReport(pl.Callback):
         data: Any = getattr(trainer, "datamodule", None)
         evaluation = self._evaluation
         self._found = self._found or found_row(trainer, model)
-        networks = _networks(self._found, self._curves, evaluation, model)
+        self._note_search(model)
+        networks = _networks(self._found, self._curves, evaluation, self._others, self._name)
         mistakes, shown = ([], []) if evaluation is None else _mistakes(evaluation, data)
         pictures = self._pictures(model, folder)
         if evaluation is not None and (evaluation.part == "test" or len(evaluation.class_names) > TABULATED):
@@ -208,6 +226,9 @@ class RunReport(pl.Callback):
             files |= _files(evaluation)
             if mistakes:
                 logged["mistakes"] = _drawn(evaluation, mistakes, shown)
+        if trainer.state.fn == "fit":  # what an earlier test wrote is of other weights
+            for name in OF_TESTS:
+                (folder / name).unlink(missing_ok=True)
         for name, content in (files | {f"{name}.png": content for name, content in logged.items()}).items():
             write_atomically(folder / name, content)
         log_pictures(trainer, {f"report/{name}": content for name, content in logged.items()})
@@ -216,7 +237,7 @@ class RunReport(pl.Callback):
         """Draw curves and architecture, or read the pictures that other callbacks have just drawn."""
         pictures: dict[str, bytes] = {}
         tournament = folder / "result.png"
-        if competitors(model) and tournament.is_file():
+        if self._others and tournament.is_file():
             pictures["result"] = tournament.read_bytes()
         if any(len(points) > 1 for points in self._curves.values()):
             pictures["curves"] = figure_bytes(draw_curves(self._curves))
@@ -235,14 +256,16 @@ def _networks(
     found: NetworkRow | None,
     curves: Mapping[str, Sequence[tuple[float, float]]],
     evaluation: Evaluation | None,
-    model: pl.LightningModule,
+    others: Sequence[NetworkRow],
+    name: str,
 ) -> list[NetworkRow]:
-    """What was found with its accuracies, then its competitors."""
+    """What was found with its accuracies, then its competitors, which were timed together with it."""
     if found is None:
         return []
     val = curves["val/acc"][-1][1] if curves.get("val/acc") else None
     test = evaluation.report.accuracy if evaluation is not None and evaluation.part == "test" else None
-    return [replace(found, val=val, test=test), *competitors(model)]
+    timed = next((row.milliseconds for row in others if row.name == name), found.milliseconds)
+    return [replace(found, name=name or found.name, val=val, test=test, milliseconds=timed), *others]
 
 
 def _file_names(data: Any, part: str) -> Mapping[int, str] | None:

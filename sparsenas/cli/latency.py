@@ -95,6 +95,9 @@ def latency(args: Sequence[str]) -> int:
     check_runtime(options.runtime, device, options.threads)
     if options.config is None and options.data is not None:
         raise ConfigError("--data: it is the place of the images of a config; name one by --config")
+    for name in ("space", "image_shape", "num_classes", "channels", "cells", "stem", "any_width"):
+        if options.config is not None and getattr(options, name) != parser.get_default(name):
+            raise ConfigError(f"--{name}: is known from --config {options.config}; leave it out")
     wanted = _of_options(options) if options.config is None else _of_config(options.config, options.data)
     if isinstance(wanted, SuperNet):
         return _candidates(wanted.to(device).to(memory_format=torch.channels_last), options)
@@ -139,6 +142,10 @@ def _of_config(name: str, path: str | None) -> SuperNet | Shape:
         raise ConfigError(f"--config {name}: holds no model, data and trainer; name a config of fit")
     if path is not None:
         settings["data"].setdefault("init_args", {})["path"] = path
+    budget = ((settings["model"] or {}).get("init_args") or {}).get("budget")
+    if budget:  # a limit of milliseconds waits for the table that is to be made
+        budget |= {"max_latency_ms": None, "latency_table": None}
+    settings["choose"] = False
     with calm_terminal():
         model = assemble(settings).model
     if isinstance(model, SearchModule):

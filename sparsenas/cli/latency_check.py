@@ -12,7 +12,7 @@ from sparsenas.search import Searcher, SearchModule, TournamentSearch
 def latency_text(searcher: Searcher) -> str | None:
     """Say what the table of a searcher's budget predicts of the found network, and what it takes here in PyTorch.
 
-    One image is timed on the CPU, in as many threads as the table was made with. None without such a budget.
+    As many images are timed on the CPU, in as many threads, as the table was made with. None without such a budget.
     """
     file = searcher.budget.latency_table
     if file is None or not isinstance(searcher, (SearchModule, TournamentSearch)):
@@ -30,10 +30,12 @@ def latency_text(searcher: Searcher) -> str | None:
     except SparseNASError as error:  # such as a table that is gone
         return f"not compared with the table: {error}"
     threads = about.get("threads", "1")
-    images = torch.zeros(1, *shape).to(memory_format=torch.channels_last)
+    batch = about.get("batch", "1")
+    images = torch.zeros(int(batch) if batch.isdecimal() else 1, *shape).to(memory_format=torch.channels_last)
     network = network.cpu().eval().to(memory_format=torch.channels_last)
     measured = time_network(network, images, threads=int(threads) if threads.isdecimal() else 1)
     return (
         f"{predicted:.3g} ms predicted by {Path(file).name}, made on {where(about)}; "
         f"{measured:.3g} ms measured here in torch, cpu, threads {threads}"
+        + ("" if len(images) == 1 else f", {len(images)} images at a time")
     )

@@ -137,6 +137,9 @@ class CommandLine(Assembly):
         for option in (text.partition("=")[0] for text in self._options):
             if option.removeprefix("--model.").removeprefix("init_args.") in FROM_DATA:
                 raise ConfigError(f"{option}: is known from the data; leave it out")
+        for option, given in (("--plan", self._command_config["plan"]), ("--name", "--name" in self._options)):
+            if given and command != "fit":
+                raise ConfigError(f"{option}: is an option of fit; leave it out")
         dropped = dropped_measuring(searcher, list(args or ()))
         if dropped is not None:
             raise ConfigError(dropped)
@@ -164,7 +167,7 @@ class CommandLine(Assembly):
         if path is None:
             return
         data, shape = self._command_config["data"], self._settings.get("image_shape")
-        if data.init_args.get("size") == "auto" and shape is not None:
+        if (data.get("init_args") or {}).get("size") == "auto" and shape is not None:
             data.init_args.size = shape[1]  # whatever photos there are by now
         if command == "fit":
             self._lengthen()
@@ -194,6 +197,7 @@ class CommandLine(Assembly):
         """Find out now, not after an epoch, that a checkpoint does not fit or a folder cannot be written."""
         if self._settings:
             check_images(f"--ckpt_path {self._command_config['ckpt_path']}", self._settings, self.datamodule)
+        self._command_config["ckpt_path"] = self._command_config["weights_only"] = None  # not of what the run keeps
         if self._command_config["plan"]:
             return
         check_writable(self.trainer)
@@ -211,6 +215,8 @@ class CommandLine(Assembly):
     def before_fit(self) -> None:
         """Stop before the fit if only its plan is wanted."""
         if self._command_config["plan"]:
+            if not isinstance(self.datamodule, ImageData):
+                raise ConfigError("--plan: needs images of sparsenas.data; leave it out")
             self.datamodule.setup("fit")
             print(table(outline(self.model, self.datamodule, self.trainer)))
             raise SystemExit(0)

@@ -71,4 +71,9 @@ class CrossValidation:
         parts = kind(self.folds, shuffle=True, random_state=seed).split(labels, labels, groups)
         held_out = np.zeros(len(labels), dtype=bool)
         held_out[list(parts)[self.fold][1]] = True
+        if len(np.unique(labels[~held_out])) < len(np.unique(labels)):
+            raise DataError(
+                f"{where}: with these groups, fold {self.fold} of {self.folds} holds all images of a class; choose "
+                "another data.test_seed, or other data.cross_validation.folds"
+            )
         return held_out

@@ -89,6 +89,14 @@ def test_the_settings_say_what_was_chosen(photos, known_speed):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        (
+            "fit --config photos --data.path photos --max_latency_ms 5",
+            "max_latency_ms is 5, but how fast this device is has not been measured: type python -m sparsenas latency",
+        ),
+        (
+            "fit --config train_digits --model.genotype resnet8 --minutes 5",
+            "minutes is 5, but training.schedule.warmup_epochs counts epochs",
+        ),
         ("fit --config photos --data.path photos --minutes 0", "minutes is 0.0; use a positive number"),
         (
             "fit --config search_two_stage_digits --minutes 3",

@@ -149,7 +149,7 @@ def test_the_runtime_must_be_there(tmp_path, capsys, monkeypatch):
     assert "the runtime onnxruntime needs onnx, onnxscript, onnxruntime: install them by pip install" in message
 
 
-@pytest.mark.parametrize("config", ["search_two_stage_digits", "search_images"])
+@pytest.mark.parametrize("config", ["search_two_stage_digits", "photos"])
 def test_sizes_are_those_of_a_config(config, tmp_path, monkeypatch):
     """Of a search for a width, only the images count."""
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # restored afterwards; runs set it
@@ -161,13 +161,12 @@ def test_sizes_are_those_of_a_config(config, tmp_path, monkeypatch):
         for number in range(12):
             pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
-    data = ["--data", str(tmp_path / "photos")] if config == "search_images" else []
+    data = ["--data", str(tmp_path / "photos")] if config == "photos" else []
     assert main(["latency", "--config", config, *data, "--to", str(tmp_path / "mine.json")]) == 0
     (found,) = seen
     settings = yaml.safe_load(shipped_configs()[config].read_text(encoding="utf-8"))
-    if config == "search_images":
-        side = settings["data"]["init_args"]["size"]
-        assert found == (3, side, side)
+    if config == "photos":
+        assert found == (3, 32, 32)  # the smallest, for such images
     else:
         wanted = settings["model"]["init_args"]["network"]
         assert (found.size["image_shape"], found.size["num_classes"]) == ((1, 8, 8), 10)
