@@ -145,7 +145,8 @@ def _of_config(name: str, path: str | None) -> SuperNet | Shape:
     budget = ((settings["model"] or {}).get("init_args") or {}).get("budget")
     if budget:  # a limit of milliseconds waits for the table that is to be made
         budget |= {"max_latency_ms": None, "latency_table": None}
-    settings["choose"] = False
+    if settings.get("choose"):  # the length does not matter here
+        settings |= {"choose": False, "minutes": 1.0}
     with calm_terminal():
         model = assemble(settings).model
     if isinstance(model, SearchModule):
