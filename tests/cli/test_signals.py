@@ -62,7 +62,7 @@ def test_a_search_says_how_to_go_on(tmp_path):
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while "in all: networks are compared" not in (line := process.stdout.readline()):
+        while " networks are compared after " not in (line := process.stdout.readline()):
             assert line, process.stderr.read()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=120)

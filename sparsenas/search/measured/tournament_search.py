@@ -141,7 +141,6 @@ class TournamentSearch(Searcher, TrainingModule):
 
     def summary(self, constraints: Constraints | None = None) -> str:
         """See :meth:`Searcher.summary`."""
-        del constraints
         return "" if self._result is None else self._result.summary
 
     def configure_model(self) -> None:
@@ -210,7 +209,8 @@ class TournamentSearch(Searcher, TrainingModule):
         self._optimizer_state = None  # the checkpoint has a later one
         self._before, self._skipped = Work(float(own["steps_before"])), float(own["skipped"])
         kept = checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY].get("training", {})  # of the command line
-        before = kept.get("seconds" if self.weight_training.steps is None else "steps")
+        unit = "steps" if self.weight_training.seconds is None else "seconds"
+        before = kept.get(unit) if isinstance(kept, Mapping) else None
         self._lengthen(own["length"] + (0.0 if before is None else self._asked - float(before)))
         super().on_load_checkpoint(checkpoint)
 

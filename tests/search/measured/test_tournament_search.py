@@ -81,7 +81,7 @@ class TestOneRun:
         assert rates.seen[0] == pytest.approx(0.05 * (1 + np.cos(np.pi / 8)) / 2, rel=0.02)
         assert rates.seen[-1] < 0.001
         text = capsys.readouterr().out
-        assert "48 steps in all: networks are compared after 3 steps and 6 steps of training each" in text
+        assert "48 steps in all: at most 5 networks are compared after 3 steps and 6 steps of training each" in text
         assert f"found: {result.summary}" in text
         assert len(lines_of(tmp_path / "run")) == 7
         assert not (tmp_path / "run" / "entrants").exists()  # what they learned is no longer needed
