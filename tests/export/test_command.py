@@ -135,7 +135,7 @@ def test_predict_prints_one_line_per_file(exported, digits, capsys):
     assert [int(row[1]) for row in rows] == probabilities.argmax(1).tolist()
     assert [float(row[2]) for row in rows] == pytest.approx(probabilities.amax(1).tolist(), abs=1e-4)
     assert main(["predict", str(exported), names[0], "--calibrated"]) == 0
-    calibrated = (logits[0] / manifest.temperature).softmax(0).max()
+    calibrated = (logits[0].detach() / manifest.temperature).softmax(0).max()
     assert float(capsys.readouterr().out.split()[2]) == pytest.approx(float(calibrated), abs=1e-4)
     assert main(["predict", str(exported), names[0], "--top", "10"]) == 0
     row = capsys.readouterr().out.split()
