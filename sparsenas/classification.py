@@ -1,4 +1,4 @@
-"""What a classifier gets right, of every image, every class and in all."""
+"""Figures of a classifier: of every image, every class and in all."""
 
 from dataclasses import dataclass
 

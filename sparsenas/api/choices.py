@@ -1,4 +1,4 @@
-"""What a run chooses by its images and this device, where its settings leave it open."""
+"""Choices of a run by its images and this device, where its settings leave them open."""
 
 import math
 import os
@@ -36,7 +36,7 @@ FEWEST, MOST = 1e6, 1e8
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a user asks of a run in few words.
+    """Wishes of a user in few words.
 
     Attributes:
         max_params: Most parameters.

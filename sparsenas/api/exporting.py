@@ -1,4 +1,4 @@
-"""What an export takes from the images: accuracies, the temperature, images to compare on and to quantise by."""
+"""Facts that an export takes from the images: accuracies, the temperature, images to compare on and to quantise by."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice

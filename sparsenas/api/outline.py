@@ -1,4 +1,4 @@
-"""What a run would do, before it does it."""
+"""Outline of a run before it begins."""
 
 from collections.abc import Iterator
 

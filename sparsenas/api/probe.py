@@ -20,7 +20,7 @@ STEPS, WARM = 5, 2
 
 @dataclass(frozen=True)
 class Probe:
-    """What a training step takes.
+    """Seconds and memory of a training step.
 
     Attributes:
         seconds: The fastest of the timed steps, which other programs delay least.

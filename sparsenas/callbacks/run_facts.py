@@ -1,4 +1,4 @@
-"""What a trainer, a model and its images say of a run, as plain data for its report."""
+"""Facts of a run, from its trainer, model and images, as plain data for its report."""
 
 import json
 import shlex

@@ -259,7 +259,7 @@ def _networks(
     others: Sequence[NetworkRow],
     name: str,
 ) -> list[NetworkRow]:
-    """What was found with its accuracies, then its competitors, which were timed together with it."""
+    """List what was found with its accuracies, then its competitors, which were timed together with it."""
     if found is None:
         return []
     val = curves["val/acc"][-1][1] if curves.get("val/acc") else None

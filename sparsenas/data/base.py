@@ -121,7 +121,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
 
     @property
     def eval_resize(self) -> Resize | None:
-        """How images come to their size in evaluation, see :data:`sparsenas.images.Resize`; None if they have it."""
+        """Recipe for the size of evaluated images, see :data:`sparsenas.images.Resize`; None if they have it."""
         return None
 
     def prepare_data(self) -> None:

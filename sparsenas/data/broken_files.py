@@ -1,4 +1,4 @@
-"""Which image files cannot be read?"""
+"""Image files that cannot be read."""
 
 import os
 from collections.abc import Sequence

@@ -89,7 +89,7 @@ class ImageFolder(ImageData):
 
     @property
     def eval_resize(self) -> Resize:
-        """How images come to their size in evaluation, see :data:`sparsenas.images.Resize`."""
+        """Way in which images come to their size in evaluation, see :data:`sparsenas.images.Resize`."""
         return self._eval_resize
 
 

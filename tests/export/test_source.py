@@ -121,7 +121,9 @@ def test_it_runs_and_trains_where_there_is_torch_only(make_network, images, tmp_
 
 @pytest.mark.parametrize("sides", [SHAPE[1:], (20, 33)])
 @pytest.mark.parametrize("resize", [None, "squash", "pad", 70])
-@pytest.mark.parametrize(("mode", "size"), [("RGB", (90, 71)), ("RGBA", (64, 64)), ("L", (64, 80)), ("P", (200, 301))])
+@pytest.mark.parametrize(
+    ("mode", "size"), [("RGB", (90, 71)), ("RGBA", (64, 64)), ("L", (64, 80)), ("P", (200, 301)), ("CMYK", (50, 40))]
+)
 def test_images_are_prepared_as_here(make_network, tmp_path, sides, resize, mode, size):
     preparation = Preparation((3, *sides), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), resize)
     text, _ = written(make_network(image_shape=(3, *sides)), tmp_path, preparation)
@@ -129,6 +131,9 @@ def test_images_are_prepared_as_here(make_network, tmp_path, sides, resize, mode
     exec(text, scope)
     values = np.random.default_rng(0).integers(0, 256, (*reversed(size), 4), dtype=np.uint8)
     image = Image.fromarray(values).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(values)
+    assert torch.allclose(scope["prepare"](image), preparation(image, adapt=True), atol=1e-6)
+    image = image.convert("RGB")
+    image.getexif()[0x0112] = 6  # turned by a camera
     assert torch.allclose(scope["prepare"](image), preparation(image, adapt=True), atol=1e-6)
     deep = Image.fromarray(257 * values[..., 0].astype(np.uint16))
     assert torch.allclose(scope["prepare"](deep), preparation(deep, adapt=True), atol=1e-6)
