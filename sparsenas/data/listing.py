@@ -1,4 +1,4 @@
-"""What a folder or a table says of image files: their parts, classes and groups."""
+"""Listing of image files by a folder or a table: their parts, classes and groups."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -70,7 +70,7 @@ class Manifest:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by for probabilities; 1 if it was not chosen."""
+        """Number that divides logits for calibrated probabilities; 1 if it was not chosen."""
         return 1.0 if self.calibration is None else self.calibration.temperature
 
     def to_json(self) -> str:
