@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.utilities import dim_zero_cat
 
-from sparsenas.classification import BINS
+from sparsenas.classification import BINS, average_precision, probabilities, right
 
-#: Metrics of an evaluation.
+#: Metrics of an evaluation; of images with several labels, also the mean average precision.
 EVALUATED = ("loss", "acc", "macro_f1", "balanced_acc", "calibration_error")
+EVALUATED_LABELS = (*EVALUATED, "map")
 #: Names under which metrics lie in checkpoints of earlier versions, by those of today.
 _EARLIER = {"losses.train_loss": "train_loss", "accuracies.train_acc": "train_accuracy"}
 
@@ -76,17 +77,35 @@ def restore_metrics(module: nn.Module, states: Mapping[str, Mapping[str, Any]], 
     metrics = dict(module.named_modules())
     for name, kept in states.items():
         metric = metrics.get(_EARLIER.get(name, name))
-        if not isinstance(metric, Metric):
-            continue
+        if not isinstance(metric, Metric) or kept["states"].keys() != metric.metric_state.keys():
+            continue  # of an earlier version: it counts the rest of the epoch
         metric.reset()
         metric._update_count = kept["updates"]  # torchmetrics would call it empty
         for state, value in kept["states"].items() if first else ():
-            setattr(metric, state, value.clone().to(metric.device))
+            copies = [part.clone().to(metric.device) for part in (value if isinstance(value, list) else [value])]
+            setattr(metric, state, copies if isinstance(value, list) else copies[0])
 
 
-def accuracy(num_classes: int) -> MulticlassAccuracy:
-    """Return the metric of top-1 accuracy; labels are checked when the data are read."""
-    return MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+class Accuracy(Metric):
+    """Share of images of which the class is right, or every label; see :func:`~sparsenas.classification.right`."""
+
+    full_state_update = False
+    correct: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("correct", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Count the images of a batch, by logits ``(B, K)`` and labels ``(B,)`` or ``(B, K)``."""
+        self.correct += right(preds, target).sum()
+        self.images += len(target)
+
+    def compute(self) -> Tensor:
+        """Return the share, 0-d."""
+        return self.correct / self.images
 
 
 class _ByClass(Metric):
@@ -96,51 +115,55 @@ class _ByClass(Metric):
 
     Args:
         num_classes: ``K``.
+        multilabel: Images have any number of labels.
 
     Attributes:
-        right: Images of each class that are taken for it, shape ``(K,)``, int64.
+        hits: Images of each class that are taken for it, shape ``(K,)``, int64.
         support: Images of each class, likewise.
         taken: Images that are taken for each class, likewise.
+        images: Number of images, 0-d, int64.
     """
 
     full_state_update = False
-    right: Tensor
+    hits: Tensor
     support: Tensor
     taken: Tensor
+    images: Tensor
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, multilabel: bool = False) -> None:
         super().__init__()
-        for state in ("right", "support", "taken"):
+        self.multilabel = multilabel
+        for state in ("hits", "support", "taken"):
             self.add_state(state, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count the images of a batch, by logits ``(B, K)`` and labels ``(B,)``."""
+        """Count the images of a batch, by logits ``(B, K)`` and labels ``(B,)`` or ``(B, K)``."""
+        self.images += len(target)
+        if self.multilabel:
+            found, truth = preds > 0, target > 0.5
+            self.hits += (found & truth).sum(0)
+            self.support += truth.sum(0)
+            self.taken += found.sum(0)
+            return
         found = preds.argmax(1)
         ones = torch.ones_like(target)
-        self.right.index_add_(0, target, (found == target).long())
+        self.hits.index_add_(0, target, (found == target).long())
         self.support.index_add_(0, target, ones)
         self.taken.index_add_(0, found, ones)
 
-    def _mean(self, values: Tensor) -> Tensor:
-        """Mean over the classes that have images."""
-        there = self.support > 0
-        return (values * there).sum() / there.sum()
-
-
-class Accuracy(_ByClass):
-    """Share of images that are right."""
-
-    def compute(self) -> Tensor:
-        """Return the share, 0-d."""
-        return self.right.sum() / self.support.sum()
-
 
 class BalancedAccuracy(_ByClass):
-    """Mean recall of the classes that have images."""
+    """Mean recall, or mean of sensitivity and specificity; see :class:`~sparsenas.classification.ClassReport`."""
 
     def compute(self) -> Tensor:
         """Return the mean, 0-d."""
-        return self._mean(self.right / self.support.clamp(min=1))
+        recall, there = self.hits / self.support.clamp(min=1), self.support > 0
+        if not self.multilabel:
+            return _mean(recall, there)
+        others = self.images - self.support
+        specificity = 1 - (self.taken - self.hits) / others.clamp(min=1)
+        return _mean((recall + specificity) / 2, there & (others > 0))
 
 
 class MacroF1(_ByClass):
@@ -148,13 +171,46 @@ class MacroF1(_ByClass):
 
     def compute(self) -> Tensor:
         """Return the mean, 0-d."""
-        return self._mean(2 * self.right / (self.support + self.taken).clamp(min=1))
+        return _mean(2 * self.hits / (self.support + self.taken).clamp(min=1), self.support > 0)
+
+
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    """Mean of some values, 0-d."""
+    return (values * there).sum() / there.sum()
+
+
+class MeanAveragePrecision(Metric):
+    """Mean average precision of labels, see :func:`~sparsenas.classification.average_precision`.
+
+    It keeps all logits: the order of images is known at the end only.
+    """
+
+    full_state_update = False
+    logits: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Keep logits and labels of a batch, both ``(B, K)``."""
+        self.logits.append(preds.float())
+        self.labels.append(target)
+
+    def compute(self) -> Tensor:
+        """Return the mean over the labels that images have, 0-d."""
+        return average_precision(dim_zero_cat(self.logits), dim_zero_cat(self.labels)).nanmean()
 
 
 class CalibrationError(Metric):
     """Expected calibration error, over :data:`~sparsenas.classification.BINS` bins.
 
-    Unlike ``MulticlassCalibrationError`` of torchmetrics (1.9), it keeps sums by bin instead of all probabilities.
+    Unlike the metrics of torchmetrics (1.9), it keeps sums by bin instead of all probabilities.
+
+    Args:
+        multilabel: Images have any number of labels.
 
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
     """
@@ -163,33 +219,47 @@ class CalibrationError(Metric):
     gaps: Tensor
     images: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, multilabel: bool = False) -> None:
         super().__init__()
+        self.multilabel = multilabel
         self.add_state("gaps", torch.zeros(BINS + 1), dist_reduce_fx="sum")  # a probability of 1 has a bin of its own
         self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add up, by bin, how far probabilities are above what is right, by logits ``(B, K)`` and labels ``(B,)``."""
-        probability, found = preds.float().softmax(1).max(1)
+        """Add up, by bin, how far probabilities are above what is right; see :meth:`_ByClass.update`."""
+        said = probabilities(preds.float(), self.multilabel)
+        if self.multilabel:
+            probability, truth = said.flatten(), target.flatten()
+        else:
+            probability, found = said.max(1)
+            truth = (found == target).float()
         borders = torch.linspace(0, 1, BINS + 1, device=preds.device)
         bins = (torch.bucketize(probability, borders, right=True) - 1).clamp(max=BINS)
-        self.gaps.index_add_(0, bins, probability - (found == target).float())
-        self.images += len(target)
+        self.gaps.index_add_(0, bins, probability - truth)
+        self.images += len(truth)
 
     def compute(self) -> Tensor:
         """Return the error, 0-d."""
         return self.gaps.abs().sum() / self.images
 
 
-def evaluation_metrics(num_classes: int) -> MetricCollection:
-    """Return :data:`EVALUATED`, updated by ``preds`` (logits), ``target``, ``loss`` and ``images`` of a batch."""
+def evaluation_metrics(num_classes: int, multilabel: bool = False) -> MetricCollection:
+    """Return :data:`EVALUATED`, updated by ``preds`` (logits), ``target``, ``loss`` and ``images`` of a batch.
+
+    Args:
+        num_classes: ``K``.
+        multilabel: Images have any number of labels; gives :data:`EVALUATED_LABELS`.
+    """
     metrics: dict[str, Metric] = {
         "loss": MeanLoss(),
-        "acc": Accuracy(num_classes),
-        "macro_f1": MacroF1(num_classes),
-        "balanced_acc": BalancedAccuracy(num_classes),
-        "calibration_error": CalibrationError(),
+        "acc": Accuracy(),
+        "macro_f1": MacroF1(num_classes, multilabel),
+        "balanced_acc": BalancedAccuracy(num_classes, multilabel),
+        "calibration_error": CalibrationError(multilabel),
     }
     # given, as finding them would compare values
-    groups = [["loss"], ["acc", "macro_f1", "balanced_acc"], ["calibration_error"]]
+    groups = [["loss"], ["acc"], ["macro_f1", "balanced_acc"], ["calibration_error"]]
+    if multilabel:
+        metrics["map"] = MeanAveragePrecision()
+        groups.append(["map"])
     return MetricCollection(metrics, compute_groups=groups)  # type: ignore[arg-type]  # its dictionaries are invariant

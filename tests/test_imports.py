@@ -36,17 +36,17 @@ ALLOWED = {
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "runtimes": "errors",
-        "export": "__init__ errors files reading images spaces networks complexity latency runtimes",
+        "export": "__init__ classification errors files reading images spaces networks complexity latency runtimes",
         "latency": "errors reading files spaces networks complexity runtimes",
         "zero_cost": "errors networks",
         "limits": "errors spaces networks complexity latency",
         "training": "classification checkpoints errors export trainer spaces networks schedules metrics limits",
-        "search": "__init__ checkpoints errors reading files trainer spaces networks sparse_coding complexity latency "
-        "limits schedules metrics zero_cost training",
+        "search": "__init__ checkpoints classification errors reading files trainer spaces networks sparse_coding "
+        "complexity latency limits schedules metrics zero_cost training",
         "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search "
         "drawing complexity latency reporting",
-        "comparison": "__init__ errors reading files latency limits parser trainer spaces sparse_coding networks data "
-        "drawing complexity search callbacks ranking tables training",
+        "comparison": "__init__ classification errors reading files latency limits parser trainer spaces sparse_coding "
+        "networks data drawing complexity search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "
         "sparse_coding networks data drawing complexity search training callbacks export comparison reporting",
         "cli": "__init__ errors reading files imports texts trainer spaces sparse_coding networks data drawing "

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from sparsenas.classification import class_report
-from sparsenas.metrics import EVALUATED, MeanLoss, accuracy, evaluation_metrics
+from sparsenas.metrics import EVALUATED, Accuracy, MeanLoss, evaluation_metrics
 
 
 def test_mean_loss_is_weighted_by_images():
@@ -33,7 +33,7 @@ def test_a_loss_that_is_not_a_number_shows():
 def test_accuracy_is_that_of_scikit_learn():
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(50, 5, generator=generator), torch.randint(5, (50,), generator=generator)
-    metric = accuracy(5)
+    metric = Accuracy()
     for part in (slice(0, 32), slice(32, 50)):
         metric.update(logits[part], labels[part])
     assert metric.compute().item() == pytest.approx(accuracy_score(labels, logits.argmax(1)))
@@ -73,7 +73,7 @@ def test_counts_are_kept_once_and_begin_anew():
     batch = {"preds": torch.eye(3), "target": torch.arange(3), "loss": torch.tensor(1.0), "images": 3}
     metrics.update(**batch)
     kept = dict(metrics.items(copy_state=False))
-    assert kept["macro_f1"].right is kept["acc"].right is kept["balanced_acc"].right
+    assert kept["macro_f1"].hits is kept["balanced_acc"].hits
     metrics.compute()
     metrics.reset()
     metrics.update(**batch | {"target": torch.tensor([0, 1, 1])})

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparsenas.classification import COLDEST, HOTTEST, best_temperature, class_report
+from sparsenas.classification import COLDEST, HOTTEST, best_temperature, class_report, right
 from sparsenas.data import ImageData
 from sparsenas.data.sources import PartName
 from sparsenas.export import (
@@ -60,6 +60,7 @@ def export_trained(
         data.class_names,
         {part: _accuracy(pair) for part, pair in found.items()},
         _calibration(found["val"]),
+        data.multilabel,
     )
     quantised = any(not FORMATS[name].exact for name in formats if name in FORMATS)
     manifest = export_network(
@@ -108,7 +109,7 @@ def _accuracy(found: tuple[Tensor, Tensor] | None) -> Accuracy | None:
     if found is None:
         return None
     logits, labels = found
-    return Accuracy(int((logits.argmax(1) == labels).sum()) / len(labels), len(labels))
+    return Accuracy(int(right(logits, labels).sum()) / len(labels), len(labels))
 
 
 def _calibration(found: tuple[Tensor, Tensor] | None) -> Calibration | None:

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparsenas.classification import ClassReport, class_report
+from sparsenas.classification import ClassReport, class_report, probabilities
 from sparsenas.data.folder_tree import images_below
 from sparsenas.data.listing import LeftOut
 from sparsenas.errors import DataError
 from sparsenas.export import Preparation, load, read_manifest
 from sparsenas.files import write_atomically
-from sparsenas.reporting import csv_bytes, prediction_rows
+from sparsenas.reporting import csv_bytes, decisions, prediction_rows
 from sparsenas.texts import readable
 
 #: Images that go through the network together.
@@ -26,14 +26,14 @@ Picture = str | PathLike[str] | Image.Image
 
 
 class Prediction(NamedTuple):
-    """A class and its probability."""
+    """A class and its probability; or all labels of an image, joined by ``;``, and the probability of just these."""
 
     label: str
     probability: float
 
 
 class Predictions(list[Prediction]):
-    """The most probable class of each image, in their order.
+    """The most probable class of each image, or its labels, in their order.
 
     Attributes:
         files: File of each image; its number for images that are no files.
@@ -41,6 +41,7 @@ class Predictions(list[Prediction]):
         class_names: One name per class.
         probabilities: Shape ``(N, K)``, on the CPU.
         left_out: What was wrong with each file that was left out.
+        multilabel: True if images have any number of labels: all those more probable than not.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class Predictions(list[Prediction]):
         class_names: Sequence[str],
         probabilities: Tensor,
         left_out: Sequence[str] = (),
+        multilabel: bool = False,
     ) -> None:
-        values, best = probabilities.max(1) if len(files) else (Tensor(), Tensor())
-        rows = zip(best.tolist(), values.tolist(), strict=True)
-        super().__init__(Prediction(class_names[label], value) for label, value in rows)
+        super().__init__(map(Prediction, *decisions(probabilities, class_names, multilabel)))
+        self.multilabel = multilabel
         self.files, self.labels, self.class_names = files, labels, class_names
         self.probabilities, self.left_out = probabilities, left_out
 
@@ -80,7 +81,7 @@ class Predictions(list[Prediction]):
         Raises:
             ConfigError: If the file cannot be written.
         """
-        rows = prediction_rows(self.probabilities, self.labels, self.class_names, self.files, are_files=True)
+        rows = prediction_rows(self.probabilities, self.labels, self.class_names, self.files, True, self.multilabel)
         write_atomically(Path(path), csv_bytes(rows))
 
 
@@ -108,7 +109,16 @@ def predict(
     path = Path(folder)
     network, manifest = load(path), read_manifest(path)
     temperature = manifest.temperature if calibrated else 1.0
-    return classify(network, manifest.preparation, manifest.class_names, images, adapt, skip_broken, temperature)
+    return classify(
+        network,
+        manifest.preparation,
+        manifest.class_names,
+        images,
+        adapt,
+        skip_broken,
+        temperature,
+        manifest.multilabel,
+    )
 
 
 def classify(
@@ -119,6 +129,7 @@ def classify(
     adapt: bool = False,
     skip_broken: bool = False,
     temperature: float = 1.0,
+    multilabel: bool = False,
 ) -> Predictions:
     """Classify image files.
 
@@ -130,11 +141,13 @@ def classify(
         adapt: Resize, cut and convert images that do not fit.
         skip_broken: Leave out files that are no images the network takes.
         temperature: Divides the logits.
+        multilabel: Images have any number of labels, which no folder says.
 
     Raises:
         DataError: If a file is no image that the network takes, a folder has no images, or all are left out.
     """
-    found = list(_found(images, {name: label for label, name in enumerate(class_names)}))
+    folders = {} if multilabel else {name: label for label, name in enumerate(class_names)}
+    found = list(_found(images, folders))
     files: list[str] = []
     labels: list[int | None] = []
     left_out: list[str] = []
@@ -152,12 +165,12 @@ def classify(
             left_out.append(str(error))
         if batch and (len(batch) == BATCH_SIZE or number == len(found)):
             with torch.inference_mode():
-                parts.append((network(torch.stack(batch)).float() / temperature).softmax(1))
+                parts.append(probabilities(network(torch.stack(batch)).float() / temperature, multilabel))
             batch.clear()
     if not files and left_out:
         raise DataError(f"none of {len(found)} files is an image that the network takes; the first: {left_out[0]}")
-    probabilities = torch.cat(parts) if parts else torch.empty(0, len(class_names))
-    return Predictions(files, labels, class_names, probabilities, left_out)
+    said = torch.cat(parts) if parts else torch.empty(0, len(class_names))
+    return Predictions(files, labels, class_names, said, left_out, multilabel)
 
 
 def _found(

@@ -96,13 +96,14 @@ def _where(frame: FrameType | None) -> str:
     return "options of the trainer"
 
 
-def check_trainer(trainer: Trainer, model: LightningModule, command: str | None) -> None:
+def check_trainer(trainer: Trainer, model: LightningModule, command: str | None, multilabel: bool) -> None:
     """Check what Lightning leaves unchecked: that something happens, and callbacks find what they change.
 
     Args:
         trainer: The trainer.
         model: What it runs.
         command: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``; ``None`` if that is not known yet.
+        multilabel: True if images have any number of labels.
 
     Raises:
         ConfigError: If a number is out of range, an option would do nothing, or a callback or a strategy cannot work.
@@ -116,7 +117,7 @@ def check_trainer(trainer: Trainer, model: LightningModule, command: str | None)
             raise ConfigError(f"trainer.{name} is 0, so that nothing would happen; use a positive number")
     if command == "fit":
         _check_length(trainer)
-        _check_steps(trainer, model)
+        _check_steps(trainer, model, multilabel)
     start = getattr(trainer.strategy, "_start_method", None)
     if start in ("spawn", "forkserver"):
         raise ConfigError(
@@ -177,7 +178,7 @@ def _check_length(trainer: Trainer) -> None:
         raise ConfigError(f"trainer.min_epochs is {least}, more than the {most} of trainer.max_epochs; change one")
 
 
-def _check_steps(trainer: Trainer, model: LightningModule) -> None:
+def _check_steps(trainer: Trainer, model: LightningModule, multilabel: bool) -> None:
     """Check options of the steps of searches, which they make themselves, and the callbacks."""
     if not model.automatic_optimization:
         if trainer.gradient_clip_val is not None:
@@ -198,7 +199,7 @@ def _check_steps(trainer: Trainer, model: LightningModule) -> None:
                 )
         if isinstance(callback, EarlyStopping) and callback.patience < 0:
             raise ConfigError(f"trainer.callbacks: EarlyStopping: patience is {callback.patience}; use 0 or more")
-        _check_monitor(trainer, model, callback)
+        _check_monitor(trainer, model, callback, multilabel)
     for average in callbacks_of(trainer, StochasticWeightAveraging):
         begin, epochs = average._swa_epoch_start, trainer.max_epochs or 0
         if isinstance(begin, int) and 0 < epochs <= begin:
@@ -208,16 +209,17 @@ def _check_steps(trainer: Trainer, model: LightningModule) -> None:
             )
 
 
-def _check_monitor(trainer: Trainer, model: LightningModule, callback: Callback) -> None:
+def _check_monitor(trainer: Trainer, model: LightningModule, callback: Callback, multilabel: bool) -> None:
     """Check that the metric of a callback is one that is logged, unless classes of others may log it."""
     monitor = getattr(callback, "monitor", None)
     if not isinstance(monitor, str) or not isinstance(model, (TrainingModule, SearchModule)):
         return
     rooms = {type(part).__module__.partition(".")[0] for part in (model, *callbacks_of(trainer, Callback))}
     counters = ("epoch", "step") if isinstance(callback, ModelCheckpoint) else ()
-    known = {*model.logs, *counters}
+    logs = model.logs(multilabel)
+    known = {*logs, *counters}
     if rooms <= {"sparsenas", *_LIGHTNING} and monitor not in known and not monitor.startswith("lr-"):
         raise ConfigError(
             f"trainer.callbacks: {type(callback).__name__}: monitor is {monitor!r}, but {type(model).__name__} logs "
-            f"{', '.join(model.logs)}; use one of these"
+            f"{', '.join(logs)}; use one of these"
         )

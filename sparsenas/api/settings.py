@@ -130,7 +130,7 @@ class Assembly(LightningCLI):
         check_workers(self.datamodule)
         check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
-        check_trainer(trainer, self.model, self.subcommand)
+        check_trainer(trainer, self.model, self.subcommand, getattr(self.datamodule, "multilabel", False))
         # the report comes last: it shows what the others have written
         trainer.callbacks += [regular, RunReport()]  # type: ignore[attr-defined]  # set there, not declared
         return trainer

@@ -84,7 +84,15 @@ class TrainedNetwork:
         Raises:
             DataError: If a file is no image, or a folder has none.
         """
-        return classify(self.network, self.preparation, self.data.class_names, images, True, skip_broken)
+        return classify(
+            self.network,
+            self.preparation,
+            self.data.class_names,
+            images,
+            True,
+            skip_broken,
+            multilabel=self.data.multilabel,
+        )
 
     def export(
         self,

@@ -31,8 +31,8 @@ class Gathered:
             loader: Loader of the batches.
 
         Returns:
-            Places of the images ``(N,)``, ascending, outputs ``(N, K)``, and labels ``(N,)``, on the CPU; ``None`` if
-            there were no images.
+            Places of the images ``(N,)``, ascending, outputs ``(N, K)``, and labels ``(N,)`` or ``(N, K)``, on the
+            CPU; ``None`` if there were no images.
         """
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         if self._outputs:

@@ -59,7 +59,7 @@ class PredictionWriter(pl.Callback):
         files: Sequence[str] | None = None if parts is None else parts.test_files
         classes = getattr(data, "class_names", None) or [str(label) for label in range(probabilities.shape[1])]
         names = [str(place) if files is None else files[place] for place in places.tolist()]
-        rows = prediction_rows(probabilities, labels.tolist(), classes, names, files is not None)
+        rows = prediction_rows(probabilities, labels, classes, names, files is not None, labels.ndim == 2)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, csv_bytes(rows))
 

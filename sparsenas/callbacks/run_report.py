@@ -34,6 +34,8 @@ from sparsenas.reporting import (
     RunFacts,
     class_rows,
     csv_bytes,
+    decisions,
+    label_names,
     network_rows,
     page,
     prediction_rows,
@@ -46,6 +48,8 @@ from sparsenas.trainer import REPORT, is_dry_run, run_folder
 OF_TESTS = ("predictions_test.csv", "classes.csv", "confusion.png", "mistakes.png")
 #: Pixels of the side of a mistake in the report, at most: sixteen of them are to stay small.
 THUMBNAIL = 96
+#: Stands for an image without labels.
+NONE = "no label"
 
 
 class RunReport(pl.Callback):
@@ -198,16 +202,15 @@ class RunReport(pl.Callback):
         networks = _networks(self._found, self._curves, evaluation, self._others, self._name)
         mistakes, shown = ([], []) if evaluation is None else _mistakes(evaluation, data)
         pictures = self._pictures(model, folder)
-        if evaluation is not None and (evaluation.part == "test" or len(evaluation.class_names) > TABULATED):
-            title = f"{len(evaluation.labels):,} {evaluation.words} images"
-            confusion = draw_confusion(evaluation.report.confusion.numpy(), evaluation.class_names, title)
-            pictures["confusion"] = figure_bytes(confusion)
+        if evaluation is not None and (confusion := _confusion(evaluation)) is not None:
+            pictures["confusion"] = confusion
         facts = RunFacts(
             title=type(model).__name__,
             images=_title(data),
             asked=list(asked(trainer, model, data)),
             counts=data.parts.counts() if hasattr(data, "parts") else {},
             class_names=getattr(data, "class_names", ()),
+            multilabel=getattr(data, "multilabel", False),
             summary=summary_of(model, folder),
             networks=networks,
             curves=self._curves,
@@ -288,15 +291,13 @@ def _mistakes(found: Evaluation, data: Any) -> tuple[list[Mistake], list[Image.I
         return [], []
     part = data.parts.test if found.part == "test" else data.parts.val
     images = [_image(pixels) for pixels in part.images(found.positions[chosen].tolist())]
-    probabilities, predicted = found.logits[chosen].softmax(1).max(1)
+    predicted, sure = decisions(found.probabilities[chosen], found.class_names, found.multilabel)
+    true = label_names(found.labels[chosen], found.class_names)
     mistakes = []
-    for image, place, probability, label in zip(
-        images, chosen.tolist(), probabilities.tolist(), predicted.tolist(), strict=True
-    ):
+    for image, place, label, taken_for, probability in zip(images, chosen.tolist(), true, predicted, sure, strict=True):
         small = image.copy()
         small.thumbnail((THUMBNAIL, THUMBNAIL))
-        true, taken_for = found.class_names[int(found.labels[place])], found.class_names[label]
-        mistakes.append(Mistake(_png(small), found.names[place], true, taken_for, probability))
+        mistakes.append(Mistake(_png(small), found.names[place], label or NONE, taken_for or NONE, probability))
     return mistakes, images
 
 
@@ -314,9 +315,19 @@ def _drawn(found: Evaluation, mistakes: Sequence[Mistake], images: Sequence[Imag
     return _png(draw_mistakes(images, captions, f"The surest mistakes on {len(found.labels):,} {found.words} images"))
 
 
+def _confusion(found: Evaluation) -> bytes | None:
+    """Draw the confusion matrix, unless the page has it as a table, or images have several labels."""
+    counts = found.report.confusion
+    if counts is None or (found.part != "test" and len(found.class_names) <= TABULATED):
+        return None
+    title = f"{len(found.labels):,} {found.words} images"
+    return figure_bytes(draw_confusion(counts.numpy(), found.class_names, title))
+
+
 def _files(found: Evaluation) -> dict[str, bytes]:
-    labels, probabilities = found.labels.tolist(), found.logits.softmax(1)
-    rows = prediction_rows(probabilities, labels, found.class_names, found.names, found.are_files)
+    rows = prediction_rows(
+        found.probabilities, found.labels, found.class_names, found.names, found.are_files, found.multilabel
+    )
     classes = class_rows(found.report, found.class_names)
     return {"predictions_test.csv": csv_bytes(rows), "classes.csv": csv_bytes(classes)}
 

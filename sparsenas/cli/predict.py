@@ -55,13 +55,15 @@ def predict(args: Sequence[str]) -> int:
         options.adapt,
         options.skip_broken,
         manifest.temperature if options.calibrated else 1.0,
+        manifest.multilabel,
     )
     if options.csv is not None:
         found.save(options.csv)
     if found.left_out:
         more = f"; and {len(found.left_out) - NAMED} more" if len(found.left_out) > NAMED else ""
         note(f"{len(found.left_out)} files were left out: {'; '.join(found.left_out[:NAMED])}{more}")
-    print("\n".join(_lines(found.files, found.top(options.top))))
+    shown = found.top(options.top) if options.top > 1 or not manifest.multilabel else [[said] for said in found]
+    print("\n".join(_lines(found.files, shown)))
     if found.report is not None:
         labelled = sum(label is not None for label in found.labels)
         print(f"accuracy      {found.report.accuracy:.4f} of {labelled} images in folders named as classes")

@@ -57,6 +57,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         image_shape: ``(C, H, W)``.
         num_classes: Number of classes.
         class_names: One name per label.
+        multilabel: True if an image has any number of labels.
         parts: Images of each part.
 
     Raises:
@@ -84,6 +85,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         self.source = source
         self.image_shape = source.image_shape
         self.class_names = source.class_names
+        self.multilabel = source.multilabel
         self.num_classes = len(source.class_names)
         check_at_least(1, eval_batch_size=eval_batch_size)
         check_at_least(0, seed=seed, test_seed=test_seed, num_workers=num_workers)

@@ -31,6 +31,7 @@ class ImageSource(Protocol):
         statistics_sample: Most images read for mean and deviation; None for all.
         grows: True if images may be added later; then each image's place alone decides its part.
         windowed: True if training images are random windows of larger ones, so that shifts are needless.
+        multilabel: True if an image has any number of labels.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ImageSource(Protocol):
     statistics_sample: int | None = None
     grows: bool = False
     windowed: bool = False
+    multilabel: bool = False
 
     def prepare(self) -> None:
         """Fetch what is missing, if asked to; called by one process only."""

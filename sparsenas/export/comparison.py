@@ -6,6 +6,7 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
+from sparsenas.classification import right
 from sparsenas.errors import ExportError
 from sparsenas.runtimes import Runner
 
@@ -45,7 +46,9 @@ def check_finite(network: nn.Module, images: Tensor) -> None:
         )
 
 
-def compare(runner: Runner, images: Tensor, expected: Tensor, name: str, exact: bool = True) -> tuple[float, float]:
+def compare(
+    runner: Runner, images: Tensor, expected: Tensor, name: str, exact: bool = True, multilabel: bool = False
+) -> tuple[float, float]:
     """Compare the logits of a file with those expected.
 
     Args:
@@ -54,9 +57,10 @@ def compare(runner: Runner, images: Tensor, expected: Tensor, name: str, exact: 
         expected: Logits, shape ``(N, classes)``.
         name: Name of the file, for messages.
         exact: Allow no difference above :data:`TOLERANCE` and no other class.
+        multilabel: Images have any number of labels.
 
     Returns:
-        The largest absolute difference of logits, and the share of images that get the same class.
+        The largest absolute difference of logits, and the share of images that get the same class, or the same labels.
 
     Raises:
         ExportError: If a difference is too large, or logits are no numbers.
@@ -65,8 +69,9 @@ def compare(runner: Runner, images: Tensor, expected: Tensor, name: str, exact: 
     if found.shape != expected.shape:
         raise ExportError(f"{name}: gives logits of shape {tuple(found.shape)}, not {tuple(expected.shape)}")
     difference = float((found - expected).abs().max())
-    others = int((found.argmax(1) != expected.argmax(1)).sum())
-    if exact and (others or not difference <= TOLERANCE):  # also when it is not a number
+    others = int((~right(found, (expected > 0).float() if multilabel else expected.argmax(1))).sum())
+    # a difference may also be no number; logits beside 0 may change their sign without one that matters
+    if exact and ((others and not multilabel) or not difference <= TOLERANCE):
         raise ExportError(
             f"{name}: does not compute what the checkpoint's network does: its logits differ by up to {difference:.1e} "
             f"(at most {TOLERANCE:.0e} is allowed) and {others} of {len(images)} images get another class; "

@@ -45,6 +45,7 @@ class Material:
         class_names: One name per logit.
         temperature: Divides logits for probabilities.
         calibration: Images that trained the network, prepared as for evaluation, shape ``(N, C, H, W)``.
+        multilabel: Images have any number of labels.
     """
 
     example: Tensor
@@ -52,6 +53,7 @@ class Material:
     class_names: tuple[str, ...]
     temperature: float = 1.0
     calibration: Tensor | None = None
+    multilabel: bool = False
 
 
 class WeightsFormat(Protocol):
@@ -134,7 +136,12 @@ class Python(WeightsFormat):
     def write(self, network: DerivedNet, material: Material, path: Path) -> None:
         """Write the source."""
         text = network_source(
-            network, material.preparation, material.class_names, material.temperature, Safetensors.filename
+            network,
+            material.preparation,
+            material.class_names,
+            material.temperature,
+            Safetensors.filename,
+            material.multilabel,
         )
         path.write_text(text, encoding="utf-8")
 

@@ -53,6 +53,7 @@ class Manifest:
         created: Time of the export, ISO 8601, UTC.
         versions: Versions of ``sparsenas``, ``torch`` and ``python`` that wrote it.
         calibration: Temperature of its probabilities; None without validation images, and in older exports.
+        multilabel: True if images have any number of labels: the sigmoid of a logit is the probability of its label.
     """
 
     blueprint: Blueprint
@@ -67,6 +68,7 @@ class Manifest:
     created: str
     versions: Mapping[str, str]
     calibration: Calibration | None = None
+    multilabel: bool = False
 
     @property
     def temperature(self) -> float:
@@ -90,6 +92,7 @@ class Manifest:
                 "resize": _resize_recipe(preparation),
             },
             "classes": self.class_names,
+            **({"multilabel": True} if self.multilabel else {}),
             "network": {
                 "num_classes": blueprint.num_classes,
                 "channels": blueprint.channels,
@@ -152,6 +155,7 @@ class Manifest:
             created=tree.get("created", str),
             versions={name: versions.get(name, str) for name in versions.names},
             calibration=read_calibration(tree),
+            multilabel="multilabel" in tree.names and tree.get("multilabel", bool),
         )
 
 

@@ -40,19 +40,21 @@ HEIGHT, WIDTH, MODE = {height}, {width}, "{mode}"
 MEAN, STD = {mean}, {std}
 #: The shorter side to which images are resized before the centre is cut out, "squash" or "pad"; None: they are fitted.
 RESIZE = {resize}
-#: Divide logits by it before the softmax, and probabilities are as sure as they are right on validation images.
+#: Divide logits by it before the {activation}, and probabilities are as sure as they are right on validation images.
 TEMPERATURE = {temperature!r}
 WEIGHTS = Path(__file__).with_name("{weights}")
 DTYPES = {{"F32": torch.float32, "F64": torch.float64, "F16": torch.float16, "I64": torch.int64}}
 '''
 
-TAIL = '''
+LOAD = '''
 def load(path=WEIGHTS):
     """Build the network, with the weights of a safetensors file, in evaluation mode."""
     network = Network()
     network.load_state_dict(read_weights(path))
     return network.eval()
+'''
 
+MAIN = '''
 
 def main(paths):
     """Print the most probable class of image files, and its probability."""
@@ -70,9 +72,32 @@ if __name__ == "__main__":
     main(sys.argv[1:])
 '''
 
+MAIN_OF_LABELS = '''
+
+def main(paths):
+    """Print the labels of image files that are more probable than not, each with its probability."""
+    from PIL import Image
+
+    network = load()
+    for path in paths:
+        with torch.inference_mode():
+            logits = network(prepare(Image.open(path))[None])[0]
+        said = zip(CLASS_NAMES, logits.sigmoid().tolist())
+        print(path, *(f"{name}  {probability:.4f}" for name, probability in said if probability > 0.5), sep="  ")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+'''
+
 
 def network_source(
-    network: DerivedNet, preparation: Preparation, class_names: tuple[str, ...], temperature: float, weights: str
+    network: DerivedNet,
+    preparation: Preparation,
+    class_names: tuple[str, ...],
+    temperature: float,
+    weights: str,
+    multilabel: bool = False,
 ) -> str:
     """Write a network as source that imports torch only, whose tensors have the names of the network.
 
@@ -82,6 +107,7 @@ def network_source(
         class_names: One name per logit.
         temperature: Divides logits for probabilities.
         weights: Name of the safetensors file beside it.
+        multilabel: Images have any number of labels.
 
     Raises:
         ExportError: If a part of the network is neither PyTorch's nor of sparsenas.
@@ -98,12 +124,13 @@ def network_source(
             std=tuple(preparation.std),
             resize=json.dumps(preparation.resize) if preparation.resize else None,
             temperature=temperature,
+            activation="sigmoid" if multilabel else "softmax",
         )
     ]
     body = "\n".join(writer.lines())
     definitions += [_source(getattr(plain, name)) for name in writer.used]
     definitions += [body, _source(plain.read_weights), _source(plain.prepare)]
-    return "\n\n".join(definitions) + "\n" + TAIL
+    return "\n\n".join(definitions) + "\n" + LOAD + (MAIN_OF_LABELS if multilabel else MAIN)
 
 
 def _source(found: Callable[..., Any]) -> str:

@@ -37,6 +37,7 @@ class Description:
     class_names: tuple[str, ...]
     accuracy: Mapping[str, Accuracy | None] = field(default_factory=dict)
     calibration: Calibration | None = None
+    multilabel: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def export_network(
     """Write a network to a folder, or fail and leave nothing behind.
 
     Every file is read back and run on ``images``, in batches of several sizes. Its logits may differ from those of
-    ``reference`` by 1e-4 and must have the same largest entry. Of quantised files the difference is noted, with their
-    accuracy. Every file is timed with one image, in one thread.
+    ``reference`` by 1e-4 and must have the same largest entry, unless images have several labels. Of quantised files
+    the difference is noted, with their accuracy. Every file is timed with one image, in one thread.
 
     Args:
         network: Trained network without auxiliary classifier; left as it is.
@@ -110,12 +111,15 @@ def export_network(
             description.class_names,
             1.0 if description.calibration is None else description.calibration.temperature,
             None if quantisation is None else quantisation.images,
+            description.multilabel,
         )
         runners: dict[str, Runner] = {}
         for made in chosen:
             name, path = made.filename, partial_folder / made.filename
             runners[name] = runner = _write_and_read_back(made, ready, material, blueprint, path)
-            files[name] = FileRecord.of(path, *compare(runner, images, expected, name, made.exact))
+            files[name] = FileRecord.of(
+                path, *compare(runner, images, expected, name, made.exact, description.multilabel)
+            )
             if made.companion is not None:
                 files[made.companion] = FileRecord.of(partial_folder / made.companion)
             if not made.exact and quantisation is not None:
@@ -136,6 +140,7 @@ def export_network(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={"sparsenas": __version__, "torch": torch.__version__, "python": platform.python_version()},
             calibration=description.calibration,
+            multilabel=description.multilabel,
         )
         (partial_folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -3,7 +3,7 @@
 from sparsenas.reporting.evaluation import Evaluation
 from sparsenas.reporting.facts import Mistake, NetworkRow, RunFacts, network_rows
 from sparsenas.reporting.page import page
-from sparsenas.reporting.predictions import class_rows, csv_bytes, prediction_rows
+from sparsenas.reporting.predictions import class_rows, csv_bytes, decisions, label_names, prediction_rows
 
 __all__ = [
     "Evaluation",
@@ -12,6 +12,8 @@ __all__ = [
     "RunFacts",
     "class_rows",
     "csv_bytes",
+    "decisions",
+    "label_names",
     "network_rows",
     "page",
     "prediction_rows",

@@ -7,7 +7,7 @@ from functools import cached_property
 from scipy.stats import binomtest
 from torch import Tensor
 
-from sparsenas.classification import ClassReport, class_report
+from sparsenas.classification import ClassReport, class_report, probabilities
 
 #: Share of the intervals that hold the accuracy on endless images of the same kind.
 CONFIDENCE = 0.95
@@ -21,7 +21,7 @@ class Evaluation:
         part: ``"val"`` or ``"test"``.
         positions: Place of each image in its part, shape ``(N,)``, int64, ascending.
         logits: Shape ``(N, K)``, float32, on the CPU.
-        labels: Shape ``(N,)``, int64, on the CPU.
+        labels: Shape ``(N,)``, int64; or ``(N, K)``, float32, of images with several labels; on the CPU.
         class_names: One name per logit.
         names: File of each image, or its place.
         are_files: True if names are files.
@@ -41,6 +41,16 @@ class Evaluation:
         return class_report(self.logits, self.labels)
 
     @property
+    def multilabel(self) -> bool:
+        """True if images have any number of labels."""
+        return self.labels.ndim == 2
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Probability of each class, or of each label by itself, shape ``(N, K)``."""
+        return probabilities(self.logits, self.multilabel)
+
+    @property
     def words(self) -> str:
         """Name of the part for people."""
         return {"val": "validation"}.get(self.part, self.part)
@@ -57,6 +67,5 @@ class Evaluation:
 
         Source: Wilson, Probable inference, the law of succession, and statistical inference (1927).
         """
-        right = int(self.report.confusion.diagonal().sum())
-        found = binomtest(right, len(self.labels)).proportion_ci(CONFIDENCE, method="wilson")
+        found = binomtest(self.report.right, len(self.labels)).proportion_ci(CONFIDENCE, method="wilson")
         return float(found.low), float(found.high)

@@ -61,6 +61,7 @@ class RunFacts:
         asked: Names and values of what was asked for.
         counts: Images of each class, by part.
         class_names: Names of the classes.
+        multilabel: True if images have any number of labels.
         summary: The search result, in words; empty without one.
         networks: What was found, then what it was compared with.
         curves: Losses and accuracies over training batches.
@@ -79,6 +80,7 @@ class RunFacts:
     asked: Sequence[tuple[str, str]]
     counts: Mapping[str, Sequence[int]]
     class_names: Sequence[str]
+    multilabel: bool = False
     summary: str = ""
     networks: Sequence[NetworkRow] = ()
     curves: Curves = field(default_factory=dict)

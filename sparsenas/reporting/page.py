@@ -8,6 +8,7 @@ from sparsenas.classification import BINS
 from sparsenas.reporting import html
 from sparsenas.reporting.evaluation import CONFIDENCE, Evaluation
 from sparsenas.reporting.facts import NetworkRow, RunFacts
+from sparsenas.reporting.predictions import class_rows
 
 #: Most classes for which the confusion matrix is a table; those of more are a picture.
 TABULATED = 12
@@ -16,6 +17,7 @@ UNFOLDED = 12
 #: Standard errors by which two networks differ, each tested on images of its own, before chance is unlikely.
 CLEAR = 2.0
 
+_HEADS = {"f1": "F1", "average_precision": "average precision", "support": "images"}
 _PARTS = {"weights": "training", "arch": "architecture", "val": "validation", "test": "test"}
 
 
@@ -51,6 +53,9 @@ def _cards(facts: RunFacts) -> str:
     """The figures that one looks for first."""
     cards: list[tuple[str, str, str]] = []
     if facts.evaluation is not None:
+        precision = facts.evaluation.report.mean_average_precision
+        if precision is not None:
+            cards.append((f"{facts.evaluation.words} mAP", f"{precision:.3f}", "mean average precision"))
         low, high = facts.evaluation.interval
         about = f"{low:.1%} to {high:.1%}" + (", shared weights" if facts.shared else "")
         cards.append((f"{facts.evaluation.words} accuracy", f"{facts.evaluation.report.accuracy:.1%}", about))
@@ -91,10 +96,16 @@ def _right(facts: RunFacts, found: Evaluation) -> Iterator[str]:
     report, images, names = found.report, len(found.labels), found.class_names
     low, high = found.interval
     error = 100 * found.standard_error
+    precision = report.mean_average_precision
     yield html.pairs(
         f"On {images:,} {found.words} images",
         [
-            ("accuracy", f"{report.accuracy:.2%} ± {error:.1f} points (standard error)"),
+            *(
+                []
+                if precision is None
+                else [("mean average precision", f"{precision:.4f} (mAP), the mean over labels")]
+            ),
+            ("accuracy", f"{report.accuracy:.2%} ± {error:.1f} points (standard error){_every(found)}"),
             (f"{CONFIDENCE:.0%} interval", f"{low:.1%} to {high:.1%} (Wilson)"),
             ("balanced accuracy", f"{report.balanced_accuracy:.2%}, the mean over classes"),
             ("macro-F1", f"{report.macro_f1:.4f}"),
@@ -109,21 +120,22 @@ def _right(facts: RunFacts, found: Evaluation) -> Iterator[str]:
     )
     if found.part == "val":
         yield html.paragraph("These images may have chosen the network: only a test is free of that.", "note")
-    confusion = report.confusion.tolist()
-    if len(names) <= TABULATED:
+    if report.confusion is None:  # an image has no one class to be taken for
+        pass
+    elif len(names) <= TABULATED:
+        confusion = report.confusion.tolist()
         yield html.heat_map("Images by true class (row) and predicted class (column)", names, confusion)
     else:
         alt = f"Confusion matrix of {len(names)} classes; the file classes.csv has the figures of each class"
         yield html.picture(facts.pictures.get("confusion"), alt)
-    rows = [
-        (name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", f"{support:,}")
-        for name, precision, recall, f1, support in zip(
-            names, *(x.tolist() for x in (report.precision, report.recall, report.f1, report.support)), strict=True
-        )
-    ]
-    by_class = html.table("Figures of each class", ["class", "precision", "recall", "F1", "images"], rows)
+    head, *rows = class_rows(report, names, digits=3)
+    by_class = html.table("Figures of each class", [_HEADS.get(str(name), str(name)) for name in head], rows)
     yield _folded(by_class, f"Figures of {len(names)} classes", len(names))
     yield _mistakes(facts)
+
+
+def _every(found: Evaluation) -> str:
+    return ", the share of images with every label right" if found.multilabel else ""
 
 
 def _mistakes(facts: RunFacts) -> str:
@@ -138,7 +150,7 @@ def _mistakes(facts: RunFacts) -> str:
         )
         for mistake in facts.mistakes
     )
-    lead = html.paragraph("True class → predicted class, and its probability; images as the network sees them.", "note")
+    lead = html.paragraph("True → predicted, and its probability; images as the network sees them.", "note")
     return f'<h3>The surest mistakes</h3>\n{lead}<div class="mistakes">\n{items}\n</div>'
 
 
@@ -158,8 +170,9 @@ def _asked(facts: RunFacts) -> Iterator[str]:
     if facts.counts:
         heads = ["class", *(_PARTS.get(part, part) for part in facts.counts)]
         rows = list(zip(facts.class_names, *facts.counts.values(), strict=True))
-        total = ("all", *(f"{sum(counts):,}" for counts in facts.counts.values()))
-        counted = html.table("Images by class and part", heads, [total, *rows])
+        # an image with several labels counts for each of them
+        total = [] if facts.multilabel else [("all", *(f"{sum(counts):,}" for counts in facts.counts.values()))]
+        counted = html.table("Images by class and part", heads, [*total, *rows])
         yield _folded(counted, f"Images of {len(rows)} classes", len(rows))
 
 

@@ -293,7 +293,7 @@ class SearchModule(Searcher, ClassifierModule):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Class probabilities with shared weights, shape ``(B, classes)``."""
-        return self.logits(batch[0]).softmax(1)
+        return self.probabilities(self.logits(batch[0]))
 
     def note_recovery(self, old: Support | None, recovery: Recovery | None = None) -> None:
         """Count a recovery and report it to every :class:`RecoveryListener` of the trainer.

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sparsenas.classification import right
 from sparsenas.errors import ConfigError
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Support
@@ -53,7 +54,7 @@ class HeldOut:
         labels = torch.cat([labels for _, labels in self._kept])
         if criterion == "loss":
             return -float(loss.unsmoothed(logits.float(), labels))
-        return float((logits.argmax(1) == labels).float().mean())
+        return float(right(logits, labels).float().mean())
 
 
 def best_measured(measured: Mapping[Support, float], constraints: Constraints) -> Support:

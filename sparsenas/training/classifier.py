@@ -4,16 +4,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sparsenas.checkpoints import CheckpointedModule
-from sparsenas.metrics import EVALUATED, MeanLoss, accuracy, evaluation_metrics
+from sparsenas.classification import log_loss, probabilities
+from sparsenas.metrics import EVALUATED, EVALUATED_LABELS, Accuracy, MeanLoss, evaluation_metrics
 from sparsenas.training.loss import ClassificationLoss, class_weights
 from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.weights import WeightTraining
 
 #: Metrics of an evaluation that a progress bar shows.
-SHOWN = ("loss", "acc")
+SHOWN = ("loss", "acc", "map")
 
 
 class ClassifierModule(CheckpointedModule):
@@ -35,42 +35,60 @@ class ClassifierModule(CheckpointedModule):
 
     def __init__(self, num_classes: int, training: WeightTraining) -> None:
         super().__init__()
+        self.num_classes = num_classes
         self.weight_training = training
         self.loss = ClassificationLoss(training)
         self._steps = SkippedSteps(training)
-        self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), accuracy(num_classes)
+        self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), Accuracy()
         self.evaluation = evaluation_metrics(num_classes)
 
     @property
-    def logs(self) -> tuple[str, ...]:
-        """Names of the metrics that a fit logs."""
-        evaluated = (f"val/{name}" for name in EVALUATED)
+    def multilabel(self) -> bool:
+        """True if images have any number of labels; the data module says so."""
+        return self.loss.multilabel
+
+    def logs(self, multilabel: bool) -> tuple[str, ...]:
+        """Name the metrics that a fit logs, of images with one label or several."""
+        evaluated = (f"val/{name}" for name in (EVALUATED_LABELS if multilabel else EVALUATED))
         return (*logged(self.weight_training), *evaluated, *self.logs_also)
 
     def setup(self, stage: str) -> None:
-        """Weigh the classes."""
+        """Choose loss and metrics by the images."""
         super().setup(stage)
-        if stage == "fit":
-            self.weigh_classes()
+        self.prepare_loss(weigh=stage == "fit")
 
-    def weigh_classes(self) -> None:
-        """Compute the weights of classes from the training images.
+    def prepare_loss(self, weigh: bool = True) -> None:
+        """Choose loss and metrics by the labels of the images, and compute the weights of classes.
+
+        Args:
+            weigh: False leaves the weights out, which only a training needs.
 
         Raises:
-            ConfigError: If one is unknown, or the data module does not count its images.
+            ConfigError: If a class is unknown, or the data module does not count its images.
         """
         data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-        self.loss.weights = class_weights(self.weight_training.class_weights, data)
+        if data is not None:
+            self._take_labels(bool(getattr(data, "multilabel", False)))
+        if weigh:
+            self.loss.weights = class_weights(self.weight_training.class_weights, data)
+
+    def _take_labels(self, multilabel: bool) -> None:
+        if multilabel != self.loss.multilabel:
+            self.loss.multilabel = multilabel
+            self.evaluation = evaluation_metrics(self.num_classes, multilabel)
+            self.evaluation.to(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the weights of classes."""
+        """Keep the weights of classes, and whether images have several labels."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint["multilabel"] = self.multilabel
         if self.loss.weights is not None:
             checkpoint["class_weights"] = self.loss.weights.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the weights of classes that the run had, whatever images have arrived."""
         super().on_load_checkpoint(checkpoint)
+        self._take_labels(checkpoint.get("multilabel", False))  # earlier versions knew one label only
         own, kept = self.loss.weights, checkpoint.get("class_weights")
         if own is not None and kept is not None:
             self.loss.weights = torch.tensor(kept)
@@ -83,14 +101,14 @@ class ClassifierModule(CheckpointedModule):
         Args:
             logits: Shape ``(B, classes)``.
             labels: Shape ``(B,)``; or shares of classes of mixed images, ``(B, classes)``, of which the largest one
-                counts for the accuracy.
+                counts for the accuracy; or of several labels, each of which counts if its share is above one half.
 
         Returns:
             The loss by the options of the training, 0-d; what is logged has neither smoothing nor weights.
         """
         loss = self.loss(logits, labels)
         self.train_loss.update(self.loss.plain(logits, labels, loss), len(labels))
-        self.train_accuracy.update(logits.detach(), labels if labels.ndim == 1 else labels.argmax(1))
+        self.train_accuracy.update(logits.detach(), labels if labels.ndim == 1 or self.multilabel else labels.argmax(1))
         return loss
 
     def evaluate(self, logits: Tensor, labels: Tensor, stage: Literal["val", "test"]) -> Tensor:
@@ -98,16 +116,20 @@ class ClassifierModule(CheckpointedModule):
 
         Args:
             logits: Shape ``(B, classes)``.
-            labels: Shape ``(B,)``.
+            labels: Shape ``(B,)``; or ``(B, classes)`` of several labels.
             stage: Begins the names of the metrics.
 
         Returns:
             The logits, without gradients, for callbacks.
         """
         logits = logits.detach()
-        loss = functional.cross_entropy(logits, labels)
+        loss = log_loss(logits, labels).mean()
         self.evaluation.update(preds=logits, target=labels, loss=loss, images=len(labels))
         metrics = dict(self.evaluation.items(keep_base=True, copy_state=False))  # in another order
-        for name in EVALUATED:
+        for name in (name for name in EVALUATED_LABELS if name in metrics):
             self.log(f"{stage}/{name}", metrics[name], on_step=False, on_epoch=True, prog_bar=name in SHOWN)
         return logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Compute the probability of each class, or of each label by itself, shape ``(B, classes)``."""
+        return probabilities(logits, self.multilabel)

@@ -81,7 +81,7 @@ class TrainingModule(ClassifierModule):
         if seed < 0:
             raise ConfigError(f"seed is {seed}; use a number not below 0")
         super().__init__(num_classes, training)
-        self.image_shape, self.num_classes = image_shape, num_classes
+        self.image_shape = image_shape
         self.config, self.seed = network, seed
         self.network: DerivedNet | None = None
         self._pace: Pace | None = None
@@ -305,8 +305,7 @@ class TrainingModule(ClassifierModule):
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities, shape ``(B, classes)``."""
-        logits: Tensor = self(batch[0])
-        return logits.softmax(1)
+        return self.probabilities(self(batch[0]))
 
     def _agree(self) -> None:
         """Let the first process say how far the training is; only here do all ask together."""

@@ -13,6 +13,7 @@ from sparsenas.api.choices import MINUTES, TRAINING, speed, views
 from sparsenas.api.probe import probe
 from sparsenas.api.settings import assemble
 from sparsenas.api.shipped import find_config
+from sparsenas.api.terminal import calm_terminal
 from sparsenas.cli import main
 from sparsenas.data import Digits
 from sparsenas.data.pixel_sizes import fitting_side, pixel_sizes
@@ -77,7 +78,8 @@ def test_the_settings_say_what_was_chosen(photos, known_speed):
     settings = yaml.safe_load(Path(find_config("photos")).read_text())
     settings["data"]["init_args"]["path"] = str(photos)
     settings |= {"minutes": 1, "max_params": 9000}
-    made = assemble(settings).config
+    with calm_terminal():
+        made = assemble(settings).config
     model = made.model.init_args
     assert model.budget.max_params == 9000
     assert model.budget.max_macs >= choices.FEWEST

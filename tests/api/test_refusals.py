@@ -12,7 +12,7 @@ def test_strategies_that_split_weights():
     trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
     trainer._accelerator_connector.strategy = FSDPStrategy()
     with pytest.raises(ConfigError, match="FSDPStrategy, which splits weights over processes"):
-        check_trainer(trainer, pl.LightningModule(), "fit")
+        check_trainer(trainer, pl.LightningModule(), "fit", multilabel=False)
 
 
 def test_batch_norms_that_would_lose_their_architecture_weights():
@@ -20,4 +20,4 @@ def test_batch_norms_that_would_lose_their_architecture_weights():
         accelerator="cpu", devices=2, strategy="ddp", sync_batchnorm=True, logger=False, enable_checkpointing=False
     )
     with pytest.raises(ConfigError, match=r"trainer.sync_batchnorm is true, .* leave it out"):
-        check_trainer(trainer, pl.LightningModule(), "fit")
+        check_trainer(trainer, pl.LightningModule(), "fit", multilabel=False)

@@ -9,8 +9,8 @@ from sparsenas.trainer import stopped_early
 
 def test_every_logged_metric_can_be_monitored(make_training, fit, tmp_path):
     module = make_training(steps=6)
-    keeping = [ModelCheckpoint(tmp_path / name, monitor=name, mode="max") for name in module.logs]
-    stopping = [EarlyStopping(name, patience=9) for name in module.logs if name.startswith("val/")]
+    keeping = [ModelCheckpoint(tmp_path / name, monitor=name, mode="max") for name in module.logs(False)]
+    stopping = [EarlyStopping(name, patience=9) for name in module.logs(False) if name.startswith("val/")]
     trainer = fit(module, *keeping, *stopping, epochs=-1)
     for callback in keeping:
         assert callback.best_model_path, callback.monitor

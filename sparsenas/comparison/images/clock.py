@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from sparsenas.classification import right
 from sparsenas.errors import BudgetError
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.training import TrainingModule
@@ -116,9 +117,9 @@ class Validation(pl.Callback):
 
 @torch.no_grad()
 def accuracy_on(module: torch.nn.Module, batches: Sequence[ImageBatch]) -> float:
-    """Compute the share of images whose class is right, in evaluation mode; the mode is as before afterwards."""
+    """Compute the share of images that are right, in evaluation mode; the mode is as before afterwards."""
     training = module.training
     module.eval()
-    right = sum(int((module(images).argmax(1) == labels).sum()) for images, labels in batches)
+    correct = sum(int(right(module(images), labels).sum()) for images, labels in batches)
     module.train(training)
-    return right / sum(len(labels) for _, labels in batches)
+    return correct / sum(len(labels) for _, labels in batches)

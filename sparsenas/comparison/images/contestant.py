@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from sparsenas.classification import guessing
 from sparsenas.comparison.executors.process import processor_name
 from sparsenas.comparison.images.clock import Clock, accuracy_on
 from sparsenas.comparison.images.common import CURVE, POINTS, Common
@@ -118,7 +119,8 @@ def _facts(module: TrainingModule, genotype: Genotype) -> dict[str, Any]:
 
 def _at_chance(common: Common, why: str, deciding: float | None = None) -> dict[str, Any]:
     """The fields of a run that has diverged: left out, it would flatter what is hard to train."""
-    chance, seconds = 100 / common.data.num_classes, common.clock.seconds
+    labels = torch.cat([labels for _, labels in common.validation.batches])
+    chance, seconds = 100 * guessing(labels, common.data.num_classes), common.clock.seconds
     return {
         "seconds": seconds,
         "accuracy": chance,

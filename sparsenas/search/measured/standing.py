@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 
 import numpy as np
+from torch import Tensor
 
+from sparsenas.classification import guessing
 from sparsenas.complexity import Complexity
 from sparsenas.search.measured.field import Entry
 from sparsenas.search.measured.history import SEARCHED, History, scores
@@ -206,7 +208,7 @@ def surely_ahead(history: History, one: int, other: int, bootstraps: int, seed: 
 
 
 def make_standing(
-    entry: Entry, plan: Plan, history: History, images: int, unit: str, timed: Callable[[str], float]
+    entry: Entry, plan: Plan, history: History, labels: Tensor, unit: str, timed: Callable[[str], float]
 ) -> TournamentResult:
     """Make the result of a tournament.
 
@@ -214,7 +216,7 @@ def make_standing(
         entry: Who could enter.
         plan: Its plan, at its end.
         history: All measurements.
-        images: Number of validation images.
+        labels: Labels of the validation images.
         unit: Unit of lengths.
         timed: Measures the milliseconds of an image by the network of a key.
     """
@@ -248,8 +250,8 @@ def make_standing(
         sure=sure,
         governor=governor,
         unfit=entry.unfit,
-        images=images,
-        chance=1 / entry.num_classes,
+        images=len(labels),
+        chance=guessing(labels, entry.num_classes),
         again=again,
         prior=entry.proposer.posterior(history.at(0)),
     )

@@ -153,7 +153,7 @@ class TournamentSearch(Searcher, TrainingModule):
         """
         if self.network is not None:
             return
-        self.weigh_classes()  # callbacks that average weights call this before setup
+        self.prepare_loss()  # callbacks that average weights call this before setup
         folder = run_folder(self.trainer)  # on every rank
         found = self._search(folder) if self.trainer.is_global_zero else self._help(folder)
         found = self.trainer.strategy.broadcast(found)
@@ -247,9 +247,9 @@ class TournamentSearch(Searcher, TrainingModule):
                 f"all {len(history.entrants)} networks have diverged within {self.tournament.rungs[0]:.1%} of the "
                 "training: use a smaller learning rate (model.training.optimizer), or training.gradient_clip above 0"
             )
-        images = sum(len(labels) for _, labels in trainings.validation)
+        labels = torch.cat([labels for _, labels in trainings.validation])
         unit = "seconds" if training.steps is None else "steps"
-        self._result = make_standing(self.entry, plan, history, images, unit, trainings.milliseconds)
+        self._result = make_standing(self.entry, plan, history, labels, unit, trainings.milliseconds)
         self.print(f"found: {self._result.summary}")
         spent = before + clock() - begin if training.steps is None else history.spent
         winner = self._result.found

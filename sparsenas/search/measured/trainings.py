@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from sparsenas.checkpoints import load, pack
+from sparsenas.classification import right
 from sparsenas.errors import CheckpointError
 from sparsenas.files import write_atomically
 from sparsenas.latency.timing import times
@@ -240,18 +241,18 @@ class Trainings:
             with self.context():
                 recalibrate(network, norms, (images for images, _ in self.statistics), network, lambda x: x)
         network.eval()
-        found, right = [], []
+        found, correct = [], []
         for images, labels in self.validation:
             with self.context():
                 logits = network(images).float()
             found.append(self._loss.each(logits, labels))
-            right.append(logits.argmax(1) == labels)
+            correct.append(right(logits, labels))
         network.train()
         losses = torch.cat(found).double().cpu().numpy()
         if not np.isfinite(losses).all():
             return self._failed
         parts = tuple(float(part.mean()) for part in np.array_split(losses, min(PARTS, len(losses))))
-        return parts, float(torch.cat(right).float().mean())
+        return parts, float(torch.cat(correct).float().mean())
 
 
 class _State:

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import Budget, Tournament
@@ -34,7 +35,8 @@ def measured(number, loss, accuracy=0.5, origin="random", rung=0, repeat=0):
 def stand(*measurements, images=400):
     made = entry()
     plan, history = Plan(OPTIONS, made.field, 100.0), History(list(measurements))
-    return make_standing(made, plan, history, images, "seconds", lambda key: len(key) / 1000)
+    labels = torch.zeros(images, dtype=torch.int64)
+    return make_standing(made, plan, history, labels, "seconds", lambda key: len(key) / 1000)
 
 
 def test_everyone_is_there_by_rung_and_score():
