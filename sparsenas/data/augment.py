@@ -225,7 +225,7 @@ class Augmenter:
         """Augment and normalise a batch, and mix its images if asked to.
 
         Returns:
-            Images, and labels: ``(B,)`` as given, or shares of classes ``(B, classes)`` of mixed images.
+            Images, and labels: as given, or shares of classes ``(B, classes)`` of mixed images.
         """
         ready = self(images, mean, std, stream=stream, epoch=epoch, batch=batch)
         if not self._mixing or stream == ARCH:

@@ -146,7 +146,8 @@ class Choices:
         test = self._mirror
         if test is None:
             return ""
-        whose = "" if test.label is None else f"of {self._source.class_names[test.label]}, "
+        names = (*self._source.class_names, "no class")  # images of several labels may have none
+        whose = "" if test.label is None else f"of {names[test.label]}, "
         return f" ({whose}a linear rule gets {test.recognised} of {test.images} right, {test.mirrored} mirrored)"
 
 

@@ -15,12 +15,12 @@ from sparsenas.data.image_files import ImageFiles
 from sparsenas.data.loading import Batch, BatchLoader, BatchSampler
 from sparsenas.data.part_record import PartRecord
 from sparsenas.data.parts import Part, Parts
-from sparsenas.data.sources import ImageSource, PartName, check_at_least, first_difference
+from sparsenas.data.sources import ImageSource, PartName, check_at_least, check_trained_alike
 from sparsenas.data.split import Seeds, Shares
 from sparsenas.data.statistics import check_statistics
-from sparsenas.errors import ConfigError, DataError
+from sparsenas.errors import ConfigError
 from sparsenas.images import Resize
-from sparsenas.texts import note, readable
+from sparsenas.texts import note
 
 
 class ImageData(CheckedLoading, pl.LightningDataModule):
@@ -28,7 +28,8 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
 
     With ``arch_fraction > 0``, training batches are ``{"weights": (images, labels), "arch": (images, labels)}``; the
     shorter stream is cycled. All other batches are ``(images, labels)``. The model gets normalised float32 images
-    ``(B, C, H, W)`` in channels-last memory and int64 labels ``(B,)``.
+    ``(B, C, H, W)`` in channels-last memory and int64 labels ``(B,)``. If an image has any number of labels, they are
+    float32 ``(B, num_classes)``, 1 for each class of the image and 0 for others.
 
     All randomness follows from ``seed`` and the epoch. Only ``test`` and ``predict`` read test images.
     Evaluation mixes classes, in an order that follows from the images' names: where a network uses statistics of a
@@ -87,6 +88,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         self.class_names = source.class_names
         self.multilabel = source.multilabel
         self.num_classes = len(source.class_names)
+        self.multilabel = source.multilabel
         check_at_least(1, eval_batch_size=eval_batch_size)
         check_at_least(0, seed=seed, test_seed=test_seed, num_workers=num_workers)
         check_statistics(mean, std, self.image_shape[0])
@@ -226,6 +228,7 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
             "mean": tuple(map(float, self.mean)),
             "std": tuple(map(float, self.std)),
             "class_names": tuple(map(str, self.class_names)),
+            "multilabel": self.multilabel,
             "parts": self.parts.record.to_plain(),
             "choices": self._choices.to_plain(),
         }
@@ -234,12 +237,9 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         """Restore what :meth:`state_dict` returned, and tell what has changed since.
 
         Raises:
-            DataError: If the classes differ.
+            DataError: If the classes differ, or one kind of images has one label each and the other any number.
         """
-        trained, own = tuple(map(readable, state_dict["class_names"])), tuple(map(str, self.class_names))
-        if trained != own:
-            difference = first_difference(trained, own)
-            raise DataError(f"{self.source.name}: {difference}; give images of the same classes in the same order")
+        check_trained_alike(self.source, state_dict)
         self._given = tuple(state_dict["mean"]), tuple(state_dict["std"])
         self._normalisation = torch.tensor(self._given)
         if "parts" in state_dict:  # checkpoints of earlier versions lack them

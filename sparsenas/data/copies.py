@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from sparsenas.data.labels import label_names
 from sparsenas.data.sources import ImageSource, PartName
 from sparsenas.data.split import Codes, PartCode
 from sparsenas.texts import readable
 
-#: One of the copies: its part, its class, its name.
+#: One of the copies: its part, its class or classes, its name.
 _Copy = tuple[str, str, str]
 
 
@@ -25,10 +26,11 @@ def copies_told(source: ImageSource, codes: Codes) -> list[str]:
     def described(part: PartName, index: int) -> _Copy:
         code = codes[index] if part == "train" else None
         own = part if code is None or code < PartCode.VAL else PartCode(code).name.lower()  # both streams train
-        return own, source.class_names[source.labels(part)[index]], readable(names[part][index])
+        return own, label_names(source.labels(part)[index], source.class_names), readable(names[part][index])
 
     copies = [[described(*place) for place in same] for same in found]
-    return [*_warning(copies, 0, "parts"), *_warning(copies, 1, "classes")]
+    kind = "sets of labels" if source.multilabel else "classes"
+    return [*_warning(copies, 0, "parts"), *_warning(copies, 1, kind)]
 
 
 def _warning(copies: list[list[_Copy]], field: int, kind: str) -> list[str]:
@@ -38,5 +40,5 @@ def _warning(copies: list[list[_Copy]], field: int, kind: str) -> list[str]:
         return []
     first = differing[0][0]
     other = next(copy for copy in differing[0] if copy[field] != first[field])
-    one, two = (f"{copy[2]} ({copy[field]})" for copy in (first, other))
+    one, two = (f"{copy[2]} ({copy[field] or 'none'})" for copy in (first, other))
     return [f"warning: {len(differing)} images are in files of two {kind}, byte by byte, such as {one} and {two}"]

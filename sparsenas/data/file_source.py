@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sparsenas.data.broken_files import broken_files
@@ -15,6 +14,7 @@ from sparsenas.data.cross_validation import CrossValidation
 from sparsenas.data.duplicates import duplicates
 from sparsenas.data.folder_listing import list_folder
 from sparsenas.data.image_files import ImageFiles
+from sparsenas.data.labels import Labels, label_tensor
 from sparsenas.data.listing import ListedPart, Listing, check_groups
 from sparsenas.data.names import Indices, Places
 from sparsenas.data.pixel_sizes import pixel_sizes
@@ -72,6 +72,7 @@ class FileSource(ImageSource):
                 f"{self.name}: has a test part, so there is nothing to fold; leave out it or data.cross_validation"
             )
         self.class_names = self._listing.class_names
+        self.multilabel = self._listing.parts["train"].labels.ndim == 2
         self.image_shape = image_shape
         self.windowed = crop_scale < 1
         self.resize = resize
@@ -83,8 +84,8 @@ class FileSource(ImageSource):
         """Return True if the folder or table has the part."""
         return part in self._listing.parts
 
-    def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Return the labels of a part, shape ``(N,)``."""
+    def labels(self, part: PartName) -> Labels:
+        """Return the labels of a part, shape ``(N,)``; or ``(N, K)``, 1 for each class of an image."""
         return self._parts[part].labels
 
     def load(self, part: PartName, indices: Indices) -> ImageFiles:
@@ -92,7 +93,7 @@ class FileSource(ImageSource):
         listed = self._parts[part]
         return ImageFiles(
             listed.files(indices),
-            torch.from_numpy(listed.labels[indices]),
+            label_tensor(listed.labels[indices]),
             image_shape=self.image_shape,
             eval_resize=self.resize,
             crop_scale=self._crop_scale,

@@ -22,9 +22,10 @@ class ImageFolder(ImageData):
     """Image files of any size in one folder per class, or in a table, decoded by worker processes.
 
     Either ``path/class/file``, or ``path/train/class/file`` with optional ``path/val`` and ``path/test`` alike. Or a
-    table ``path.csv`` with columns ``path`` and ``label``, and optional ``split`` and ``group``. Parts that are not
-    there are taken from the training images. In evaluation, images come to their size as ``fit`` says; so they do in
-    training, unless random windows are resized to ``size`` there. Colours are not changed.
+    table ``path.csv`` with columns ``path`` and ``label``, and optional ``split`` and ``group``; a ``;`` separates the
+    labels of an image that has several. Parts that are not there are taken from the training images. In evaluation,
+    images come to their size as ``fit`` says; so they do in training, unless random windows are resized to ``size``
+    there. Colours are not changed.
 
     Args:
         path: The folder or table; ``~`` and environment variables are replaced.

@@ -23,8 +23,8 @@ HELD_BYTES = 2**28
 class ImageFiles(Dataset[Batch]):
     """Image files; in training a random window of each, resized; in evaluation the centre, or the whole, resized.
 
-    Labels have shape ``(N,)``, and images ``image_shape``, with 3 channels or 1. Other options are those of
-    :class:`sparsenas.data.ImageFolder`. Windows have the network's shape, or up to a third more or less of it.
+    Labels have shape ``(N,)`` or ``(N, K)``, and images ``image_shape``, with 3 channels or 1. Other options are those
+    of :class:`sparsenas.data.ImageFolder`. Windows have the network's shape, or up to a third more or less of it.
 
     Source: Szegedy et al., Going Deeper with Convolutions (2015), section 6; torchvision's ``RandomResizedCrop``.
     """

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparsenas.data.labels import Labels
 from sparsenas.data.sources import PartName
 from sparsenas.errors import DataError
 
@@ -30,13 +30,13 @@ class ListedPart:
     Attributes:
         folder: Where names begin.
         names: Path of each file below the folder, or its whole path; their order is that of the images.
-        labels: Class of each file, shape ``(N,)``.
+        labels: Class of each file, shape ``(N,)``; or 1 for each of its classes, ``(N, K)``.
         groups: Group of each file; ``None`` if it has none.
     """
 
     folder: Path
     names: list[str]
-    labels: NDArray[np.int64]
+    labels: Labels
     groups: list[str] | None = None
 
     def files(self, indices: Iterable[int]) -> list[Path]:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sparsenas.data.names import Indices
 from sparsenas.errors import ConfigError, DataError
 
-#: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64.
+#: Images ``(B, C, H, W)`` uint8 and labels ``(B,)`` int64, or ``(B, K)`` float32 of 0 and 1 if an image has several.
 Batch = tuple[Tensor, Tensor]
 #: Reads the batch of a :class:`Draw`.
 BatchDataset = Dataset[Batch]
@@ -27,7 +27,7 @@ class Draw(NamedTuple):
 
 
 class InMemory(BatchDataset):
-    """Images ``(N, C, H, W)`` as one uint8 tensor, and int64 labels ``(N,)``."""
+    """Images ``(N, C, H, W)`` as one uint8 tensor, and their labels, ``(N,)`` or ``(N, K)``."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sparsenas.data.augment import Augmentation
 from sparsenas.data.auto import AugmentationWord, BatchSizeWord
 from sparsenas.data.base import ImageData
+from sparsenas.data.labels import Labels, check_classes, check_labels, label_tensor
 from sparsenas.data.loading import InMemory
 from sparsenas.data.names import Indices, Places, hashes
-from sparsenas.data.sources import PARTS, ImageSource, PartName, check_classes, check_labels, expand_path, part_lines
+from sparsenas.data.sources import PARTS, ImageSource, PartName, expand_path, part_lines
 from sparsenas.errors import DataError
 from sparsenas.reading import shorten
 from sparsenas.texts import readable
@@ -58,8 +59,8 @@ class NpzSource(ImageSource):
     """An archive with ``x_train`` and ``y_train``, optionally the same for ``val`` and ``test``, and ``classes``.
 
     The constructor reads headers, labels and class names only. Pickled objects are never loaded. An image is
-    known by its pixels. What decides its part is its number among the different training images of its class: images
-    appended later move none, and copies stay together.
+    known by its pixels. What decides its part is its number among the different training images of its class, or of the
+    same classes: images appended later move none, and copies stay together.
 
     Raises:
         DataError: If the archive is missing, damaged, or an array is absent or of the wrong kind.
@@ -76,7 +77,8 @@ class NpzSource(ImageSource):
         height, width, channels = size if len(size) == 3 else (*size, 1)
         self.image_shape = (channels, height, width)
         self._names: dict[PartName, list[str]] = {}
-        self._labels: dict[PartName, NDArray[np.int64]] = {"train": self._read("y_train").astype(np.int64)}
+        self.multilabel = len(self._headers["y_train"][0]) == 2
+        self._labels: dict[PartName, Labels] = {"train": self._read_labels("train")}
         self.class_names = self._class_names()
         if len(set(self.class_names)) < len(self.class_names):
             raise DataError(f"{self.name}: classes holds a name twice; give every class a name of its own")
@@ -89,19 +91,32 @@ class NpzSource(ImageSource):
         """Return True if the archive holds images of this part."""
         return f"x_{part}" in self._headers
 
-    def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Return the labels of a part, shape ``(N,)``."""
+    def labels(self, part: PartName) -> Labels:
+        """Return the labels of a part, shape ``(N,)``; or ``(N, K)``, 1 for each class of an image."""
         if part not in self._labels:
             self._check(part)
-            self._labels[part] = self._read(f"y_{part}").astype(np.int64)
+            self._labels[part] = self._read_labels(part)
         return self._labels[part]
+
+    def _read_labels(self, part: PartName) -> Labels:
+        labels = self._read(f"y_{part}")
+        if labels.ndim == 1:
+            return labels.astype(np.int64)
+        wrong = np.argwhere((labels != 0) & (labels != 1))
+        if len(wrong):
+            image, label = wrong[0]
+            raise DataError(
+                f"{self.name}: y_{part} holds {labels[image, label]} for image {image} and class {label}; labels of "
+                "shape (N, K) are 1 for each class of an image, and 0 for others"
+            )
+        return labels.astype(np.uint8)
 
     def load(self, part: PartName, indices: Indices) -> InMemory:
         """Return the images at ``indices`` of a part, as one tensor."""
         labels = self.labels(part)[indices]
         images = self._read(f"x_{part}")[indices]
         images = images[..., None] if images.ndim == 3 else images
-        return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+        return InMemory(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), label_tensor(labels))
 
     def names(self, part: PartName) -> list[str]:
         """Return a hash of each image's pixels; copies have the same name."""
@@ -111,16 +126,20 @@ class NpzSource(ImageSource):
         return self._names[part]
 
     def places(self) -> Places:
-        """Return the number of each training image among the different ones of its class; copies share a place."""
+        """Return the number of each training image among the different ones of its class; copies share a place.
+
+        Images of several labels are numbered among those of the same set of labels.
+        """
         labels = self._labels["train"]
-        counts: Counter[int] = Counter()
-        found: dict[str, tuple[int, int]] = {}
-        for name, label in zip(self.names("train"), labels.tolist(), strict=True):
+        texts = [str(label) if labels.ndim == 1 else ",".join(map(str, np.flatnonzero(label))) for label in labels]
+        counts: Counter[str] = Counter()
+        found: dict[str, tuple[str, int]] = {}
+        for name, text in zip(self.names("train"), texts, strict=True):
             if name not in found:
-                found[name] = label, counts[label]
-                counts[label] += 1
+                found[name] = text, counts[text]
+                counts[text] += 1
         pairs = [found[name] for name in self.names("train")]
-        return Places(hashes(str(label) for label, _ in pairs), np.array([number for _, number in pairs]))
+        return Places(hashes(text for text, _ in pairs), np.array([number for _, number in pairs]))
 
     def report(self) -> list[str]:
         """Say how many images each part has, and which arrays are not read; a line each."""
@@ -169,6 +188,8 @@ class NpzSource(ImageSource):
     def _class_names(self) -> tuple[str, ...]:
         if "classes" not in self._headers:
             labels = self._labels["train"]
+            if self.multilabel:
+                return tuple(map(str, range(labels.shape[1])))
             if labels.max() >= len(labels):
                 raise DataError(
                     f"{self.name}: y_train has label {labels.max()} among {len(labels)} images; number the classes "
@@ -197,8 +218,17 @@ class NpzSource(ImageSource):
                 f"{self.name}: {x} is {x_type} of shape {x_shape}; images must be uint8 (0 to 255) of shape "
                 "(N, H, W, C), or (N, H, W) for grey"
             )
-        if y_type.kind not in "iu" or len(y_shape) != 1:
-            raise DataError(f"{self.name}: {y} is {y_type} of shape {y_shape}; labels must be integers of shape (N,)")
+        several = len(y_shape) == 2 and y_shape[1] > 1 and y_type.kind in "biuf"
+        if not several and (y_type.kind not in "iu" or len(y_shape) != 1):
+            raise DataError(
+                f"{self.name}: {y} is {y_type} of shape {y_shape}; labels must be integers of shape (N,), or 0 and 1 "
+                "of shape (N, K) if an image has any number of K classes, at least two"
+            )
+        if y_shape[1:] != self._headers["y_train"][0][1:]:
+            raise DataError(
+                f"{self.name}: {y} has shape {y_shape}, but y_train {self._headers['y_train'][0]}; both need the same "
+                "classes, and one label an image or one column a class"
+            )
         if x_shape[0] != y_shape[0]:
             raise DataError(
                 f"{self.name}: {x} has {x_shape[0]} images but {y} has {y_shape[0]} labels; give each one label"
@@ -215,8 +245,9 @@ class NpzSource(ImageSource):
 class NpzImages(ImageData):
     """Images of one ``.npz`` archive, held in memory as uint8.
 
-    The archive holds ``x_train`` (uint8, ``(N, H, W, C)`` or ``(N, H, W)``) and ``y_train`` (integers from 0). It may
-    hold the same for ``val`` and ``test``, and ``classes`` (names as text). Missing parts are taken from ``train``.
+    The archive holds ``x_train`` (uint8, ``(N, H, W, C)`` or ``(N, H, W)``) and ``y_train`` (integers from 0). If an
+    image has any number of ``K`` classes, labels are 0 and 1 of shape ``(N, K)``. It may hold the same for ``val`` and
+    ``test``, and ``classes`` (names as text). Missing parts are taken from ``train``.
 
     Args:
         path: The archive; ``~`` and environment variables such as ``${SPARSENAS_DATA}`` are replaced.

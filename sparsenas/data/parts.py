@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsenas.data.copies import copies_told
+from sparsenas.data.labels import check_classes, check_labels, class_counts, label_names, rarest
 from sparsenas.data.loading import BatchDataset, Draw
 from sparsenas.data.names import Indices, mixed_order
 from sparsenas.data.part_record import PartRecord
-from sparsenas.data.sources import ImageSource, PartName, check_classes, check_labels
+from sparsenas.data.sources import PARTS, ImageSource, PartName
 from sparsenas.data.split import Codes, PartCode, Seeds, Shares, Split, check_fraction, divide, with_groups
 from sparsenas.data.statistics import Look, check_varied, look_at
 from sparsenas.errors import ConfigError
@@ -151,9 +152,12 @@ class Parts:
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
-        """Number of images of each class that train weights or the architecture, shape ``(classes,)``."""
+        """Number of images of each class that train weights or the architecture, shape ``(classes,)``.
+
+        An image of several classes counts for each.
+        """
         labels = self._source.labels("train")[self._development][self.split.train]
-        return np.bincount(labels, minlength=len(self._source.class_names)).astype(np.int64)
+        return class_counts(labels, len(self._source.class_names))
 
     @cached_property
     def _images(self) -> BatchDataset:
@@ -209,8 +213,9 @@ class Parts:
 
     @cached_property
     def look(self) -> Look:
-        """Mean and deviation of the images that train something, and thumbnails of some."""
-        labels = self._source.labels("train")[self._development][self.split.train]
+        """Mean and deviation of the images that train something, and thumbnails of some, with their rarest class."""
+        # thumbnails are drawn, and their mirror images tested, by one class an image
+        labels = rarest(self._source.labels("train")[self._development][self.split.train])
         return look_at(self._images, self.split.train, labels, self._source.statistics_sample)
 
     def report(self) -> list[str]:
@@ -227,22 +232,23 @@ class Parts:
 
     def counts(self) -> dict[str, list[int]]:
         """Count the images of each class, by part; parts without images are left out."""
-        source, classes = self._source, len(self._source.class_names)
-        labels = source.labels("train")
-        found = {code.name.lower(): np.bincount(labels[self.codes == code], minlength=classes) for code in PartCode}
-        for part in ("val", "test"):
-            if source.has(part):
-                found[part] = np.bincount(source.labels(part), minlength=classes)
-        return {part: counts.tolist() for part, counts in found.items() if counts.any()}
+        source, labels = self._source, self._source.labels("train")
+        found = {code.name.lower(): labels[self.codes == code] for code in PartCode}
+        found |= {part: source.labels(part) for part in PARTS[1:] if source.has(part)}
+        classes = len(source.class_names)
+        return {part: class_counts(own, classes).tolist() for part, own in found.items() if len(own)}
 
     def table(self) -> Iterator[tuple[str, str, str]]:
-        """Yield part, class and name of every image, but those of a test part of its own."""
+        """Yield part, class and name of every image, but those of a test part of its own.
+
+        Several classes are joined by ``;``.
+        """
         source = self._source
         for code, label, name in zip(self.codes, source.labels("train"), self.names, strict=True):
-            yield PartCode(code).name.lower(), source.class_names[label], name
+            yield PartCode(code).name.lower(), label_names(label, source.class_names), name
         if source.has("val"):
             for label, name in zip(source.labels("val"), source.names("val"), strict=True):
-                yield "val", source.class_names[label], name
+                yield "val", label_names(label, source.class_names), name
 
     def _whole(self, part: PartName) -> Part:
         labels = self._source.labels(part)

@@ -5,14 +5,16 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsenas.data.labels import Labels, class_counts
 from sparsenas.data.loading import BatchDataset
 from sparsenas.data.names import Indices, Places
 from sparsenas.errors import ConfigError, DataError
+from sparsenas.texts import readable
 
 #: Parts that a source may have; ``"train"`` always exists.
 PartName = Literal["train", "val", "test"]
@@ -50,8 +52,8 @@ class ImageSource(Protocol):
         """Return True if the source has this part; read no image or label."""
         ...
 
-    def labels(self, part: PartName) -> NDArray[np.int64]:
-        """Return the labels of a part, shape ``(N,)``."""
+    def labels(self, part: PartName) -> Labels:
+        """Return the labels of a part: classes ``(N,)`` int64; with ``multilabel`` 0 and 1 ``(N, K)`` uint8."""
         ...
 
     def load(self, part: PartName, indices: Indices) -> BatchDataset:
@@ -107,14 +109,21 @@ def part_lines(source: ImageSource, places: Mapping[PartName, str]) -> Iterator[
     """
     for part, place in places.items():
         labels = source.labels(part)
-        counts = np.bincount(labels, minlength=len(source.class_names))
+        counts = class_counts(labels, len(source.class_names))
         classes = [f"{name} {count}" for name, count in zip(source.class_names, counts, strict=True)]
         shown = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
-        yield f"{part}: {len(labels)} images of {len(classes)} classes in {place} ({shown})"
+        several = f", {_several(labels)}" if source.multilabel else ""
+        yield f"{part}: {len(labels)} images of {len(classes)} classes in {place} ({shown}){several}"
     missing = [part for part in ("val", "test") if part not in places]
     if missing:
         shares = " and ".join(f"data.{part}_fraction" for part in missing)
         yield f"{' and '.join(missing)}: none there; {shares} of the training images"
+
+
+def _several(labels: Labels) -> str:
+    """Say that counts of classes overlap, for images of any number of labels: ``(N, K)``."""
+    each = labels.sum(1, dtype=np.int64)
+    return f"several labels an image, {each.mean():.1f} on average, {np.count_nonzero(each == 0)} images without"
 
 
 def expand_path(path: str, option: str) -> Path:
@@ -132,37 +141,6 @@ def expand_path(path: str, option: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
-def check_classes(labels: NDArray[np.int64], class_names: Sequence[str], where: str) -> None:
-    """Check the labels of a training part.
-
-    Raises:
-        DataError: If there are fewer than two classes, a label without a name, or a class without an image.
-    """
-    if len(class_names) < 2:
-        raise DataError(f"{where}: only one class, {', '.join(class_names)}; a classifier needs at least two")
-    check_labels(labels, len(class_names), where)
-    counts = np.bincount(labels, minlength=len(class_names))
-    if not counts.all():
-        missing = class_names[int(counts.argmin())]
-        raise DataError(
-            f"{where}: class {missing!r} has no training image; give every class at least one (labels count from 0)"
-        )
-
-
-def check_labels(labels: NDArray[np.int64], num_classes: int, where: str) -> None:
-    """Check that every label has a class.
-
-    Raises:
-        DataError: Naming the first label that has none.
-    """
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(wrong):
-        raise DataError(
-            f"{where}: label {labels[wrong[0]]} of image {wrong[0]} is out of range; "
-            f"with {num_classes} classes, labels are 0 to {num_classes - 1}"
-        )
-
-
 def check_at_least(least: int, **options: int) -> None:
     """Check whole-number options.
 
@@ -174,9 +152,28 @@ def check_at_least(least: int, **options: int) -> None:
             raise ConfigError(f"data.{option} is {value}; it must be at least {least}")
 
 
-def first_difference(trained: tuple[str, ...], own: tuple[str, ...]) -> str:
-    """Say in what classes differ, which are not the same."""
-    if len(trained) != len(own):
-        return f"has {len(own)} classes, but the checkpoint was trained on {len(trained)}"
-    label = next(label for label, (one, other) in enumerate(zip(trained, own, strict=True)) if one != other)
-    return f"class {label} is {own[label]!r}, but the checkpoint was trained with {trained[label]!r}"
+def check_trained_alike(source: ImageSource, state: Mapping[str, Any]) -> None:
+    """Check that images have the classes of a training, and one label or several as there.
+
+    Args:
+        source: The images.
+        state: ``class_names`` of the training, and ``multilabel``; earlier versions knew only images of one label.
+
+    Raises:
+        DataError: If they differ.
+    """
+    kinds = ("one label each", "any number of labels")
+    trained_kind, own_kind = (kinds[bool(kind)] for kind in (state.get("multilabel", False), source.multilabel))
+    if trained_kind != own_kind:
+        raise DataError(
+            f"{source.name}: has images of {own_kind}, but the checkpoint was trained on images of {trained_kind}; "
+            "give images labelled alike"
+        )
+    trained, own = tuple(map(readable, state["class_names"])), tuple(map(str, source.class_names))
+    if trained == own:
+        return
+    difference = f"has {len(own)} classes, but the checkpoint was trained on {len(trained)}"
+    if len(trained) == len(own):
+        label = next(label for label, (one, other) in enumerate(zip(trained, own, strict=True)) if one != other)
+        difference = f"class {label} is {own[label]!r}, but the checkpoint was trained with {trained[label]!r}"
+    raise DataError(f"{source.name}: {difference}; give images of the same classes in the same order")

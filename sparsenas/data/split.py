@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsenas.data.labels import Labels, class_counts, members, rarest
 from sparsenas.data.names import Hashes, Indices, Places, mixed
 from sparsenas.errors import ConfigError, DataError
 
@@ -81,7 +82,7 @@ def check_fraction(option: str, value: float) -> None:
 
 
 def divide(
-    labels: NDArray[np.integer],
+    labels: Labels,
     class_names: Sequence[str],
     shares: Shares,
     seeds: Seeds,
@@ -94,12 +95,12 @@ def divide(
     The draws are independent: a search and the training of its result hold out the same images, at the same seeds.
 
     Args:
-        labels: Class of each image, shape ``(N,)``.
+        labels: Class of each image, or several, see :data:`~sparsenas.data.labels.Labels`.
         class_names: Names of all classes, for messages.
         shares: Shares of the parts; each is a share of what is left.
         seeds: Seeds of the draws.
         places: Places of the images if others may arrive: then each image's place alone decides its part. ``None``
-            draws ``round(share * n)`` of the ``n`` images of each class.
+            draws ``round(share * n)`` of the ``n`` images of each class; of an image's classes, the rarest counts.
         groups: Group of each image, all at one place; a group is never divided.
         held_out: Which images are for testing, shape ``(N,)``, in place of a share.
 
@@ -120,7 +121,11 @@ def divide(
         (PartCode.VAL, "val_fraction", shares.val, (seeds.split, 0x5917, 0)),
         (PartCode.ARCH, "arch_fraction", shares.arch, (seeds.split, 0x5917, 1)),
     )
-    units = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    units: Indices | None = None
+    if groups is not None:
+        units = np.unique(groups, return_inverse=True)[1]
+    elif labels.ndim == 2:
+        units = np.arange(len(labels))  # as a group may, an image brings several classes with it
     for code, option, share, words in draws:
         check_fraction(option, share)
         if share == 0:
@@ -128,16 +133,18 @@ def divide(
         rest = codes == PartCode.WEIGHTS
         if places is None:
             taken = _drawn(labels[rest], share, np.random.default_rng(words), option, class_names)
+            order = mixed(np.arange(len(taken), dtype=np.uint64), str(words))
         else:
             taken, left = places[rest].take(share, str(words))
             order = mixed(places.sequences[rest], str(words))
-            if units is None:
-                _balance(taken, labels[rest], order, share, option, class_names)
-            else:
-                _balance_groups(taken, labels[rest], order, units[rest], option, class_names)
             numbers = places.numbers.copy()
             numbers[rest] = left.numbers
             places = Places(places.sequences, numbers)
+        if units is not None:
+            what = "groups" if groups is not None else "images"
+            _balance_units(taken, labels[rest], order, units[rest], what, option, class_names)
+        elif places is not None:  # a draw has checked each class
+            _balance(taken, labels[rest], order, share, option, class_names)
         codes[np.flatnonzero(rest)[taken]] = code
     return codes
 
@@ -156,15 +163,17 @@ def with_groups(codes: Codes, known: NDArray[np.bool_], groups: Sequence[str]) -
 
 
 def _drawn(
-    labels: NDArray[np.integer], share: float, rng: np.random.Generator, option: str, class_names: Sequence[str]
+    labels: Labels, share: float, rng: np.random.Generator, option: str, class_names: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Draw the same share of every class, shape ``(N,)``."""
+    """Draw the same share of every class, shape ``(N,)``; where images have several, of the rarest class of each."""
     taken = np.zeros(len(labels), dtype=bool)
-    for label in range(len(class_names)):
-        members = np.flatnonzero(labels == label)
-        count = round(share * len(members))
-        _check_count(count, len(members), share, option, class_names[label])
-        taken[rng.choice(members, count, replace=False)] = True
+    strata = rarest(labels)
+    for label in range(len(class_names) + labels.ndim - 1):  # one more for images of no class
+        own = np.flatnonzero(strata == label)
+        count = round(share * len(own))
+        if labels.ndim == 1:
+            _check_count(count, len(own), share, option, class_names[label])
+        taken[rng.choice(own, count, replace=False)] = True
     return taken
 
 
@@ -178,50 +187,76 @@ def _balance(
 ) -> None:
     """Give every class at least one image on both sides, in place; only small classes lack one."""
     for label in range(len(class_names)):
-        members = np.flatnonzero(labels == label)
-        count = int(taken[members].sum())
-        if len(members) < 2:
-            _check_count(count, len(members), share, option, class_names[label])
+        own = members(labels, label)
+        count = int(taken[own].sum())
+        if len(own) < 2:
+            _check_count(count, len(own), share, option, class_names[label])
         if count == 0:
-            taken[members[order[members].argmin()]] = True
-        elif count == len(members):
-            taken[members[order[members].argmax()]] = False
+            taken[own[order[own].argmin()]] = True
+        elif count == len(own):
+            taken[own[order[own].argmax()]] = False
 
 
-def _balance_groups(
+def _balance_units(
     taken: NDArray[np.bool_],
-    labels: NDArray[np.integer],
+    labels: Labels,
     order: Hashes,
     units: Indices,
+    what: str,
     option: str,
     class_names: Sequence[str],
 ) -> None:
-    """Do so by whole groups: what a group brings to one class it may take from another, so there are several passes.
+    """Do so by whole units, groups or images of several labels.
+
+    What a unit brings to one class it may take from another, so there are several passes.
 
     Raises:
-        DataError: If a class has one group only, or groups of several classes cannot be divided so.
+        DataError: If a class has one unit only, or units of several classes cannot be divided so.
     """
     for _ in range(len(class_names) + 1):
         moved = False
         for label, name in enumerate(class_names):
-            members = np.flatnonzero(labels == label)
-            here = taken[members]
-            if not len(members) or (here.any() and not here.all()):
+            own = members(labels, label)
+            here = taken[own]
+            if not len(own) or (here.any() and not here.all()):
                 continue
-            chosen = units[members[order[members].argmax() if here.any() else order[members].argmin()]]
-            if (units[members] == chosen).all():
+            first = np.argsort(~order[own] if here.any() else order[own], kind="stable")
+            candidates = list(dict.fromkeys(units[own[first]].tolist()))
+            if len(candidates) == 1:
+                left = f"one image of class {name!r} is left"
+                if what == "groups":
+                    left = f"the {len(own)} images of class {name!r} that are left are of one group"
                 raise DataError(
-                    f"data.{option}: the {len(members)} images of class {name!r} that are left are of one group; both "
-                    f"sides need a group of every class: give it more groups, or set data.{option} to 0"
+                    f"data.{option}: {left}; both sides need {what} of every class: give it more {what}, or set "
+                    f"data.{option} to 0"
                 )
-            taken[units == chosen] = not here.any()
+            side = ~taken if not here.any() else taken
+            taken[units == _spared(candidates, labels, units, side, len(class_names))] = not here.any()
             moved = True
         if not moved:
             return
     raise DataError(
-        f"data.{option}: there is no division of the groups found that leaves every class on both sides; give classes "
-        f"more groups, or set data.{option} to 0"
+        f"data.{option}: there is no division of the {what} found that leaves every class on both sides; give classes "
+        f"more {what}, or set data.{option} to 0"
     )
+
+
+def _spared(candidates: Sequence[int], labels: Labels, units: Indices, side: NDArray[np.bool_], classes: int) -> int:
+    """Return the first of some units that does not have all images of a class on its side; else the first.
+
+    Args:
+        candidates: The units.
+        labels: Class of each image, or several.
+        units: Unit of each image, shape ``(N,)``.
+        side: Which images are on the side of the candidates, shape ``(N,)``.
+        classes: Number of classes.
+    """
+    there = class_counts(labels[side], classes)
+    for unit in candidates:
+        own = class_counts(labels[units == unit], classes)
+        if not ((own > 0) & (own == there)).any():
+            return unit
+    return candidates[0]
 
 
 def _check_count(count: int, images: int, share: float, option: str, class_name: str) -> None:

@@ -25,7 +25,7 @@ class Look(NamedTuple):
         mean: Mean per channel of images scaled to [0, 1].
         std: Population deviation per channel.
         thumbnails: Some images averaged down, ``(M, C, 8, 8)`` float32, in their order.
-        labels: Their classes, ``(M,)``.
+        labels: Their classes, ``(M,)``; of images of several the rarest.
     """
 
     mean: PerChannel

@@ -101,7 +101,7 @@ class Mixing:
         return bool(self._kinds)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix normalised images; labels ``(B,)`` become shares of classes, ``(B, classes)``."""
+        """Mix normalised images; labels ``(B,)`` or ``(B, classes)`` become shares of classes, ``(B, classes)``."""
         kind = self._kinds[int(torch.randint(len(self._kinds), ()))]
         mixed, shares = kind(images, labels)
         return mixed, shares
