@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Stands between the names of an image's labels.
+SEPARATOR = ";"
 #: Bins of equal width, of the probability of the most probable class, over which the calibration error is taken.
 BINS = 15
 #: Range of temperatures: logits of a network that knows nothing, or everything, have none that is best.

@@ -32,7 +32,7 @@ ALLOWED = {
         "ranking": "errors spaces",
         "tables": "errors reading spaces",
         "images": "errors",
-        "data": "checkpoints errors images reading texts",
+        "data": "checkpoints classification errors images reading texts",
         "drawing": "errors files spaces networks",
         "complexity": "errors spaces networks",
         "runtimes": "errors",

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparsenas.classification import COLDEST, HOTTEST, best_temperature, class_report, right
+from sparsenas.classification import COLDEST, HOTTEST, average_precision, best_temperature, class_report, right
 from sparsenas.data import ImageData
 from sparsenas.data.sources import PartName
 from sparsenas.export import (
@@ -76,17 +76,22 @@ def export_trained(
     )
     for name, loss in quantisation_losses(manifest).items():
         if loss > LARGE_LOSS:
-            note(f"{name}: quantisation loses {100 * loss:.1f} points of accuracy on the validation images")
+            what = "mAP" if manifest.multilabel else "accuracy"
+            note(f"{name}: quantisation loses {100 * loss:.1f} points of {what} on the validation images")
     return manifest
 
 
 def quantisation_losses(manifest: Manifest) -> dict[str, float]:
-    """Return by how much the accuracy of quantised files is below that of the network, on validation images."""
+    """Return by how much quantised files are worse than the network on validation images.
+
+    Returns:
+        By file, what is lost of the accuracy, or of the mean average precision of images with several labels.
+    """
     before = manifest.accuracy.get("val")
     after = {name: record.accuracy.get("val") for name, record in manifest.files.items()}
     if before is None:
         return {}
-    return {name: before.accuracy - found.accuracy for name, found in after.items() if found is not None}
+    return {name: before.score - found.score for name, found in after.items() if found is not None}
 
 
 def _quantisation(data: ImageData) -> Quantisation:
@@ -109,7 +114,8 @@ def _accuracy(found: tuple[Tensor, Tensor] | None) -> Accuracy | None:
     if found is None:
         return None
     logits, labels = found
-    return Accuracy(int(right(logits, labels).sum()) / len(labels), len(labels))
+    precision = float(average_precision(logits, labels).nanmean()) if labels.ndim == 2 else None
+    return Accuracy(int(right(logits, labels).sum()) / len(labels), len(labels), precision)
 
 
 def _calibration(found: tuple[Tensor, Tensor] | None) -> Calibration | None:

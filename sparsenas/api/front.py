@@ -203,10 +203,13 @@ def _trained(
     model: LightningModule, data: ImageData, trainer: Trainer, folder: Path, metrics: Mapping[str, Tensor]
 ) -> TrainedNetwork:
     assert isinstance(model, TrainingModule)
-    accuracy = {part: float(metrics[f"{part}/acc"]) for part in ("val", "test") if f"{part}/acc" in metrics}
+    accuracy, precision = (
+        {part: float(metrics[f"{part}/{name}"]) for part in ("val", "test") if f"{part}/{name}" in metrics}
+        for name in ("acc", "map")
+    )
     model.eval().cpu()
     checkpoint = written_after(folder, trainer.global_step)
-    return TrainedNetwork(model, model.deployable(), data, folder, checkpoint, accuracy)
+    return TrainedNetwork(model, model.deployable(), data, folder, checkpoint, accuracy, precision)
 
 
 def written_after(folder: Path, step: int) -> Path | None:

@@ -39,6 +39,7 @@ class TrainedNetwork:
         folder: Folder of the run; ``None`` if unknown.
         checkpoint: Checkpoint of this network; ``None`` if the run wrote none of its last weights.
         accuracy: Accuracy by part, ``"val"`` and ``"test"``, as far as it was measured.
+        map: Mean average precision by part, likewise; empty where images have one label.
     """
 
     model: LightningModule
@@ -47,6 +48,7 @@ class TrainedNetwork:
     folder: Path | None = None
     checkpoint: Path | None = None
     accuracy: Mapping[str, float] = field(default_factory=dict)
+    map: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def genotype(self) -> Genotype:
@@ -133,6 +135,8 @@ class TrainedNetwork:
             ("network", f"{describe(self.network, self.data.image_shape)}, {self.milliseconds():.1f} ms an image"),
             ("accuracy", ", ".join(f"{value:.4f} {part}" for part, value in self.accuracy.items()) or "not measured"),
         ]
+        if self.map:
+            rows.append(("mAP", ", ".join(f"{value:.4f} {part}" for part, value in self.map.items())))
         if self.result is not None:
             rows.append(("found", self.result.summary))
         rows += [("folder", str(self.folder))] if self.folder is not None else []

@@ -58,20 +58,22 @@ def _parser() -> Parser:
 def _summary(manifest: Manifest, folder: Path) -> str:
     """Format what was written, how well it agrees, and what can be done with it."""
     rows: list[tuple[str, object]] = []
-    losses = quantisation_losses(manifest)
+    losses, several = quantisation_losses(manifest), manifest.multilabel
     for name, record in manifest.files.items():
         words = [str(folder / name), f"{record.bytes} bytes"]
         if record.max_difference is not None:
             words.append(f"max. difference {record.max_difference:.1e}")
         if record.agreement is not None and record.agreement < 1:
-            words.append(f"{record.agreement:.1%} of the images get the same class")
+            words.append(f"{record.agreement:.1%} of the images get the same {'labels' if several else 'class'}")
         if name in losses:
-            words.append(f"{100 * losses[name]:.1f} points of val accuracy lost")
+            words.append(f"{100 * losses[name]:.1f} points of val {'mAP' if several else 'accuracy'} lost")
         if record.milliseconds is not None:
             words.append(f"{record.milliseconds:.2f} ms an image")
         rows.append(("file", "  ".join(words)))
     for part, found in manifest.accuracy.items():
         if found is not None:
+            if found.map is not None:
+                rows.append((f"{part} mAP", f"{found.map:.4f}"))
             rows.append((f"{part} accuracy", f"{found.accuracy:.4f} of {found.images} images"))
     chosen = manifest.calibration
     if chosen is not None:

@@ -38,14 +38,16 @@ def summary(
     """
     rows: list[tuple[str, object]] = []
     best = best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
-    if "val/acc" in metrics:
-        rows.append(("last val/acc", f"{float(metrics['val/acc']):.4f}"))
+    for name in ("val/map", "val/acc"):
+        if name in metrics:
+            rows.append((f"last {name}", f"{float(metrics[name]):.4f}"))
     # the result of a one-stage search are its last weights: accuracies of its two phases cannot be compared
     for callback in () if isinstance(model, OneStageSearch) else trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             rows[:] = [(f"best {callback.monitor}", f"{float(callback.best_model_score):.4f}")]
-    if "test/acc" in metrics:
-        rows.append(("test/acc", f"{float(metrics['test/acc']):.4f}"))
+    for name in ("test/map", "test/acc"):
+        if name in metrics:
+            rows.append((name, f"{float(metrics[name]):.4f}"))
     if isinstance(model, (*ONE_RUN, TrainingModule)):
         rows.append(("network", cost(model)))
     latency = latency_text(model) if isinstance(model, Searcher) else None

@@ -86,7 +86,6 @@ class ImageData(CheckedLoading, pl.LightningDataModule):
         self.source = source
         self.image_shape = source.image_shape
         self.class_names = source.class_names
-        self.multilabel = source.multilabel
         self.num_classes = len(source.class_names)
         self.multilabel = source.multilabel
         check_at_least(1, eval_batch_size=eval_batch_size)

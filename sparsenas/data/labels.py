@@ -7,13 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sparsenas.classification import SEPARATOR
 from sparsenas.data.names import Indices
 from sparsenas.errors import DataError
 
 #: The class of each image, shape ``(N,)`` int64; or 1 for each of its ``K`` classes and 0 for others, ``(N, K)`` uint8.
 Labels = NDArray[np.integer]
-#: What separates names where an image has several.
-SEPARATOR = ";"
 
 
 def members(labels: Labels, label: int) -> Indices:

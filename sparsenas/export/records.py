@@ -17,12 +17,23 @@ class Accuracy:
     """Share of images of a part that the checkpoint's network classifies correctly.
 
     Attributes:
-        accuracy: In [0, 1].
+        accuracy: In [0, 1]; of images with several labels, the share with every label right.
         images: Number of images.
+        map: Mean average precision of images with several labels, in [0, 1]; ``None`` of others.
     """
 
     accuracy: float
     images: int
+    map: float | None = None
+
+    @property
+    def score(self) -> float:
+        """The mean average precision if there is one, else the accuracy."""
+        return self.accuracy if self.map is None else self.map
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return what JSON holds of it."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def sha256_of(path: Path) -> str:
 
 def tree_of_accuracies(found: Mapping[str, Accuracy | None]) -> dict[str, dict[str, Any] | None]:
     """Return what JSON holds of accuracies by part."""
-    return {part: None if accuracy is None else vars(accuracy) for part, accuracy in found.items()}
+    return {part: None if accuracy is None else accuracy.to_tree() for part, accuracy in found.items()}
 
 
 def tree_of_calibration(found: Calibration | None) -> dict[str, Any]:
@@ -110,7 +121,10 @@ def read_calibration(tree: Fields) -> Calibration | None:
 
 def read_accuracy(fields: Fields | None) -> Accuracy | None:
     """Read an accuracy; None for a part without images."""
-    return None if fields is None else Accuracy(fields.get("accuracy", float, 0, 1), fields.get("images", int, 0))
+    if fields is None:
+        return None
+    precision = fields.get("map", float, 0, 1) if "map" in fields.names else None
+    return Accuracy(fields.get("accuracy", float, 0, 1), fields.get("images", int, 0), precision)
 
 
 def read_record(fields: Fields) -> FileRecord:

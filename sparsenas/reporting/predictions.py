@@ -8,11 +8,8 @@ from math import isnan
 import torch
 from torch import Tensor
 
-from sparsenas.classification import ClassReport
+from sparsenas.classification import SEPARATOR, ClassReport
 from sparsenas.texts import readable
-
-#: Stands between the labels of an image.
-SEPARATOR = ";"
 
 
 def prediction_rows(
