@@ -222,6 +222,12 @@ def test_every_class_is_in_every_part(kind, seed, count, density):
     assert abs(np.mean(codes == PartCode.TEST) - SHARES.test) < 0.1
 
 
+def test_a_draw_takes_the_share_of_images_without_labels():
+    labels = np.repeat(np.array([[1, 0], [0, 1], [1, 1], [0, 0]], np.uint8), 20, axis=0)
+    codes = divide(labels, CLASSES[:2], Shares(0.0, 0.0, 0.2), Seeds(0, 0))
+    assert (codes[60:] == PartCode.TEST).sum() == 4
+
+
 def test_classes_too_small_to_divide():
     def divided(*labels):
         return divide(np.array(labels, np.uint8), CLASSES, Shares(0.0, 0.0, 0.1), Seeds(0, 0), Places.of(list("pqrst")))
@@ -238,6 +244,13 @@ def test_classes_too_small_to_divide():
         divided([1, 0, 1], [1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 0, 0])  # two of three images are on the same side
 
 
+def test_a_small_class_does_not_take_the_last_image_of_another():
+    labels = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], np.uint8)  # of both sides, one needs the middle image alone
+    for seed in range(60):
+        codes = divide(labels, CLASSES[:2], Shares(0.0, 0.0, 0.4), Seeds(0, seed), Places.of(list("pqrs")))
+        assert all(len(set(codes[labels[:, label] == 1])) == 2 for label in range(2))
+
+
 def test_images_that_are_appended_to_an_archive_move_no_other(archive, several):
     both = {key: several[key] for key in ("x_train", "y_train", "classes")}
     before = NpzImages(archive(both), batch_size=4).parts
@@ -247,6 +260,9 @@ def test_images_that_are_appended_to_an_archive_move_no_other(archive, several):
     after = NpzImages(archive(both | more, "more.npz"), batch_size=4).parts
     assert len(set(before.codes)) == 4
     assert np.array_equal(before.codes, after.codes[:120])
+    sets = np.array([label_names(row, CLASSES) for row in several["y_train"]])
+    for own in (sets == name for name in set(sets)):  # the share is met in each set of labels
+        assert abs((before.codes[own] == PartCode.TEST).sum() - SHARES.test * own.sum()) <= 1
 
 
 def test_rows_that_are_appended_to_a_table_move_no_other(table):
@@ -257,6 +273,8 @@ def test_rows_that_are_appended_to_a_table_move_no_other(table):
 
 
 def test_counts_are_of_images_that_have_the_class(archive, several):
+    nothing = {"x_val": several["x_test"], "y_val": 0 * several["y_test"]}
+    assert NpzImages(archive(several | nothing), batch_size=4).parts.counts()["val"] == [0, 0, 0]
     data = NpzImages(archive(several), batch_size=4)
     table = Counter((part, name) for part, names, _ in data.parts.table() for name in names.split(";"))
     counts = data.parts.counts()
@@ -291,6 +309,25 @@ def test_folds_of_too_few_images_are_refused(table):
     data = ImageFolder(table(rows()), cross_validation=CrossValidation(9, 0), **OPTIONS)
     with pytest.raises(DataError, match="a class has 8 images, too few for 9 folds; lower"):
         _ = data.parts.codes
+
+
+def test_folds_never_take_a_class_from_the_training():
+    rare = np.repeat(np.eye(3, dtype=np.uint8), 2, axis=0)  # two images of each of three classes
+    common = np.array([[1], [0]] * 3, np.uint8)  # which shares an image with each of them
+    labels = np.concatenate([np.hstack([rare, common]), [[0, 0, 0, 1]]]).astype(np.uint8)
+    whole = []
+    for seed in range(20):
+        try:
+            held_out = CrossValidation(2, 0).held_out(labels, None, seed, "images")
+        except DataError:
+            continue
+        whole.append(seed)
+        assert labels[~held_out].any(0).all()
+        assert abs(held_out.sum() - 3.5) < 1
+    seed = min(set(range(20)) - set(whole))
+    assert whole
+    with pytest.raises(DataError, match="images: fold 0 of 2 holds all images of a class, since groups or labels go"):
+        CrossValidation(2, 0).held_out(labels, None, seed, "images")
 
 
 # Batches
