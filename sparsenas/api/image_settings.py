@@ -40,19 +40,22 @@ def data_settings(data: str | PathLike[str] | tuple[Any, Any], folder: Path, see
 def save_arrays(images: Any, labels: Any, path: Path) -> Path:
     """Write arrays to an archive, so that the run can be repeated and exported later.
 
+    Labels ``(N, K)`` of 0 and 1 give images any number of labels.
+
     Raises:
         DataError: If their shapes or types are wrong.
     """
     images, labels = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (images, labels))
+    several = (*images.shape[:1], *labels.shape[1:2])
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
         images = images.transpose(0, 2, 3, 1)  # as torch has them
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.shape != images.shape[:1]:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.shape not in (images.shape[:1], several):
         raise DataError(
             f"images are {images.dtype} of shape {images.shape}, labels of shape {labels.shape}; give uint8 images "
-            "(N, H, W) or (N, H, W, C), and labels (N,)"
+            "(N, H, W) or (N, H, W, C), and labels (N,), or (N, K) of 0 and 1"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.ndim == 1 and not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"labels are {labels.dtype}; give whole numbers from 0 on")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, x_train=images, y_train=labels.astype(np.int64))
+    np.savez_compressed(path, x_train=images, y_train=labels.astype(np.int64) if labels.ndim == 1 else labels)
     return path

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sparsenas.classification import SEPARATOR
 from sparsenas.data.folder_tree import PART_FOLDERS, Identity
-from sparsenas.data.labels import SEPARATOR, Labels, check_classes
+from sparsenas.data.labels import Labels, check_classes
 from sparsenas.data.listing import LeftOut, ListedPart, Listing
 from sparsenas.data.sources import PARTS, PartName
 from sparsenas.errors import DataError
