@@ -3,7 +3,8 @@
 from sparsenas.training.classifier import ClassifierModule
 from sparsenas.training.divergence import check_finite
 from sparsenas.training.loss import ClassificationLoss
-from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters, one_stream
+from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters
+from sparsenas.training.network_training import NetworkTraining, one_stream
 from sparsenas.training.recalibration import Recalibration
 from sparsenas.training.skipping import SkippedSteps
 from sparsenas.training.stand_alone import StandAloneTraining
@@ -12,6 +13,7 @@ from sparsenas.training.weights import WeightTraining
 __all__ = [
     "ClassificationLoss",
     "ClassifierModule",
+    "NetworkTraining",
     "Recalibration",
     "SkippedSteps",
     "StandAloneTraining",

@@ -1,39 +1,19 @@
-"""Training of one network: steps, schedule, evaluation, export."""
+"""Training of the network of one genotype: what it has beyond others."""
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
-from sparsenas.errors import CheckpointError, ConfigError
+from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions, seed_draws
-from sparsenas.schedules import Stretch, remarks
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import is_dry_run, is_within_epoch, stopped_early
-from sparsenas.training.classifier import ClassifierModule
-from sparsenas.training.continuation import planned_length, rejoin_schedule
-from sparsenas.training.divergence import check_finite
+from sparsenas.trainer import is_within_epoch
 from sparsenas.training.initial_weights import size_of
-from sparsenas.training.pace import Pace, Work, count_workers, share_of
-from sparsenas.training.recalibration import Recalibration
+from sparsenas.training.network_training import NetworkTraining, one_stream
 from sparsenas.training.weights import WeightTraining
-
-
-def one_stream(batch: Any) -> tuple[Tensor, Tensor]:
-    """Take the only stream of training images.
-
-    Raises:
-        ConfigError: If the data module splits the training images in two.
-    """
-    if not isinstance(batch, (tuple, list)):
-        raise ConfigError("one network trains on all training images: set data.arch_fraction to 0")
-    images, labels = batch
-    return images, labels
 
 
 def keep_plain_hyperparameters(module: pl.LightningModule) -> None:
@@ -53,7 +33,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-class TrainingModule(ClassifierModule):
+class TrainingModule(NetworkTraining):
     """Base of the modules that train the network of one genotype.
 
     Args:
@@ -70,6 +50,8 @@ class TrainingModule(ClassifierModule):
         ConfigError: If the seed is negative.
     """
 
+    network: DerivedNet | None
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -78,16 +60,8 @@ class TrainingModule(ClassifierModule):
         training: WeightTraining,
         seed: int,
     ) -> None:
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}; use a number not below 0")
-        super().__init__(num_classes, training)
-        self.image_shape = image_shape
-        self.config, self.seed = network, seed
-        self.network: DerivedNet | None = None
-        self._pace: Pace | None = None
-        self._before, self._agreed, self._over = Work(), 0.0, False
-        self._planned: float | None = None
-        self._recalibration = Recalibration()
+        super().__init__(image_shape, num_classes, training, seed)
+        self.config = network
 
     def build(self, genotype: Genotype) -> None:
         """Build the network of a genotype, with new weights.
@@ -113,210 +87,44 @@ class TrainingModule(ClassifierModule):
 
     @property
     def built(self) -> DerivedNet:
-        """The network.
-
-        Raises:
-            CheckpointError: If there is none yet.
-        """
-        if self.network is None:
-            raise CheckpointError("no network has been found yet; let the run go on")
-        return self.network
-
-    @property
-    def finished(self) -> bool:
-        """True after the last epoch, step or second, or if early stopping has ended the training."""
-        if self.network is not None and stopped_early(self.trainer):
-            return True
-        if self.network is None or not self.weight_training.by_epochs:
-            return self.network is not None and self._over
-        return 0 < (self.trainer.max_epochs or 0) <= self.trainer.current_epoch
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(B, classes)``."""
-        logits: Tensor = self.built(images)
-        return logits
+        """See :class:`NetworkTraining`."""
+        return cast(DerivedNet, super().built)
 
     def deployable(self) -> DerivedNet:
-        """Copy the trained network for use: evaluation mode, no auxiliary classifier.
-
-        In evaluation mode its logits are those of :meth:`forward`.
-
-        Raises:
-            CheckpointError: If there is no network yet.
-        """
-        network = copy.deepcopy(self.built)
+        """See :class:`NetworkTraining`; without the auxiliary classifier."""
+        network = cast(DerivedNet, super().deployable())
         network.auxiliary = None
-        return network.eval()
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """Make the optimizer of the network."""
-        return self.weight_training.optimizer(self.built.parameters())
-
-    def configure_optimizers(self) -> Any:
-        """Make the optimizer, and its schedule by epoch."""
-        options, optimizer = self.weight_training, self.make_optimizer()
-        if options.by_epochs:
-            return [optimizer], [options.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
-        by_step = LambdaLR(optimizer, lambda _: options.schedule.at(self.progress))
-        return [optimizer], [{"scheduler": by_step, "interval": "step"}]
-
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done, the same on all processes."""
-        if self.weight_training.by_epochs:
-            return self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        if self._pace is None:  # the first learning rate is that of what was done before
-            return share_of(self.weight_training, self._before)
-        return self._pace.progress(self.trainer.global_step) if self.trainer.world_size == 1 else self._agreed
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by ``training.gradient_clip``; an option of the trainer wins."""
-        if gradient_clip_val is None and self.weight_training.gradient_clip > 0:
-            gradient_clip_val = self.weight_training.gradient_clip
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def on_fit_start(self) -> None:
-        """Check that the end of schedules and of the drop-path ramp is known.
-
-        Raises:
-            ConfigError: If it is not.
-        """
-        if not self.weight_training.by_epochs:
-            if self.trainer.max_epochs != 0 and not is_dry_run(self.trainer):
-                self.trainer.fit_loop.max_epochs = -1  # a run has one length
-            return
-        if self.trainer.max_epochs is None or self.trainer.max_epochs < 0:
-            raise ConfigError("trainer.max_epochs is not set; schedule and drop-path go over its epochs: set it")
-
-    def on_train_start(self) -> None:
-        """Start the clock; say where the learning rate does not go as its schedule promises."""
-        self._recalibration = Recalibration()  # of this run, whose images may be others
-        if not self.weight_training.by_epochs:
-            workers = count_workers(self.trainer.train_dataloader)
-            self._pace = Pace(self.weight_training, self.device, workers, self._before)
-            self._agree()
-        if said := rejoin_schedule(self.trainer, self.weight_training, self._planned):
-            self.print(said)
-        if not self.weight_training.by_epochs:
-            self._end_if_over()  # resumed once more; nothing is left to do
-            return
-        stretch = Stretch("training.schedule", self.weight_training.schedule, self.trainer.max_epochs or 0)
-        for remark in remarks(self.trainer, [stretch]):
-            self.print(remark)
+        return network
 
     def on_train_epoch_start(self) -> None:
         """Set this epoch's drop-path probability."""
+        super().on_train_epoch_start()
         self.built.drop_path = self.weight_training.drop_path * self.progress
-        self._steps.begin_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the draws of the network, and keep its statistics, in case the step is left out."""
-        self._steps.keep(self.built)
+        """Seed the draws of the network."""
+        super().on_train_batch_start(batch, batch_idx)
         seed_draws(self.seed, self.current_epoch, batch_idx, self.global_rank, self.device)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave the step out if its gradients are not finite; with ``16-mixed`` the scaler does."""
-        if self.trainer.precision != "16-mixed":
-            self._steps.check(optimizer)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
-        """Go on in the schedule; end a training of steps or seconds, before callbacks hear of the end of the batch."""
-        self._agree()
-        super().lr_scheduler_step(scheduler, metric)
-        self._end_if_over()
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take note of the images."""
-        self._recalibration.note(self.trainer, one_stream(batch)[0])
-
-    def train_for(self, seconds: float) -> None:
-        """Set what is left to train, for callbacks."""
-        self.weight_training = replace(self.weight_training, steps=None, seconds=self._before.seconds + seconds)
-
-    def recalibrate(self) -> None:
-        """Replace running statistics of young batch-norms; for callbacks that evaluate after a training batch."""
-        self._recalibration.run(self, self.built, trained=True)
-
-    def on_train_epoch_end(self) -> None:
-        """Recalibrate batch-norms unless a validation has just done so; end a run that has diverged."""
-        self._recalibration.run(self, self.built)
-        if self._steps.active:
-            self.log("train/skipped_steps", float(self._steps.skipped))
-        self._check_finite("train/loss", found=self._steps.found())
-
-    def on_validation_epoch_start(self) -> None:
-        """Recalibrate batch-norms: after callbacks, one of which may have put averaged weights in place."""
-        self._recalibration.run(self, self.built)
-
-    def on_validation_epoch_end(self) -> None:
-        """End a run that has diverged, before a checkpoint of this validation is written."""
-        self._check_finite("val/loss")
-
-    def on_test_epoch_end(self) -> None:
-        """Say if accuracies are those of a network that computes no numbers."""
-        self._check_finite("test/loss")
-
-    def on_predict_start(self) -> None:
-        """See :meth:`on_test_epoch_end`."""
-        self._check_finite()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep weights that are no numbers out of checkpoints, also of those that are written amid an epoch."""
-        self._check_finite()
-        super().on_save_checkpoint(checkpoint)
-        if self.network is not None:
-            checkpoint["network_size"] = size_of(self.network)
-        checkpoint["planned_length"] = planned_length(self.trainer, self.weight_training)
-        if self._pace is not None:
-            checkpoint["seconds_trained"] = self._pace.seconds
-        if is_within_epoch(self.trainer):
-            checkpoint["epoch_state"] = {"drop_path": float(self.built.drop_path), "steps": self._steps.counts}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the clock of the training."""
-        super().on_load_checkpoint(checkpoint)
-        self._planned = checkpoint.get("planned_length")
-        self._before = self._before._replace(seconds=float(checkpoint.get("seconds_trained", 0.0)))
-        if self.network is not None and (state := checkpoint.get("epoch_state")):  # of an epoch that began before
-            self.network.drop_path, self._steps.counts = state["drop_path"], state["steps"]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""
         images, labels = one_stream(batch)
         logits, auxiliary = self.built.forward_auxiliary(images)
-        loss = self.training_loss(logits, labels)
-        self.log_dict({"train/loss": self.train_loss, "train/acc": self.train_accuracy}, on_step=False, on_epoch=True)
+        loss = self.logged_loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.weight_training.auxiliary_weight * self.loss(auxiliary, labels)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Log the metrics; gives the logits."""
-        return self.evaluate(self(batch[0]), batch[1], "val")
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """See :meth:`validation_step`."""
-        return self.evaluate(self(batch[0]), batch[1], "test")
-
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Class probabilities, shape ``(B, classes)``."""
-        return self.probabilities(self(batch[0]))
-
-    def _agree(self) -> None:
-        """Let the first process say how far the training is; only here do all ask together."""
-        if self._pace is not None and self.trainer.world_size > 1:
-            self._agreed = self.trainer.strategy.broadcast(self._pace.progress(self.trainer.global_step))
-
-    def _end_if_over(self) -> None:
-        if not self.weight_training.by_epochs and self.progress >= 1.0:
-            self._over = self.trainer.should_stop = True
-            self.trainer.check_val_every_n_epoch = 1  # the last weights are validated, whatever the epoch
-
-    def _check_finite(self, *metrics: str, found: Sequence[str] = ()) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the size of the network, and the drop-path probability of an epoch that is not over."""
+        super().on_save_checkpoint(checkpoint)
         if self.network is not None:
-            check_finite(self, self.network, self.weight_training, *metrics, found=found)
+            checkpoint["network_size"] = size_of(self.network)
+        if is_within_epoch(self.trainer):
+            checkpoint["epoch_state"]["drop_path"] = float(self.built.drop_path)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the drop-path probability of an epoch that began before."""
+        super().on_load_checkpoint(checkpoint)
+        if self.network is not None and (state := checkpoint.get("epoch_state")):
+            self.network.drop_path = state["drop_path"]
