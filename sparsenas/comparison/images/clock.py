@@ -10,7 +10,7 @@ import torch
 from sparsenas.classification import right
 from sparsenas.errors import BudgetError
 from sparsenas.search.searcher import ImageBatch
-from sparsenas.training import TrainingModule
+from sparsenas.training import NetworkTraining
 
 
 class Clock:
@@ -68,7 +68,7 @@ class TrainFor(pl.Callback):
         Raises:
             BudgetError: If there are none.
         """
-        assert isinstance(pl_module, TrainingModule)
+        assert isinstance(pl_module, NetworkTraining)
         seconds = self._seconds()
         if seconds <= 0:
             raise BudgetError("no second is left for the training; raise seconds, or lower the share of the search")
@@ -101,7 +101,7 @@ class Validation(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Validate if another share is done."""
-        assert isinstance(pl_module, TrainingModule)
+        assert isinstance(pl_module, NetworkTraining)
         done = int(pl_module.progress * self._points)
         if self._done < done < self._points:
             start = process_time()

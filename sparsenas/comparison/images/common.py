@@ -21,7 +21,7 @@ from sparsenas.networks import NetworkConfig
 from sparsenas.search import Tournament
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype, StageSpace
-from sparsenas.training import StandAloneTraining, TrainingModule, WeightTraining
+from sparsenas.training import NetworkTraining, StandAloneTraining, WeightTraining
 
 #: The genotype says the depth, the budget the width.
 FILLED = NetworkConfig(channels=None, cells=None)
@@ -39,7 +39,7 @@ class Trained(NamedTuple):
         epochs: Epochs, in parts of one.
     """
 
-    module: TrainingModule
+    module: NetworkTraining
     epochs: float
 
 
@@ -93,7 +93,7 @@ class Common:
             return None
 
     def make(self, genotype: Genotype, network: NetworkConfig = FILLED) -> StandAloneTraining:
-        """Make the training of a network that fills the budget.
+        """Make the training of a network of ours, which fills the budget.
 
         Args:
             genotype: Its architecture.
@@ -109,10 +109,15 @@ class Common:
             self.data.num_classes,
             genotype.to_json(),
             network,
-            replace(self.training, steps=None, seconds=self.clock.total),
+            self.recipe,
             self.limits,
             self.seed,
         )
+
+    @property
+    def recipe(self) -> WeightTraining:
+        """The recipe, for the seconds of the run."""
+        return replace(self.training, steps=None, seconds=self.clock.total)
 
     @cached_property
     def validation(self) -> ReadImages:
@@ -124,13 +129,13 @@ class Common:
 
     def train(
         self,
-        module: TrainingModule,
-        seconds: Callable[[TrainingModule], float],
+        module: NetworkTraining,
+        seconds: Callable[[NetworkTraining], float],
         points: int,
         hear: Callable[[int, float], bool],
         most: float | None = None,
     ) -> Trained:
-        """Train a network that fills the budget.
+        """Train a network.
 
         Args:
             module: What trains it.
@@ -148,7 +153,7 @@ class Common:
         trainer.fit(module, datamodule=self.data)
         return Trained(module, trainer.global_step / max(trainer.num_training_batches, 1))
 
-    def left_to_train(self, module: TrainingModule) -> float:
+    def left_to_train(self, module: NetworkTraining) -> float:
         """Compute the seconds that are left but for the tests, which are timed on the validation images.
 
         Raises:

@@ -12,7 +12,7 @@ from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks import NetworkConfig, StemName
 from sparsenas.spaces import REFERENCES, Genotype, read_genotype
-from sparsenas.training import TrainingModule
+from sparsenas.training import NetworkTraining
 
 #: Random draws among which the largest is taken.
 DRAWS = 200
@@ -24,20 +24,39 @@ class Decision(NamedTuple):
     """The network that a competitor trains.
 
     Attributes:
-        genotype: The architecture.
+        genotype: The architecture; ``None`` if it is of no space.
         remark: How it was found, for people; may be empty.
         network: Its size apart from the width.
-        module: What goes on training it; ``None`` to begin anew.
+        module: What trains it; ``None`` for a new network of the genotype.
     """
 
-    genotype: Genotype
+    genotype: Genotype | None
     remark: str = ""
     network: NetworkConfig = FILLED
-    module: TrainingModule | None = None
+    module: NetworkTraining | None = None
+
+    def training(self, common: Common) -> NetworkTraining:
+        """Return what trains the network.
+
+        Raises:
+            BudgetError: See :meth:`Common.make`, as for the following.
+            ConfigError: Likewise.
+        """
+        if self.module is not None:
+            return self.module
+        assert self.genotype is not None  # for type checkers: what is of no space has a module
+        return common.make(self.genotype, self.network)
 
 
 class Competitor(ABC):
     """One who decides on an architecture. Its options are the fields of a dataclass."""
+
+    def load(self) -> None:  # noqa: B027  # most need nothing
+        """Import a package that not all competitors need, before the clock runs.
+
+        Raises:
+            ConfigError: If it is not installed.
+        """
 
     @abstractmethod
     def decide(self, common: Common) -> Decision:

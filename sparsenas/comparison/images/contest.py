@@ -18,6 +18,7 @@ from sparsenas.comparison.images.competitors import Competitor, Given, Largest, 
 from sparsenas.comparison.images.halving import Asha
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.searching import Search
+from sparsenas.comparison.images.timm_network import TimmNetwork
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.latency import read_layer_times
@@ -34,9 +35,10 @@ KINDS: dict[str, type[Competitor]] = {
     "asha": Asha,
     "search": Search,
     "tournament": Held,
+    "timm": TimmNetwork,
 }
 #: Kinds whose one option may be given without its name.
-SHORT = {"reference": "name", "genotype": "genotype", "largest": "by"}
+SHORT = {"reference": "name", "genotype": "genotype", "largest": "by", "timm": "model"}
 #: A kind that stands for several competitors.
 SEVERAL = "references"
 
@@ -205,11 +207,11 @@ def _entries(name: str, value: Any, where: str) -> list[tuple[str, Entry]]:
         if kind in SHORT and not isinstance(options, Mapping):
             options = {SHORT[kind]: options}
         options = dict(check_mapping(options or {}, f"{where}.{kind}", (), None))
-        if "model" in options:
+        if kind == "search" and "model" in options:
             options["model"] = merge_component(None, options["model"], f"{where}.{kind}.model")
         entries = [(name, Entry(kind, options, seeds))]
     for number, (found, entry) in enumerate(entries):
         made = entry.make(f"{where}.{kind}")  # raises if an option is wrong
-        if isinstance(made, Given):  # the plan does not change with a file
+        if isinstance(made, (Given, TimmNetwork)):  # a file may change, and the plan does not
             entries[number] = found, entry._replace(options=made.plain)
     return entries

@@ -20,12 +20,13 @@ from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
+from sparsenas.comparison.images.searching import Search
 from sparsenas.comparison.jobs import serve
 from sparsenas.complexity import describe
 from sparsenas.errors import BudgetError, DivergenceError
 from sparsenas.limits import Limits
 from sparsenas.spaces import Genotype
-from sparsenas.training import TrainingModule
+from sparsenas.training import NetworkTraining, TrainingModule
 
 #: Timed runs of one image, after some that are not.
 TIMED, WARMUP = 50, 5
@@ -42,9 +43,12 @@ def compete(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
     options = settings["options"]
     competitor = make_competitor(settings["kind"], options, searcher)
     shared = {name: settings[name] for name in ("data", "space", "training", "seconds")}
-    own = {name: options[name] for name in ("model", "arch_fraction") if name in options}
-    if isinstance(competitor, Held):
-        own["tournament"] = competitor.options
+    own: dict[str, Any] = {}
+    if isinstance(competitor, Search):
+        own = {"model": competitor.model, "arch_fraction": competitor.arch_fraction}
+    elif isinstance(competitor, Held):
+        own = {"tournament": competitor.options}
+    competitor.load()
     make = parse_run({**shared, **own}, seed)
     with TemporaryDirectory() as folder:
         clock = Clock(settings["seconds"])
@@ -82,7 +86,7 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
         curve.append((clock.seconds, 100 * accuracy))
         return False
 
-    module = decision.module or common.make(decision.genotype, decision.network)
+    module = decision.training(common)
     try:
         trained = common.train(module, common.left_to_train, POINTS, hear, CURVE)
     except DivergenceError as error:
@@ -104,13 +108,13 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
     }
 
 
-def _facts(module: TrainingModule, genotype: Genotype) -> dict[str, Any]:
+def _facts(module: NetworkTraining, genotype: Genotype | None) -> dict[str, Any]:
     """Facts about a network that its weights do not change; gives fields of the record."""
     network = module.deployable()
     size = describe(network, module.image_shape)
     return {
-        "genotype": genotype.to_json(),
-        "channels": module.config.channels,
+        "genotype": "" if genotype is None else genotype.to_json(),
+        "channels": module.config.channels if isinstance(module, TrainingModule) else 0,
         "parameters": size.parameters,
         "macs": size.macs,
         "milliseconds": _milliseconds(network, module.image_shape),

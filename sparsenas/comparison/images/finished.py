@@ -16,8 +16,8 @@ class ImageRecord(FinishedRun):
         images: Hash of the names of all images, equal for all runs.
         seconds: Processor seconds of the run.
         impossible: Reason why there is no network; empty if there is one.
-        genotype: Its architecture.
-        channels: Width that fills the budget.
+        genotype: Its architecture; empty if it is of no space.
+        channels: Width that fills the budget; 0 if it has one size.
         parameters: Number of parameters.
         macs: MACs of one image.
         accuracy: Accuracy on the test images, read once at the end.

@@ -60,6 +60,10 @@ class Asha(Competitor):
                 f"rungs is {self.rungs}; use at most {MOST_RUNGS}: each validates {self.factor} times as often"
             )
 
+    def load(self) -> None:
+        """See :meth:`Competitor.load`."""
+        load_optuna()
+
     def decide(self, common: Common) -> Decision:
         """See :meth:`Competitor.decide`."""
         optuna = load_optuna()

@@ -11,12 +11,13 @@ from sparsenas.comparison.images.common import Common
 from sparsenas.comparison.images.competitors import Competitor, Given, RandomDraw, Reference
 from sparsenas.comparison.images.contest import ImagePlan
 from sparsenas.comparison.images.finished import ImageRecord, image_record
-from sparsenas.comparison.images.halving import Asha, load_optuna
+from sparsenas.comparison.images.halving import Asha
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
 from sparsenas.comparison.images.outcomes import ImageReport, make_image_report
 from sparsenas.comparison.images.picture import draw_images
 from sparsenas.comparison.images.searching import Search
+from sparsenas.comparison.images.timm_network import TimmNetwork
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.comparison.session import Session, write_pages
 from sparsenas.errors import BudgetError, ConfigError
@@ -64,10 +65,9 @@ class ImageSession(Session[ImageRecord]):
         for name, entry in ((name, self.plan.entries[name]) for name in names):
             where = f"competitors.{name}"
             competitor = entry.make(where)
-            if isinstance(competitor, (Reference, Given, RandomDraw)):
+            competitor.load()
+            if isinstance(competitor, (Reference, Given, RandomDraw, TimmNetwork)):
                 _check_recipe(competitor, common, where)
-            elif isinstance(competitor, Asha):
-                load_optuna()
             elif isinstance(competitor, Held):
                 held: dict[str, Any] = {"tournament": competitor.options}
                 common.tournament = parse_run({**self.plan.shared, **held}, self.plan.first_seed)().tournament
@@ -110,8 +110,7 @@ def _check_recipe(competitor: Competitor, common: Common, where: str) -> None:
         ConfigError: If the recipe, or an option of the competitor, does not suit it.
     """
     try:
-        decision = competitor.decide(common)
-        common.make(decision.genotype, decision.network)
+        competitor.decide(common).training(common)
     except BudgetError:
         pass
     except ConfigError as error:

@@ -36,6 +36,7 @@ class ImageRow:
         deciding: Mean seconds until the architecture was decided.
         epochs: Mean epochs of the training.
         impossible: Reason why there is no network in a run; empty if there is one in all.
+        pretrained: True if the training began with weights of other images.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ImageRow:
     deciding: float | None = None
     epochs: float | None = None
     impossible: str = ""
+    pretrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,19 @@ def _is_of(record: ImageRecord, name: str) -> bool:
 def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow:
     made = [record for record in records if not record.impossible]
     reasons = dict.fromkeys(record.impossible for record in records if record.impossible)
-    row = ImageRow(name, plan.entries[name].kind, len(made), plan.planned(name), impossible="; ".join(reasons))
+    entry = plan.entries[name]
+    row = ImageRow(
+        name,
+        entry.kind,
+        len(made),
+        plan.planned(name),
+        impossible="; ".join(reasons),
+        pretrained=bool(entry.options.get("pretrained")),
+    )
     if not made:
         return row
 
-    networks = [record for record in made if record.genotype] or made  # a search that diverged has none
+    networks = [record for record in made if record.parameters] or made  # a search that diverged has none
 
     def mean(attribute: str) -> float:
         return float(np.mean([getattr(record, attribute) for record in networks]))
@@ -178,6 +188,7 @@ def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow
         sd=float(np.std(accuracies, ddof=1)) if len(made) > 1 else None,
         worst=min(accuracies),
         impossible=row.impossible,
+        pretrained=row.pretrained,
         **means,
     )
 

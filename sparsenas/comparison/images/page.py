@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparsenas.comparison.images.contest import Entry
 from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTest
 from sparsenas.comparison.records import processors_note
 
@@ -35,6 +36,7 @@ def page(report: ImageReport) -> str:
         lines += ["", f"## Against {report.best_reference}, the best reference", ""]
         heads = ("network", "seeds", "difference", "95 % interval", "p, t-test", "p, Wilcoxon")
         lines += [_table(heads, [_test_cells(test) for test in report.tests]), "", _notes(report)]
+    lines += [f"\n{_origin(row, plan.entries[row.name])}" for row in report.rows if row.kind == "timm"]
     for row in report.rows:
         if row.impossible:
             count = f"{row.planned - row.runs} of {row.planned} runs" if row.runs else "no network"
@@ -63,6 +65,14 @@ def _images(report: ImageReport) -> str:
     return f"{tested:,} images of {name}{chance}"
 
 
+def _origin(row: ImageRow, entry: Entry) -> str:
+    """Say what a network of timm has that others have not."""
+    text = f"`{row.name}` is `{entry.options['model']}` of timm: its size is its own, and does not fill the budget."
+    if row.pretrained:
+        text += f" It began with the weights of `{entry.options['pretrained']}`; what made them does not count here."
+    return text
+
+
 def _budget(report: ImageReport) -> str:
     limits = report.plan.limits
     kinds = ((limits.max_params, "parameters"), (limits.max_macs, "MACs"), (limits.max_latency_ms, "ms"))
@@ -86,9 +96,9 @@ def _notes(report: ImageReport) -> str:
 def _cells(row: ImageRow) -> list[str]:
     runs = str(row.runs) if row.runs == row.planned else f"{row.runs} of {row.planned}"
     if row.mean is None:
-        return [row.name, runs, "impossible", *[""] * 8]
+        return [_marked(row), runs, "impossible", *[""] * 8]
     return [
-        row.name,
+        _marked(row),
         runs,
         f"{row.mean:.2f}",
         "" if row.sd is None else f"{row.sd:.2f}",
@@ -100,6 +110,12 @@ def _cells(row: ImageRow) -> list[str]:
         f"{row.deciding:.1f}",
         f"{row.epochs:.1f}",
     ]
+
+
+def _marked(row: ImageRow) -> str:
+    """Name a competitor, and tell at once a network that is not ours."""
+    mark = "" if row.kind != "timm" else " (timm, pretrained)" if row.pretrained else " (timm)"
+    return f"{row.name}{mark}"
 
 
 def _test_cells(test: PairedTest) -> list[str]:
