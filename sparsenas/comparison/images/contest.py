@@ -213,5 +213,8 @@ def _entries(name: str, value: Any, where: str) -> list[tuple[str, Entry]]:
     for number, (found, entry) in enumerate(entries):
         made = entry.make(f"{where}.{kind}")  # raises if an option is wrong
         if isinstance(made, (Given, TimmNetwork)):  # a file may change, and the plan does not
-            entries[number] = found, entry._replace(options=made.plain)
+            try:
+                entries[number] = found, entry._replace(options=made.plain)
+            except ConfigError as error:
+                raise ConfigError(f"{where}.{kind}: {error}") from error
     return entries
