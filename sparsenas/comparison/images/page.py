@@ -70,6 +70,8 @@ def _origin(row: ImageRow, entry: Entry) -> str:
     text = f"`{row.name}` is `{entry.options['model']}` of timm: its size is its own, and does not fill the budget."
     if row.pretrained:
         text += f" It began with the weights of `{entry.options['pretrained']}`; what made them does not count here."
+    if (factor := entry.options["lr_factor"]) != 1:
+        text += f" Its learning rate is that of the recipe times {factor:g}."
     return text
 
 

@@ -1,8 +1,9 @@
 """A network of timm as a competitor: others have designed it, and perhaps trained it on other images before."""
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +12,11 @@ from zipfile import ZipFile, is_zipfile
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from sparsenas.comparison.checks import check_number
 from sparsenas.comparison.images.common import Common
 from sparsenas.comparison.images.competitors import Competitor, Decision
 from sparsenas.complexity import Complexity, describe
@@ -35,9 +39,10 @@ class TimmNetwork(Competitor):
         pretrained: File of its weights in timm's form, ``.safetensors`` or of torch. Its classifier begins anew if
             there are other classes than it has outputs.
         sha256: Hash of this file; a run refuses another file.
+        lr_factor: Factor of the learning rate of the recipe, which is one for new weights: trained ones want a smaller.
 
     Raises:
-        ConfigError: If an option is no text.
+        ConfigError: If an option is wrong.
 
     Source: Wightman, PyTorch Image Models (2019).
     """
@@ -45,12 +50,14 @@ class TimmNetwork(Competitor):
     model: str
     pretrained: str | None = None
     sha256: str | None = None
+    lr_factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the options."""
-        for name, value in asdict(self).items():
+        for name, value in (("model", self.model), ("pretrained", self.pretrained), ("sha256", self.sha256)):
             if not isinstance(value, str) and (name == "model" or value is not None):
                 raise ConfigError(f"{name} is {value!r}, which is no text")
+        object.__setattr__(self, "lr_factor", check_number(self.lr_factor, "lr_factor"))  # YAML reads 1e-1 as text
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -84,7 +91,8 @@ class TimmNetwork(Competitor):
         if self.pretrained is not None:
             network, kept = self._begin(self.pretrained, data.image_shape, data.num_classes)
             remark = f"of timm, began with the weights of {self.pretrained}{'' if kept else ', and a new classifier'}"
-        module = NetworkTraining(data.image_shape, data.num_classes, common.recipe, common.seed)
+        recipe = replace(common.recipe, optimizer=partial(self._optimizer, common.recipe.optimizer))
+        module = NetworkTraining(data.image_shape, data.num_classes, recipe, common.seed)
         # see TrainingModule.build
         module.network = network.to(memory_format=torch.channels_last)
         return Decision(None, remark, module=module)
@@ -154,6 +162,13 @@ class TimmNetwork(Competitor):
             if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None:
                 module.num_batches_tracked.zero_()  # statistics of other images are young: the run replaces them
         return network, classes == num_classes
+
+    def _optimizer(self, make: OptimizerCallable, parameters: Iterable[Any]) -> Optimizer:
+        """Make the optimizer of the recipe, with another learning rate."""
+        optimizer = make(parameters)
+        for group in optimizer.param_groups:
+            group["lr"] *= self.lr_factor
+        return optimizer
 
     def _hash(self, path: str) -> str:
         """Compute the hash of the file.

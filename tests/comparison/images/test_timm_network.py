@@ -139,6 +139,13 @@ def test_statistics_of_other_images_are_replaced(common, weights, one_thread):
     assert [accuracy for accuracy, _ in heard] == pytest.approx([again for _, again in heard], abs=0.02)
 
 
+def test_a_smaller_learning_rate_is_a_factor_of_that_of_the_recipe(common):
+    for given, factor in ((1.0, 1.0), (0.1, 0.1), ("1e-1", 0.1)):
+        optimizer = TimmNetwork(MODEL, lr_factor=given).decide(common).module.make_optimizer()
+        assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.025 * factor)]
+        assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
 def test_a_network_above_the_budget_is_impossible(common):
     common.limits = Limits(max_params=5e4, max_macs=1e9)
     with pytest.raises(
@@ -187,6 +194,7 @@ def test_weights_of_a_file_are_part_of_the_plan(contest, write, weights, common)
     [
         ({"model": 3}, "model is 3, which is no text"),
         ({"model": MODEL, "pretrained": True}, "pretrained is True, which is no text"),
+        ({"model": MODEL, "lr_factor": 0}, "lr_factor is 0; use a positive number"),
         ({"pretrained": "x.safetensors"}, "model is missing"),
         ({"model": MODEL, "weights": "x"}, "unknown entry 'weights'"),
         (
