@@ -29,13 +29,15 @@ def latency_text(searcher: Searcher) -> str | None:
             about = times.about
     except SparseNASError as error:  # such as a table that is gone
         return f"not compared with the table: {error}"
+    own, timed = "x".join(map(str, shape)), about.get("images", "")
+    other = "" if timed in ("", own) else f", its layers timed on images of {timed} instead of {own}"
     threads = about.get("threads", "1")
     batch = about.get("batch", "1")
     images = torch.zeros(int(batch) if batch.isdecimal() else 1, *shape).to(memory_format=torch.channels_last)
     network = network.cpu().eval().to(memory_format=torch.channels_last)
     measured = time_network(network, images, threads=int(threads) if threads.isdecimal() else 1)
     return (
-        f"{predicted:.3g} ms predicted by {Path(file).name}, made on {where(about)}; "
+        f"{predicted:.3g} ms predicted by {Path(file).name}, made on {where(about)}{other}; "
         f"{measured:.3g} ms measured here in torch, cpu, threads {threads}"
         + ("" if len(images) == 1 else f", {len(images)} images at a time")
     )

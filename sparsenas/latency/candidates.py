@@ -48,6 +48,23 @@ class LatencyTable:
         kept = (row[index] for row, indices in zip(self.candidates, support, strict=True) for index in indices)
         return self.base + sum(kept)
 
+    def check(self, network: SuperNet, path: str) -> None:
+        """Check that the table is of a network of this size, if it says of which.
+
+        Args:
+            network: Super-net whose candidates it is asked about.
+            path: File of the table.
+
+        Raises:
+            ConfigError: If it is of another size.
+        """
+        own, known = _size_text(network), self.about.get("network", "")
+        if known not in ("", own):
+            raise ConfigError(
+                f"budget.latency_table: {path} was measured in a network of {shorten(known, 80)}, and this one has "
+                f"{own}: measure it anew, by `python -m sparsenas latency` with the config or the sizes of this one"
+            )
+
     def write(self, path: str | Path, space: SearchSpace) -> None:
         """Write a JSON file that names every candidate.
 
@@ -160,10 +177,9 @@ def measure_latency(
     candidates = [[sum(ms[place.kind] for place in row) for row in block] for block in places]
     kept = sum(row[index] for row, indices in zip(candidates, support, strict=True) for index in indices)
     share = min(taken[WHOLE] / kept, 1.0) if kept else 1.0
-    size, shape = network.size, "x".join(map(str, network.size["image_shape"]))
     told = {
         **about(runtime, device, batch, threads),
-        "network": f"{size['channels']} channels, {size['cells']} cells, images {shape}",
+        "network": _size_text(network),
         "together": f"{share:.2f}",
     }
     rows = tuple(tuple(share * value for value in row) for row in candidates)
@@ -192,6 +208,12 @@ def compare_latency(
     images = _images(network, int(table.about.get("batch", "1")))
     derived = network.derive(network.space.genotype(support)).eval()
     return table.latency(support), time_network(derived, images, rounds, runtime, threads)
+
+
+def _size_text(network: SuperNet) -> str:
+    """Describe the size of a network."""
+    size, shape = network.size, "x".join(map(str, network.size["image_shape"]))
+    return f"{size['channels']} channels, {size['cells']} cells, images {shape}"
 
 
 def _images(network: SuperNet, batch: int) -> Tensor:

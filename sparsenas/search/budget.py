@@ -54,7 +54,13 @@ class Budget(Limits):
         )
 
     def of_network(self, network: SuperNet) -> Constraints:
-        """Make the :meth:`constraints` of a super-net's space at its size; costs are counted only if needed."""
+        """Make the :meth:`constraints` of a super-net's space at its size; costs are counted only if needed.
+
+        Raises:
+            ConfigError: As :meth:`constraints`, and if the latency table is of a network of another size.
+        """
+        if self.latency_table is not None:
+            read_latency(self.latency_table, network.space).check(network, self.latency_table)
         return self.constraints(network.space, candidate_costs(network) if self.needs_costs else None)
 
     def _caps(self, space: SearchSpace) -> tuple[Cap, ...]:

@@ -13,11 +13,12 @@ from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli import main
 from sparsenas.cli.latency_check import latency_text
 from sparsenas.errors import ConfigError
-from sparsenas.latency import LatencyTable, candidates, measure_latency, read_latency
+from sparsenas.latency import LatencyTable, LayerTimes, Line, candidates, measure_latency, read_latency
 from sparsenas.networks import NetworkConfig, SuperNet
-from sparsenas.search import Budget, TwoStageSearch
+from sparsenas.search import Budget, TournamentSearch, TwoStageSearch
 from sparsenas.search.size_band import SizeBand
-from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
+from sparsenas.spaces import DartsSpace, NasBench201Space, StageSpace, WeightSharing64Space
+from sparsenas.spaces.stage import ALL_TYPES
 
 SPACES = [DartsSpace(nodes=2), NasBench201Space(), WeightSharing64Space()]
 
@@ -171,6 +172,31 @@ def test_sizes_are_those_of_a_config(config, tmp_path, monkeypatch):
         wanted = settings["model"]["init_args"]["network"]
         assert (found.size["image_shape"], found.size["num_classes"]) == ((1, 8, 8), 10)
         assert (found.size["channels"], found.size["cells"]) == (wanted["channels"], wanted["cells"])
+
+
+def test_a_table_of_another_size_is_refused(tmp_path):
+    """Its milliseconds are those of another network, however well the candidates' names fit."""
+    space, target = WeightSharing64Space(), tmp_path / "mine.json"
+    measured = SuperNet(space, (1, 8, 8), 3, channels=4, cells=2)
+    measure_latency(measured, rounds=1).write(target, space)
+    budget = Budget(max_latency_ms=100.0, latency_table=str(target))
+    assert budget.of_network(measured) == budget.constraints(space)
+    for shape, channels, cells in (((1, 8, 8), 8, 2), ((1, 8, 8), 4, 1), ((1, 16, 16), 4, 2)):
+        size = f"{channels} channels, {cells} cells, images {'x'.join(map(str, shape))}"
+        message = f"network of 4 channels, 2 cells, images 1x8x8, and this one has {size}: measure it anew"
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            TwoStageSearch(shape, 3, space=space, network=NetworkConfig(channels, cells), budget=budget)
+
+
+@pytest.mark.parametrize(("timed", "told"), [("1x8x8", False), ("3x96x96", True)])
+def test_layers_that_were_timed_on_other_images_are_told(tmp_path, timed, told):
+    """Times of layers hold at any size, but not as surely at all."""
+    layers = ["head", *(f"{layer}{down}" for layer in ALL_TYPES for down in ("", "/stride", "/max_pool"))]
+    times = LayerTimes(dict.fromkeys(layers, Line(0.1, 0.0, 0.0)), 0.0, {"images": timed})
+    times.write(tmp_path / "times.json")
+    budget = Budget(max_params=5000, max_latency_ms=10.0, latency_table=str(tmp_path / "times.json"))
+    searcher = TournamentSearch((1, 8, 8), 3, StageSpace(stages=2, layers=2), budget=budget, genotype="resnet8")
+    assert ("layers timed on images of 3x96x96 instead of 1x8x8" in latency_text(searcher)) == told
 
 
 def test_after_a_search_the_prediction_stands_beside_a_measurement(table, path):
