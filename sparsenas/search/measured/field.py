@@ -90,6 +90,13 @@ class Entry:
         config = self.sized(genotype)
         return network_cost(genotype, self.image_shape, self.num_classes, config.channels or 0, config)
 
+    def predicted(self, genotype: Genotype) -> float | None:
+        """Milliseconds of the network of a genotype by the latency table; ``None`` without one."""
+        if self.budget.latency_table is None:
+            return None
+        _, ms = self.budget.cost(genotype, self.image_shape, self.num_classes, self.sized(genotype))
+        return ms
+
     @cached_property
     def unfit(self) -> tuple[str, ...]:
         """Names of the references that do not fit."""

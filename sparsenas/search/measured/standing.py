@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 
 import numpy as np
@@ -37,6 +37,7 @@ class Competitor:
         score: What decided at the highest of them, in deviations: its losses, what it is expected to gain in the rest
             of the training for its MACs, and what the prior expects.
         milliseconds: Time of one image on the device of the search; ``None`` if it was not measured.
+        predicted_milliseconds: Time by the latency table of the budget; ``None`` without one.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Competitor:
     stops: tuple[tuple[float, float, float], ...]
     score: float = 0.0
     milliseconds: float | None = field(default=None, compare=False)  # never twice the same
+    predicted_milliseconds: float | None = None
 
     @property
     def name(self) -> str:
@@ -159,6 +161,7 @@ class TournamentResult(SearchResult):
                     "parameters": other.parameters,
                     "macs": other.macs,
                     "milliseconds": other.milliseconds,
+                    "predicted_milliseconds": other.predicted_milliseconds,
                     "score": other.score,
                     "stops": [
                         {"length": length, "loss": loss, "accuracy": accuracy} for length, loss, accuracy in other.stops
@@ -230,6 +233,7 @@ def make_standing(
         governor = f"too short to compare anything: {origin} is trained, as the most promising"
     elif plan.verdict is not None:
         governor = plan.verdict.in_words(1 - leader.accuracy, len(history.entrants))
+    competitors = tuple(replace(other, predicted_milliseconds=entry.predicted(other.genotype)) for other in competitors)
     found = competitors[0]
     reference = next((other for other in competitors if other.is_reference), None)
     sure, again = None, tuple[float, ...]()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparsenas.latency import LayerTimes, Line, read_layer_times
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import Budget, Tournament
 from sparsenas.search.measured.field import Entry
@@ -14,16 +15,15 @@ from sparsenas.search.measured.history import Entrant, History, Measurement
 from sparsenas.search.measured.plan import Plan
 from sparsenas.search.measured.standing import make_standing, surely_ahead
 from sparsenas.spaces import REFERENCES, StageSpace
+from sparsenas.spaces.stage import ALL_TYPES
 
 SPACE = StageSpace(layers=2, types=("conv_3x3", "sep_conv_3x3"))
 OPTIONS = Tournament(prior="none", random=3)
 DRAWN = [SPACE.sample(np.random.default_rng(seed)).to_json() for seed in range(6)]
 
 
-def entry():
-    return Entry(
-        SPACE, (3, 32, 32), 10, NetworkConfig(channels=None, cells=None), Budget(max_params=40_000), OPTIONS, 0
-    )
+def entry(budget=Budget(max_params=40_000)):
+    return Entry(SPACE, (3, 32, 32), 10, NetworkConfig(channels=None, cells=None), budget, OPTIONS, 0)
 
 
 def measured(number, loss, accuracy=0.5, origin="random", rung=0, repeat=0):
@@ -32,8 +32,8 @@ def measured(number, loss, accuracy=0.5, origin="random", rung=0, repeat=0):
     return Measurement(Entrant(number, key, origin), rung, losses, accuracy, 1.0 + rung, 1.0, repeat=repeat)
 
 
-def stand(*measurements, images=400):
-    made = entry()
+def stand(*measurements, images=400, **options):
+    made = entry(**options)
     plan, history = Plan(OPTIONS, made.field, 100.0), History(list(measurements))
     labels = torch.zeros(images, dtype=torch.int64)
     return make_standing(made, plan, history, labels, "seconds", lambda key: len(key) / 1000)
@@ -54,6 +54,20 @@ def test_everyone_is_there_by_rung_and_score():
     assert result.competitors[0].score > result.competitors[1].score
     assert result.reference is result.found
     assert result.sure is None
+
+
+def test_milliseconds_of_the_table_stand_beside_the_measured_ones(tmp_path):
+    file = tmp_path / "times.json"
+    names = ["head", *(f"{layer}{down}" for layer in ALL_TYPES for down in ("", "/stride", "/max_pool"))]
+    LayerTimes(dict.fromkeys(names, Line(0.1, 1e-6, 1e-7)), 0.0, {}).write(file)
+    budget = Budget(max_latency_ms=5.0, latency_table=str(file))
+    result = stand(measured(0, 1.0, origin="vgg_like"), measured(1, 2.0), budget=budget)
+    for other, plain in zip(result.competitors, result.to_plain(SPACE)["competitors"], strict=True):
+        channels = budget.fill(other.genotype, (3, 32, 32), 10)
+        expected = read_layer_times(file).latency(other.genotype, (3, 32, 32), 10, channels)
+        assert plain["predicted_milliseconds"] == other.predicted_milliseconds == pytest.approx(expected)
+        assert expected <= 5.0
+    assert stand(measured(1, 2.0)).found.predicted_milliseconds is None
 
 
 def test_the_best_reference_stands_beside_what_was_found():
