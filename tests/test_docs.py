@@ -16,9 +16,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import pytorch_lightning.callbacks
+import timm
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 import sparsenas
@@ -42,7 +44,7 @@ from sparsenas.cli import main
 from sparsenas.comparison import read_plan
 from sparsenas.comparison.build import build_run
 from sparsenas.comparison.images import paired_test
-from sparsenas.complexity import Complexity
+from sparsenas.complexity import Complexity, count_parameters
 from sparsenas.latency import read_layer_times
 from sparsenas.limits import Limits
 from sparsenas.networks import NormOptions, SuperNet, make_operation
@@ -78,7 +80,7 @@ SNIPPETS = {
     ("bring_your_searcher.md", "python"): 1,
     ("bring_your_searcher.md", "shell"): 1,
     ("bring_your_searcher.md", "yaml"): 1,
-    ("compare.md", "yaml"): 2,
+    ("compare.md", "yaml"): 3,
     ("export.md", "python"): 5,
     ("export.md", "shell"): 1,
     ("method.md", "yaml"): 1,
@@ -504,7 +506,7 @@ def test_every_heuristic_is_an_option_of_the_baseline_super_net():
 def test_own_searcher_is_an_entry_of_a_comparison(tmp_path):
     config = yaml.safe_load(CONFIGS["compare_nasbench201"].read_text(encoding="utf-8"))
     config["common"]["data"] = {"class_path": "Digits", "init_args": {"arch_fraction": 0.4}}
-    config["searchers"] = yaml.safe_load(code_blocks("compare.md", "yaml")[1])["searchers"]
+    config["searchers"] = yaml.safe_load(code_blocks("compare.md", "yaml")[2])["searchers"]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     runs = read_plan(tmp_path / "own.yaml").runs
     built, _, _ = build_run(runs[-1].settings)
@@ -518,6 +520,26 @@ def test_own_searcher_is_an_entry_of_a_comparison_on_images(tmp_path):
     session = image_session(str(tmp_path / "own.yaml"), tmp_path)
     session.check()
     assert [run.searcher for run in session.runs] == ["two_stage"] * 3
+
+
+def test_networks_of_timm_are_entries_of_a_comparison_on_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(CONFIGS["compare_images"].read_text(encoding="utf-8"))
+    config["budget"] = {"max_params": 1e6}
+    config["competitors"] = yaml.safe_load(code_blocks("compare.md", "yaml")[1])["competitors"]
+    options = config["competitors"]["fine_tuned"]["timm"]
+    save_file(timm.create_model(options["model"]).state_dict(), options["pretrained"])
+    Path("own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    session = image_session("own.yaml", tmp_path)
+    session.check()
+    assert {run.searcher for run in session.runs} == {"resnet8", "from_scratch", "fine_tuned"}
+
+
+def test_sizes_of_pretrained_networks_are_those_of_the_page_on_comparisons():
+    sizes = dict(re.findall(r"`(mobilenetv3\w+)` (\d\.\d) M", prose(DOCS / "compare.md")))
+    assert len(sizes) == 2
+    for name, size in sizes.items():
+        assert f"{count_parameters(timm.create_model(name, num_classes=0)) / 1e6:.1f}" == size
 
 
 def test_smallest_p_of_wilcoxon_is_what_the_page_on_comparisons_gives():
