@@ -82,14 +82,29 @@ def is_dry_run(trainer: Trainer) -> bool:
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of a run; call it on every rank, because Lightning broadcasts the logger's folder."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
+    """Return the folder of a run; call it on every rank, because the first one says where it is."""
+    folder: Path = trainer.strategy.broadcast(first_folder(trainer))
+    return folder
 
 
 def first_folder(trainer: Trainer) -> Path:
-    """Return the folder of a run without asking other processes; right in the first one only."""
-    if not trainer.loggers:
-        return Path(trainer.default_root_dir)
-    logger = trainer.loggers[0]  # as Trainer.log_dir has it
-    folder = logger.log_dir if isinstance(logger, (TensorBoardLogger, CSVLogger)) else logger.save_dir
-    return Path(folder or trainer.default_root_dir)
+    """Return the folder of a run without asking other processes; right in the first one only.
+
+    It is that of the first logger which has one for each run, or else ``default_root_dir``. ``Trainer.log_dir`` asks
+    the first logger, whatever it is, and other kinds have one folder for all runs.
+    """
+    return Path(next((logger.log_dir for logger in folder_loggers(trainer)), trainer.default_root_dir))
+
+
+def folder_loggers(trainer: Trainer) -> list[TensorBoardLogger | CSVLogger]:
+    """Return the loggers that have a folder for each run."""
+    return [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, CSVLogger))]
+
+
+def place_checkpoints(trainer: Trainer) -> None:
+    """Have checkpoints without a folder written into that of the run; Lightning asks the first logger for one."""
+    if not trainer.loggers or trainer.loggers[:1] == folder_loggers(trainer)[:1]:
+        return  # Lightning has it so
+    for callback in callbacks_of(trainer, ModelCheckpoint):
+        if callback.dirpath is None:
+            callback.dirpath = str(first_folder(trainer) / "checkpoints")

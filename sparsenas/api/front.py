@@ -1,7 +1,6 @@
 """Search and train from Python: the functions behind ``sparsenas.search`` and ``sparsenas.train``."""
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -16,7 +15,7 @@ from torch import Tensor
 from sparsenas.api.choices import TRAINING
 from sparsenas.api.image_settings import Images, data_settings
 from sparsenas.api.messages import user_errors
-from sparsenas.api.run_names import check_name, free_name
+from sparsenas.api.run_names import check_name, free_name, next_version
 from sparsenas.api.settings import Assembly, assemble
 from sparsenas.api.shipped import find_config
 from sparsenas.api.sizing import epochs_within
@@ -141,7 +140,7 @@ class _Run:
         parent = Path(folder)
         if name is not None:
             check_name("name", name)
-        self.folder = parent / (f"version_{_next_version(parent)}" if name is None else free_name(parent, name))
+        self.folder = parent / (next_version(parent) if name is None else free_name(parent, name))
         self.settings: dict[str, Any] = yaml.safe_load(Path(find_config(config)).read_text(encoding="utf-8"))
         self.settings["seed_everything"] = seed
         self.model = self.settings["model"]
@@ -218,9 +217,3 @@ def written_after(folder: Path, step: int) -> Path | None:
         if load(path)["global_step"] == step:
             return path
     return None
-
-
-def _next_version(parent: Path) -> int:
-    """Number of the next run in a folder, as Lightning's loggers count."""
-    found = [re.fullmatch(r"version_(\d+)", path.name) for path in parent.glob("version_*")]
-    return max((int(match[1]) + 1 for match in found if match), default=0)

@@ -32,6 +32,12 @@ def free_name(parent: Path, name: str) -> str:
     return free
 
 
+def next_version(parent: Path) -> str:
+    """Return the name of the next run without a name in a folder, ``version_N``, as Lightning's loggers count."""
+    found = [re.fullmatch(r"version_(\d+)", path.name) for path in parent.glob("version_*")]
+    return f"version_{max((int(match[1]) + 1 for match in found if match), default=0)}"
+
+
 def _is_free(folder: Path) -> bool:
     """Say if nothing is lost in a folder; an empty one is left over from a command that was refused."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

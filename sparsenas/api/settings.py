@@ -19,10 +19,11 @@ from sparsenas.api.choices import decide
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_max_time, check_trainer, check_workers
 from sparsenas.api.values import check_values
-from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, RunReport, WholeRunCheckpoints
+from sparsenas.callbacks import EventGuard, PartsFile, RegularCheckpoint, RunReport, SettingsFile, WholeRunCheckpoints
 from sparsenas.data import ImageData
 from sparsenas.imports import TRUST, trust
 from sparsenas.parser import SettingsParser
+from sparsenas.trainer import place_checkpoints
 
 #: Text of the option of :class:`~sparsenas.callbacks.RegularCheckpoint`.
 SAVE_EVERY = "write a checkpoint within an epoch so often, from which the run can go on; 0 for the ends of epochs only"
@@ -75,8 +76,9 @@ class Assembly(LightningCLI):
             subclass_mode_data=True,
             # the modules own their optimizers: a searcher has two
             auto_configure_optimizers=False,
+            save_config_callback=SettingsFile,
             # two runs may write into one folder when the user names its version
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"overwrite": True, "save_to_log_dir": False},
             seed_everything_default=0,
             parser_class=SettingsParser,
             trainer_defaults=defaults,
@@ -131,6 +133,7 @@ class Assembly(LightningCLI):
         check_max_time(self._get(self.config_init, "trainer.max_time", default=None))
         trainer = super().instantiate_trainer(**options)
         check_trainer(trainer, self.model, self.subcommand, getattr(self.datamodule, "multilabel", False))
+        place_checkpoints(trainer)
         # the report comes last: it shows what the others have written
         trainer.callbacks += [regular, RunReport()]  # type: ignore[attr-defined]  # set there, not declared
         return trainer

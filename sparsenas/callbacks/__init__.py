@@ -12,6 +12,7 @@ from sparsenas.callbacks.progress import SearchProgressBar
 from sparsenas.callbacks.regular_checkpoint import RegularCheckpoint
 from sparsenas.callbacks.result import ResultReport
 from sparsenas.callbacks.run_report import RunReport
+from sparsenas.callbacks.settings_file import SettingsFile
 from sparsenas.callbacks.timing import StepTimer
 from sparsenas.callbacks.whole_run import WholeRunCheckpoints
 
@@ -27,6 +28,7 @@ __all__ = [
     "ResultReport",
     "RunReport",
     "SearchProgressBar",
+    "SettingsFile",
     "StepTimer",
     "SupportMonitor",
     "WholeRunCheckpoints",

@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 
 from sparsenas.errors import ConfigError
-from sparsenas.trainer import first_folder, is_dry_run
+from sparsenas.trainer import first_folder, folder_loggers, is_dry_run
 
 
 def check_writable(trainer: Trainer) -> None:
@@ -26,5 +26,5 @@ def check_writable(trainer: Trainer) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        option = "--trainer.logger.save_dir" if trainer.loggers else "--trainer.default_root_dir"
+        option = "--trainer.logger.save_dir" if folder_loggers(trainer) else "--trainer.default_root_dir"
         raise ConfigError(f"cannot write to {folder} ({error.strerror}); name a writable folder by {option}") from error

@@ -17,7 +17,7 @@ from sparsenas.networks import skeleton_of
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
 from sparsenas.search.measured.record_file import NAME as MEASUREMENTS
 from sparsenas.spaces import Genotype
-from sparsenas.trainer import REPORT, best_checkpoint, callbacks_of, first_folder
+from sparsenas.trainer import REPORT, best_checkpoint, callbacks_of, first_folder, folder_loggers
 from sparsenas.training import TrainingModule
 
 PROGRAM = "python -m sparsenas"
@@ -138,8 +138,9 @@ def measuring_again(trainer: pl.Trainer) -> str | None:
     folder = first_folder(trainer)
     if not (folder / MEASUREMENTS).is_file():
         return None
-    version = ("--trainer.logger.init_args.version", folder.name) if trainer.loggers else ()
-    return command("fit", "--config", folder / "config.yaml", *version)
+    in_folder = bool(folder_loggers(trainer))
+    place = ("--trainer.logger.init_args.version", folder.name) if in_folder else ("--trainer.default_root_dir", folder)
+    return command("fit", "--config", folder / "config.yaml", *place)
 
 
 def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import Namespace
 
 from sparsenas.api.checkpoint import later_checkpoint
-from sparsenas.api.run_names import check_name, free_name
+from sparsenas.api.run_names import check_name, free_name, next_version
 from sparsenas.cli.processes import is_first
 from sparsenas.errors import ConfigError
 from sparsenas.files import write_atomically
@@ -43,7 +43,8 @@ def choose_folder(command: str, args: Sequence[str], config: Any) -> RunFolder:
 
     A fit with ``--ckpt_path`` goes on in the folder of that run, unless it holds a later checkpoint, which it would
     overwrite. An evaluation writes into the folder of the run, and no events. If the folder is unknown or cannot be
-    written, or options name another place, all get a new folder.
+    written, or options name another place, all get a new folder. A fit without a logger that has a folder for each run
+    gets one as ``default_root_dir``; with no logger at all, only where it has a name.
 
     Args:
         command: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
@@ -55,7 +56,7 @@ def choose_folder(command: str, args: Sequence[str], config: Any) -> RunFolder:
     """
     logger, root = config["trainer"]["logger"], config["trainer"]["default_root_dir"]
     options = [str(arg).partition("=")[0] for arg in args]
-    named = [option for option in options if _names_folder(option)]
+    named = [option for option in options if _names_folder(option, logger)]
     name, dry = config["name"], bool(config["trainer"]["fast_dev_run"])
     if name is not None:
         check_name("--name", name)
@@ -71,11 +72,12 @@ def choose_folder(command: str, args: Sequence[str], config: Any) -> RunFolder:
                 return RunFolder(_without_files(logger), str(run), run)
         elif _goes_on(run, Path(path), logger, name if "--name" in options else None):
             return RunFolder(*_placed(logger, root, run), run)
-    if command == "fit" and name is not None:
+    homeless = root is None and _parts(logger) and not _in_folders(logger)
+    if command == "fit" and (name is not None or homeless):
         parent = _parent(logger)
         # other processes than the first ask it where the folder is
-        folder = parent / (free_name(parent, name) if is_first() else name)
-        return RunFolder(*_placed(logger, root, folder))
+        free = (free_name(parent, name) if name else next_version(parent)) if is_first() else name or ""
+        return RunFolder(*_placed(logger, root, parent / free))
     return RunFolder(logger, root)
 
 
@@ -97,10 +99,10 @@ def keep_config(run: Path, config: str) -> None:
     note(f"the run goes on in {run}; its settings so far are kept in {kept}")
 
 
-def _names_folder(option: str) -> bool:
-    """Say if an option of the command line says where to write."""
-    _, logger, field = option.partition("--trainer.logger")
-    place = logger and (not field or field.rpartition(".")[2] in _PLACES)
+def _names_folder(option: str, logger: Any) -> bool:
+    """Say if an option of the command line says where to write; folders of other loggers are their own."""
+    _, of_logger, field = option.partition("--trainer.logger")
+    place = of_logger and (not field or field.rpartition(".")[2] in _PLACES) and _in_folders(logger)
     return bool(place) or option == "--trainer.default_root_dir"
 
 
@@ -145,7 +147,7 @@ def _placed(logger: Any, root: Any, folder: Path) -> tuple[Any, Any]:
         if _class(part) in _IN_FOLDERS:
             part = _settings(part.class_path, {**vars(part.init_args), **place})
         placed.append(part)
-    in_folder = placed and _class(placed[0]) in _IN_FOLDERS
+    in_folder = bool(_in_folders(placed))
     return (placed if isinstance(logger, list) else placed[0] if placed else False), root if in_folder else str(folder)
 
 
@@ -156,15 +158,20 @@ def _settings(class_path: str, options: Mapping[str, Any]) -> Namespace:
 
 def _without_files(logger: Any) -> Any:
     """Return the loggers of an evaluation, whose step is 0: none that would draw it into the charts of the run."""
-    return [part for part in _parts(logger) if part is not True and _class(part) not in _IN_FOLDERS] or False
+    return [part for part in _parts(logger) if part not in _in_folders(logger)] or False
 
 
 def _parent(logger: Any) -> Path:
     """Return the folder of the runs of a logger."""
-    first = next(iter(_parts(logger)), None)
-    if _class(first) not in _IN_FOLDERS or first is None:
-        return Path("lightning_logs")
-    return Path(first.init_args.get("save_dir") or ".") / (first.init_args.get("name") or "")
+    for part in _in_folders(logger):
+        if part is not True:
+            return Path(part.init_args.get("save_dir") or ".") / (part.init_args.get("name") or "")
+    return Path("lightning_logs")
+
+
+def _in_folders(logger: Any) -> list[Any]:
+    """Return the loggers of an option that have a folder for each run; ``True`` stands for the usual one."""
+    return [part for part in _parts(logger) if part is True or _class(part) in _IN_FOLDERS]
 
 
 def _parts(logger: Any) -> list[Any]:
