@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sparsenas.callbacks import PartsFile
-from sparsenas.data import ImageFolder, duplicates
+from sparsenas.cli import main
+from sparsenas.data import ImageFolder, broken_files, duplicates
 from sparsenas.errors import DataError
 
 OPTIONS = {"size": 8, "batch_size": 4, "num_workers": 0, "arch_fraction": 0.0}
@@ -82,3 +83,17 @@ def test_files_that_cannot_be_read_are_left_out_if_asked_for(folder, recorder, t
         name.write_bytes(b"")
     with pytest.raises(DataError, match="class 'ant' has no training image"):
         ImageFolder(str(root), skip_broken=True, **OPTIONS).setup("fit")
+
+
+def test_a_run_that_chooses_by_its_images_reads_each_of_them_once(folder, monkeypatch, capsys):
+    root = folder({"ant": 12, "bee": 12})
+    read = []
+    decode = broken_files.decode
+    monkeypatch.setattr(broken_files, "decode", lambda file: read.append(file.name) or decode(file))
+    plan = ["fit", "--config", "photos", "--data.path", str(root), "--data.skip_broken", "true", "--plan"]
+    assert main(plan) == 0
+    assert "chosen" in capsys.readouterr().out
+    assert len(read) == 24
+    (root / "ant/03.png").write_bytes(b"")
+    assert ImageFolder(str(root), skip_broken=True, **OPTIONS).source.broken[0][0] == "ant/03.png"
+    assert len(read) == 48
