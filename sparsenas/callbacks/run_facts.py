@@ -2,8 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sparsenas.complexity import describe
 from sparsenas.drawing import picture_size
 from sparsenas.errors import CheckpointError
 from sparsenas.latency.timing import times
-from sparsenas.reporting import NetworkRow
+from sparsenas.reporting import Evaluation, NetworkRow
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentResult, TournamentSearch
 from sparsenas.trainer import best_checkpoint
 
@@ -124,6 +125,49 @@ def competitors(model: Any) -> list[NetworkRow]:
         )
         for other in result.competitors
     ]
+
+
+def networks_of(
+    found: NetworkRow | None,
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    evaluation: Evaluation | None,
+    others: Sequence[NetworkRow],
+    name: str,
+    outdated: bool,
+) -> list[NetworkRow]:
+    """List what was found with its accuracies, then its competitors, which were timed together with it.
+
+    Args:
+        found: What was found; ``None`` if there is no network.
+        curves: Losses and accuracies over training batches.
+        evaluation: Logits of what was found.
+        others: The competitors.
+        name: Name of what was found among them; empty without competitors.
+        outdated: True if the last validation was of earlier weights.
+    """
+    if found is None:
+        return []
+    val = curves["val/acc"][-1][1] if curves.get("val/acc") and not outdated else None
+    test = evaluation.report.accuracy if evaluation is not None and evaluation.part == "test" else None
+    timed = next((row.milliseconds for row in others if row.name == name), found.milliseconds)
+    return [replace(found, name=name or found.name, val=val, test=test, milliseconds=timed), *others]
+
+
+def file_names(data: Any, part: str) -> Mapping[int, str] | None:
+    """Return the file of each image of a part, by its place; ``None`` if they are no files."""
+    if not hasattr(data, "parts"):
+        return None
+    if part == "test":
+        return None if data.parts.test_files is None else dict(enumerate(data.parts.test_files))
+    if data.source.files("train") is None:
+        return None
+    return dict(zip(data.parts.val.indices.tolist(), data.parts.val.names, strict=True))
+
+
+def title_of(data: Any) -> str:
+    """Return the name of the images: the last part of a path."""
+    name = getattr(getattr(data, "source", None), "name", "")
+    return Path(name).name or name
 
 
 def summary_of(model: Any, folder: Path) -> str:

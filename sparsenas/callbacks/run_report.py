@@ -1,7 +1,7 @@
 """The report of a run, and the files beside it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -13,8 +13,19 @@ from torch import Tensor
 
 from sparsenas import __version__
 from sparsenas.callbacks.gathered import Gathered
+from sparsenas.callbacks.interrupted import LIMIT, at_most, is_interruption, place_in, stopped_at
 from sparsenas.callbacks.loggers import log_pictures
-from sparsenas.callbacks.run_facts import asked, competitors, found_row, is_own, summary_of, usage
+from sparsenas.callbacks.run_facts import (
+    asked,
+    competitors,
+    file_names,
+    found_row,
+    is_own,
+    networks_of,
+    summary_of,
+    title_of,
+    usage,
+)
 from sparsenas.callbacks.tensorboard import trained_batches
 from sparsenas.classification import most_confident_mistakes
 from sparsenas.drawing import (
@@ -61,7 +72,8 @@ class RunReport(pl.Callback):
     any logger will do, and are kept in the checkpoint.
 
     Batches stay on their device until the end. Of several processes, the first one writes. Where something goes wrong,
-    a note says so, and the run goes on; a ``fast_dev_run`` writes nothing.
+    a note says so, and the run goes on; a ``fast_dev_run`` writes nothing. A run that Ctrl-C or SIGTERM ends after a
+    validation has a report, too, unless that takes longer than :data:`~sparsenas.callbacks.interrupted.LIMIT` seconds.
 
     Attributes:
         told: Gives the commands that the command line prints at the end.
@@ -78,19 +90,25 @@ class RunReport(pl.Callback):
         self._others: list[NetworkRow] = []
         self._name = ""
         self._drawn: bytes | None = None
+        self._batches, self._whole, self._interrupted = 0.0, False, ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the run's folder."""
         folder = run_folder(trainer)  # on every rank
         writes = stage in ("fit", "test") and trainer.is_global_zero and not is_dry_run(trainer)
         self._folder = folder if writes else None
-        self._seen, self._evaluation = Gathered(), None
+        self._seen, self._evaluation, self._interrupted = Gathered(), None, ""
         if stage == "fit":
             self._curves, self._found, self._drawn, self._others, self._name = {}, None, None, [], ""
+            self._batches = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Count the batches that have changed the weights."""
+        self._batches = float(trained_batches(trainer))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the logits of the last validation."""
-        self._seen = Gathered()
+        self._seen, self._whole = Gathered(), False
 
     def on_validation_batch_end(
         self,
@@ -109,6 +127,7 @@ class RunReport(pl.Callback):
         """Take note of loss and accuracy."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._note(trainer, "val")
+            self._whole = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take note of the epoch before, whose metrics are known by now, and of a search that is over."""
@@ -119,6 +138,26 @@ class RunReport(pl.Callback):
         """Take note of the last epoch, and collect the logits of the last validation."""
         self._note(trainer, "train")
         self._collect(trainer, "val", trainer.val_dataloaders)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Write the report of what is there by now, if there is a validation; the end of the run waits little for it.
+
+        Of several processes one may be behind, so that their logits are not collected.
+        """
+        folder = self._folder
+        if trainer.state.fn != "fit" or folder is None or not is_interruption(exception) or not self._validated:
+            return
+        self._interrupted = f"interrupted {place_in(trainer, trainer.current_epoch + 1)}"
+
+        def write() -> None:
+            if self._whole and trainer.world_size == 1:
+                self._collect(trainer, "val", trainer.val_dataloaders)
+            self._write(trainer, pl_module, folder)
+
+        try:
+            at_most(LIMIT, write)
+        except Exception as error:  # as in :meth:`teardown`
+            note(f"no report: {type(error).__name__}: {error}")
 
     def on_test_batch_end(
         self,
@@ -141,6 +180,7 @@ class RunReport(pl.Callback):
         if self._folder is None or (stage == "test" and self._evaluation is None):
             return
         try:
+            self._interrupted = stopped_at(trainer, pl_module) if stage == "fit" else ""
             self._write(trainer, pl_module, self._folder)
         except Exception as error:  # whatever it is, the run is worth more
             note(f"no report: {type(error).__name__}: {error}")
@@ -151,6 +191,7 @@ class RunReport(pl.Callback):
             "curves": {name: [list(point) for point in points] for name, points in self._curves.items()},
             "competitors": [asdict(row) for row in self._others],
             "name": self._name,
+            "batches": self._batches,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -158,6 +199,12 @@ class RunReport(pl.Callback):
         self._curves = {name: [(x, y) for x, y in points] for name, points in state_dict["curves"].items()}
         self._others = [NetworkRow(**row) for row in state_dict.get("competitors", ())]
         self._name = state_dict.get("name", "")
+        self._batches = state_dict.get("batches", 0.0)
+
+    @property
+    def _validated(self) -> float:
+        """Number of training batches before the last validation; 0 without one."""
+        return max((points[-1][0] for name, points in self._curves.items() if name.startswith("val/")), default=0.0)
 
     def _note_search(self, model: pl.LightningModule) -> None:
         """Keep who competed and who won: the report of a later test, or of a run that goes on, names them too."""
@@ -189,7 +236,7 @@ class RunReport(pl.Callback):
         places, logits, labels = found
         data: Any = getattr(trainer, "datamodule", None)  # set on the trainer, but not declared there
         classes = getattr(data, "class_names", None) or [str(label) for label in range(logits.shape[1])]
-        names = _file_names(data, part)
+        names = file_names(data, part)
         shown = [str(place) if names is None else names[place] for place in places.tolist()]
         return Evaluation(part, places, logits, labels, classes, shown, names is not None)
 
@@ -199,14 +246,15 @@ class RunReport(pl.Callback):
         evaluation = self._evaluation
         self._found = self._found or found_row(trainer, model)
         self._note_search(model)
-        networks = _networks(self._found, self._curves, evaluation, self._others, self._name)
+        outdated = self._validated < self._batches
+        networks = networks_of(self._found, self._curves, evaluation, self._others, self._name, outdated)
         mistakes, shown = ([], []) if evaluation is None else _mistakes(evaluation, data)
         pictures = self._pictures(model, folder)
         if evaluation is not None and (confusion := _confusion(evaluation)) is not None:
             pictures["confusion"] = confusion
         facts = RunFacts(
             title=type(model).__name__,
-            images=_title(data),
+            images=title_of(data),
             asked=list(asked(trainer, model, data)),
             counts=data.parts.counts() if hasattr(data, "parts") else {},
             class_names=getattr(data, "class_names", ()),
@@ -215,6 +263,8 @@ class RunReport(pl.Callback):
             networks=networks,
             curves=self._curves,
             evaluation=evaluation,
+            validated=f"after {self._validated:,.0f} of {self._batches:,.0f} training batches" if outdated else "",
+            interrupted=self._interrupted,
             shared=not is_own(model),
             mistakes=mistakes,
             pictures=pictures,
@@ -253,33 +303,6 @@ class RunReport(pl.Callback):
             size = picture_size(getattr(model, "network", None))
             self._drawn = there.read_bytes() if there.is_file() else figure_bytes(draw_genotype(model.genotype, **size))
         return pictures if self._drawn is None else {**pictures, "network": self._drawn}
-
-
-def _networks(
-    found: NetworkRow | None,
-    curves: Mapping[str, Sequence[tuple[float, float]]],
-    evaluation: Evaluation | None,
-    others: Sequence[NetworkRow],
-    name: str,
-) -> list[NetworkRow]:
-    """List what was found with its accuracies, then its competitors, which were timed together with it."""
-    if found is None:
-        return []
-    val = curves["val/acc"][-1][1] if curves.get("val/acc") else None
-    test = evaluation.report.accuracy if evaluation is not None and evaluation.part == "test" else None
-    timed = next((row.milliseconds for row in others if row.name == name), found.milliseconds)
-    return [replace(found, name=name or found.name, val=val, test=test, milliseconds=timed), *others]
-
-
-def _file_names(data: Any, part: str) -> Mapping[int, str] | None:
-    """File of each image of a part, by its place; ``None`` if they are no files."""
-    if not hasattr(data, "parts"):
-        return None
-    if part == "test":
-        return None if data.parts.test_files is None else dict(enumerate(data.parts.test_files))
-    if data.source.files("train") is None:
-        return None
-    return dict(zip(data.parts.val.indices.tolist(), data.parts.val.names, strict=True))
 
 
 def _mistakes(found: Evaluation, data: Any) -> tuple[list[Mistake], list[Image.Image]]:
@@ -336,9 +359,3 @@ def _png(image: Image.Image) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "png")
     return buffer.getvalue()
-
-
-def _title(data: Any) -> str:
-    """Name of the images: the last part of a path."""
-    name = getattr(getattr(data, "source", None), "name", "")
-    return Path(name).name or name

@@ -70,7 +70,11 @@ def following(trainer: pl.Trainer, model: pl.LightningModule, config: Mapping[st
     """Commands that follow a fit; see :func:`summary`."""
     folder, checkpoint = first_folder(trainer), best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
     genotype, written = folder / "genotype.json", folder / "config.yaml"
-    if isinstance(model, ONE_RUN) and checkpoint is not None:
+    if trainer.interrupted:
+        newest = best_checkpoint(trainer, newest=True)
+        if newest is not None:
+            yield resumption(trainer, newest)
+    elif isinstance(model, ONE_RUN) and checkpoint is not None:
         if model.finished:
             yield command("export", checkpoint, "--to", folder / "export")
         else:

@@ -66,6 +66,8 @@ class RunFacts:
         networks: What was found, then what it was compared with.
         curves: Losses and accuracies over training batches.
         evaluation: The network on images that trained nothing; ``None`` if there were none.
+        validated: When the validation was, in words; empty if it was of the last weights.
+        interrupted: How and where the run ended before its end, in words; empty if it did not.
         shared: True if accuracies are those of weights that many architectures share.
         mistakes: Its surest mistakes.
         pictures: PNG files, as far as they are there: ``network``, ``result``, ``loss``, ``acc``, ``confusion``.
@@ -85,6 +87,8 @@ class RunFacts:
     networks: Sequence[NetworkRow] = ()
     curves: Curves = field(default_factory=dict)
     evaluation: Evaluation | None = None
+    validated: str = ""
+    interrupted: str = ""
     shared: bool = False
     mistakes: Sequence[Mistake] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)

@@ -29,6 +29,7 @@ def page(facts: RunFacts) -> str:
     body = [
         f'<header>\n<p class="kind">{html.text(facts.title)}</p>\n<h1>{html.text(facts.images or facts.title)}</h1>',
         _cards(facts),
+        html.paragraph(f"This run was {facts.interrupted}." if facts.interrupted else "", "summary"),
         html.paragraph(facts.summary, "summary"),
         "</header>\n<main>",
         html.section("What was found", *_found(facts)),
@@ -57,7 +58,7 @@ def _cards(facts: RunFacts) -> str:
         if precision is not None:
             cards.append((f"{facts.evaluation.words} mAP", f"{precision:.3f}", "mean average precision"))
         low, high = facts.evaluation.interval
-        about = f"{low:.1%} to {high:.1%}" + (", shared weights" if facts.shared else "")
+        about = f"{low:.1%} to {high:.1%}" + (", shared weights" if facts.shared else "") + _when(facts)
         cards.append((f"{facts.evaluation.words} accuracy", f"{facts.evaluation.report.accuracy:.1%}", about))
     if facts.networks:
         found = facts.networks[0]
@@ -70,6 +71,12 @@ def _cards(facts: RunFacts) -> str:
         for name, value, about in cards
     )
     return f'<dl class="cards">\n{cells}</dl>' if cards else ""
+
+
+def _when(facts: RunFacts) -> str:
+    """Say when the figures were taken, if they are not those of the last weights."""
+    of_val = facts.evaluation is not None and facts.evaluation.part == "val"
+    return f", {facts.validated}" if of_val and facts.validated else ""
 
 
 def _found(facts: RunFacts) -> Iterator[str]:
@@ -98,7 +105,7 @@ def _right(facts: RunFacts, found: Evaluation) -> Iterator[str]:
     error = 100 * found.standard_error
     precision = report.mean_average_precision
     yield html.pairs(
-        f"On {images:,} {found.words} images",
+        f"On {images:,} {found.words} images{_when(facts)}",
         [
             *(
                 []

@@ -1,6 +1,7 @@
 """SIGTERM where no trainer waits for it: before a training, and in a search."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sparsenas.callbacks import RunReport
 from sparsenas.cli import entry, main
 from sparsenas.cli.signals import Terminated, terminable
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = shlex.split(
+    "fit --config train_digits --model.genotype plain_cnn --model.network.channels 4 --model.network.cells null "
+    "--model.network.stem cifar --model.training.drop_path 0 --model.training.auxiliary_weight 0 "
+    "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.log_every_n_steps 1"
+)
 
 
 def terminate():
@@ -69,3 +76,25 @@ def test_a_search_says_how_to_go_on(tmp_path):
     assert process.returncode == 143
     assert "Traceback" not in err
     assert "go on with: python -m sparsenas fit --config" in err.splitlines()[-1]
+
+
+def test_the_report_of_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupt(self, trainer, *_):
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunReport, "on_train_epoch_start", interrupt)
+            patch.setattr("sparsenas.callbacks.run_report.LIMIT", 60.0)
+            assert main(TRAIN) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    command = capsys.readouterr().err.partition("go on with: ")[2].strip()
+    report = Path("lightning_logs/version_0/report.html")
+    assert command in report.read_text(encoding="utf-8")
+    assert "interrupted at epoch 2 of 2" in report.read_text(encoding="utf-8")
+    assert main(shlex.split(command)[3:]) == 0
+    assert "interrupted at epoch" not in report.read_text(encoding="utf-8")
