@@ -10,7 +10,7 @@ import numpy as np
 from sparsenas.complexity import Complexity, network_cost
 from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.limits import smaller
-from sparsenas.networks import NetworkConfig
+from sparsenas.networks import CHANNEL_GRID, NetworkConfig
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.decisions import describe
 from sparsenas.search.measured.history import Measurement
@@ -107,7 +107,7 @@ class Entry:
         """Keys and origins of those who enter at the start, the most promising first.
 
         Raises:
-            BudgetError: If nothing fits.
+            ConfigError: If there is no network for such images; a ``BudgetError`` if none keeps the budget.
         """
         found = [(genotype.to_json(), name) for name, genotype in self._references.items() if name not in self.unfit]
         rng, taken = np.random.default_rng(self.seed), {key for key, _ in found}
@@ -123,10 +123,7 @@ class Entry:
         for genotype in drawn[: self.options.random]:
             found.append((genotype.to_json(), "prior" if self.learned else "random"))
         if not found:
-            raise BudgetError(
-                f"budget: neither a reference nor a network of the space keeps {self.budget}, at any width: raise it, "
-                f"or {smaller(self.space.name)}"
-            )
+            raise self._why_none()
         if self.learned:  # what sets references apart does not order them
             expected = self.proposer.expect([], [key for key, _ in found])
             found = [found[index] for index in np.argsort([-item.mean for item in expected], kind="stable")]
@@ -156,12 +153,33 @@ class Entry:
     def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[str]:
         return [genotype.to_json() for genotype in self.proposer.propose(measured, taken, count)]
 
+    def _why_none(self) -> ConfigError:
+        """Say why nothing fits: by the budget, unless not even the narrowest networks can be built."""
+        drawn = self.space.sample(np.random.default_rng(self.seed))
+        reasons: list[ConfigError] = []
+        genotypes = [*self._references.values(), drawn]
+        for genotype in genotypes:
+            try:
+                network_cost(genotype, self.image_shape, self.num_classes, CHANNEL_GRID, self._config(genotype))
+            except ConfigError as error:
+                reasons.append(error)
+        if len(reasons) == len(genotypes):
+            return reasons[-1]
+        width = self.network.channels
+        ways = f"raise the budget, or {smaller(self.space.name)}"
+        return BudgetError(
+            f"budget: neither a reference nor a network of the space keeps {self.budget}, "
+            + (f"at any width: {ways}" if width is None else f"with network.channels {width}: set it to null, {ways}")
+        )
+
+    def _config(self, genotype: Genotype) -> NetworkConfig:
+        """Return the size of the network of a genotype apart from the width; that of stages says the depth itself."""
+        stages = genotype.space == StageSpace.name
+        return replace(self.network, cells=None) if stages else self.network
+
     def _sized(self, genotype: Genotype) -> NetworkConfig:
         """See :meth:`sparsenas.limits.Limits.sized`."""
-        network = self.network
-        if network.cells is not None and genotype.space == StageSpace.name:
-            network = replace(network, cells=None)  # the genotype says the depth
-        return self.budget.sized(genotype, self.image_shape, self.num_classes, network)
+        return self.budget.sized(genotype, self.image_shape, self.num_classes, self._config(genotype))
 
     def _reference_names(self) -> list[str]:
         given = self.options.references

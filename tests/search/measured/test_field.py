@@ -270,3 +270,12 @@ def test_random_draws_and_references_give_a_prior_of_both():
     values = dictionary.rows([*described, *random]) @ dictionary.vector(dict(prior.mean))
     assert values[:3].mean() - values[3:].mean() == pytest.approx(1.0)
     assert replace(prior, source="").width == {}
+
+
+def test_a_size_of_images_or_networks_that_fits_nothing_is_named():
+    with pytest.raises(ConfigError, match=r"images are 4x4, but .* use images of at least") as refused:
+        _ = entry(side=4).seeds
+    assert "budget" not in str(refused.value)
+    wide = NetworkConfig(channels=4096, cells=None)
+    with pytest.raises(BudgetError, match=r"with network\.channels 4096: set it to null, raise the budget, or lower"):
+        _ = entry(network=wide).seeds
