@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from sparsenas.data import Augmentation, Digits, NpzImages
@@ -133,3 +134,48 @@ def test_randaugment_of_four_channels(tmp_path):
     np.savez(tmp_path / "four.npz", x_train=images, y_train=labels)
     with pytest.raises(ConfigError, match="randaugment is 2, but images have 4 channels; it knows those of 1 or 3"):
         NpzImages(str(tmp_path / "four.npz"), augmentation=Augmentation(randaugment=2))
+
+
+#: Operations of RandAugment that make tensors of numbers in Python, which go to the device while the CPU waits.
+WAITING = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Sharpness"}
+
+
+class NumbersOfPython(TorchFunctionMode):
+    """Counts tensors that are made of numbers in Python."""
+
+    count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.tensor
+        return function(*args, **(kwargs or {}))
+
+
+def operate(name, images):
+    randaugment = v2.RandAugment()
+    magnitude = 0.5 if name == "Solarize" else 3.0
+    options = {"interpolation": randaugment.interpolation, "fill": randaugment._fill}
+    return randaugment._apply_image_or_video_transform(images, name, magnitude, **options)
+
+
+@pytest.mark.parametrize("name", v2.RandAugment._AUGMENTATION_SPACE)
+def test_some_operations_of_randaugment_make_tensors_of_numbers_in_python(name, batch):
+    with NumbersOfPython() as made:
+        assert operate(name, batch[0]).shape == batch[0].shape
+    assert bool(made.count) == (name in WAITING)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", v2.RandAugment._AUGMENTATION_SPACE)
+def test_no_other_operations_of_randaugment_wait_for_the_device(name, batch):
+    images = batch[0].to("cuda")
+    operate(name, images)  # libraries are loaded
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        waited = False
+        operate(name, images)
+    except RuntimeError:
+        waited = True
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert waited == (name in WAITING)
