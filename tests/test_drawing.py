@@ -64,7 +64,8 @@ def overlap(a, b):
 
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
 def test_nodes_and_labels_never_overlap_and_stay_inside(genotype):
-    figure = draw_genotype(genotype, title="a title")
+    title = "after 123456 training batches, 20 cells, 3.32 M parameters, 0.52 G MACs, val/acc 0.9712"
+    figure = draw_genotype(genotype, title=title)
     width, height = figure.get_size_inches()
     rectangles = boxes(figure)
     for a, b in combinations(rectangles, 2):
@@ -74,6 +75,7 @@ def test_nodes_and_labels_never_overlap_and_stay_inside(genotype):
     texts = [t.get_window_extent() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
     for a, b in combinations(texts, 2):
         assert not overlap(a, b)
+    assert all(text.x0 >= 0 and text.x1 <= width * figure.dpi for text in texts)
 
 
 @pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)

@@ -65,7 +65,8 @@ def within(a, b):
 @pytest.mark.parametrize("known", [True, False], ids=["numbers", "relative"])
 def test_texts_and_boxes_never_overlap_and_stay_inside(genotype, known):
     sizes = {"image_shape": (3, 1024, 2048), "channels": 1000, "num_classes": 21841} if known else {}
-    figure = draw_genotype(genotype, "a title" if known else None, **sizes)
+    title = "after 123456 training batches, 9 layers in 3 stages, 55.10 k parameters, 1.90 M MACs, val/acc 0.9712"
+    figure = draw_genotype(genotype, title if known else None, **sizes)
     width, height = figure.get_size_inches()
     drawn = boxes(figure)
     for (a, *_), (b, *_) in combinations(drawn, 2):

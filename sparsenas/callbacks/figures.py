@@ -9,8 +9,10 @@ from sparsenas.callbacks.tensorboard import summary_writers, trained_batches
 from sparsenas.complexity import describe
 from sparsenas.drawing import draw_genotype, draw_support_history, picture_size
 from sparsenas.errors import ConfigError
+from sparsenas.networks import CellNetwork
 from sparsenas.search import RecoveryListener, RecoveryReport, Searcher, SearchModule
-from sparsenas.spaces import Genotype, Support
+from sparsenas.spaces import Genotype, StageSpace, Support
+from sparsenas.spaces.stage import read_chain
 
 
 class CellFigures(RecoveryListener):
@@ -103,13 +105,24 @@ class CellFigures(RecoveryListener):
             writer.add_figure("genotype/support_history", figure, global_step=batches, close=False)
 
 
+def _depth(genotype: Genotype, network: CellNetwork) -> str:
+    """Say how deep a network is; of a staged one, the stem is no layer."""
+    if genotype.space == StageSpace.name:
+        stages = read_chain(genotype).stages
+        layers = sum(layer.repeats for stage in stages for layer in stage.layers)
+        return f"{layers} layers in {len(stages)} stages"
+    return f"{network.size['cells']} {'cells' if network.skeleton.layers is None else 'layers'}"
+
+
 def _title(trainer: pl.Trainer, search: Searcher, batches: int) -> str:
-    """Say when a picture was drawn, and what is known of the network: its cost and its accuracy."""
+    """Say when a picture was drawn, and what is known of the network: its depth, its cost and its accuracy."""
     parts = [f"after {batches} training batches"]
     network: Any = getattr(search, "network", None)
     if isinstance(search, SearchModule):
         network = search.network.untrained(search.genotype)
     hparams: Any = getattr(search, "hparams", {})
+    if isinstance(network, CellNetwork):
+        parts.append(_depth(search.genotype, network))
     if isinstance(network, torch.nn.Module) and "image_shape" in hparams:
         parts.append(str(describe(network, tuple(hparams["image_shape"]))))
     if "val/acc" in trainer.callback_metrics:

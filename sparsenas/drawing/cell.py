@@ -21,7 +21,7 @@ _GAP = 0.3
 _MARGIN = 0.22
 _BETWEEN_CELLS = 0.55
 _TITLE = 0.36
-_LABEL_SIZE = 8.5
+_TITLE_SIZE, _LABEL_SIZE = 11.0, 8.5
 _ARROW = 0.075
 
 
@@ -37,7 +37,8 @@ def draw_cells(genotype: Genotype, title: str | None = None) -> Figure:
     primitives = style.legend_order(c.primitive for _, candidates in genotype.cells for c in candidates)
     box = max(style.text_width(style.primitive_style(name).short, _LABEL_SIZE) for name in primitives) + 0.16
     pictures = [_CellPicture(cell, layout, box) for cell, layout in layouts]
-    width = max(sum(p.width for p in pictures) + _BETWEEN_CELLS * (len(pictures) - 1) + 2 * _MARGIN, 4.6)
+    cells = sum(p.width for p in pictures) + _BETWEEN_CELLS * (len(pictures) - 1)
+    width = max(max(cells, style.text_width(title or "", _TITLE_SIZE)) + 2 * _MARGIN, 4.6)
     legend = style.legend_height(len(primitives) + 1, width)
     height = max(p.height for p in pictures) + 2 * _MARGIN + _TITLE + legend + (0.3 if title else 0.0)
 
@@ -45,13 +46,12 @@ def draw_cells(genotype: Genotype, title: str | None = None) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    spare = width - 2 * _MARGIN - sum(p.width for p in pictures) - _BETWEEN_CELLS * (len(pictures) - 1)
-    x = _MARGIN + spare / 2
+    x = (width - cells) / 2
     for picture in pictures:
         picture.draw(axes, x, top=height - _MARGIN - (0.3 if title else 0.0))
         x += picture.width + _BETWEEN_CELLS
     if title:
-        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=11, color=style.INK)
+        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=_TITLE_SIZE, color=style.INK)
     looks = map(style.primitive_style, primitives)
     samples = [style.line_sample(look.colour, look.name, look.dashes) for look in looks]
     style.add_legend(

@@ -32,7 +32,7 @@ _NARROWING = 0.14
 _WORDS, _TURN = 0.26, 0.41
 #: Most boxes of a line; layers of a stage that do not fit are drawn together if they are equal, or go on below.
 _MOST = 6
-_NAME_SIZE, _LABEL_SIZE, _SMALL_SIZE = 10.0, 8.5, 7.5
+_TITLE_SIZE, _NAME_SIZE, _LABEL_SIZE, _SMALL_SIZE = 11.0, 10.0, 8.5, 7.5
 _ARROW = 0.075
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _TINT = 0.26
@@ -96,7 +96,8 @@ def draw_chain(
         if any(box.colour == hue for box in boxes)
     ]
     most = max(len(line) for row in rows for line in row.lines)
-    width = max(left + most * (box_width + _GAP) + _MARGIN, 2 * _MARGIN + _width(note), 4.6)
+    words = max(_width(note), style.text_width(title or "", _TITLE_SIZE))
+    width = max(left + most * (box_width + _GAP) + _MARGIN, 2 * _MARGIN + words, 4.6)
     top = _MARGIN + (_TITLE if title else 0.0)
     bottom = style.legend_height(len(legend), width, style.FAMILY_COLUMN) + (_NOTE if note else 0.0)
     height = top + sum(len(row.lines) for row in rows) * _PITCH - _TURN / 2 + bottom
@@ -121,7 +122,7 @@ def draw_chain(
                 x += box_width + _GAP
             y -= _PITCH
     if title:
-        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=11, color=style.INK)
+        axes.text(width / 2, height - _MARGIN, title, ha="center", va="top", size=_TITLE_SIZE, color=style.INK)
     if note:
         axes.text(width / 2, bottom - _NOTE / 2, note, ha="center", va="center", size=_SMALL_SIZE, color=style.QUIET)
     style.add_legend(figure, legend, style.FAMILY_COLUMN)
@@ -167,7 +168,7 @@ def _note(boxes: Sequence[_Box]) -> str:
 
 
 def _width(text: str) -> float:
-    return style.text_width(text, _LABEL_SIZE) if text else 0.0
+    return style.text_width(text, _LABEL_SIZE)
 
 
 def _draw_box(axes: Axes, box: _Box, x: float, y: float, width: float) -> None:

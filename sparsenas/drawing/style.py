@@ -183,6 +183,8 @@ def decision_name(cell: str, node: int) -> str:
 
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Return the width of a text in inches."""
+    if not text:
+        return 0.0  # matplotlib knows no empty path
     return float(TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight)).get_extents().width) / 72
 
 

@@ -4,10 +4,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from sparsenas.callbacks import CellFigures
+from sparsenas.callbacks.figures import _depth
 from sparsenas.complexity import describe
 from sparsenas.drawing import draw_genotype
 from sparsenas.errors import ConfigError
-from sparsenas.spaces import Genotype
+from sparsenas.networks import DerivedNet, NormOptions
+from sparsenas.spaces import Genotype, read_genotype
 
 
 def test_cells_text_and_history_are_shown(fit):
@@ -37,7 +39,16 @@ def test_titles_say_when_what_it_costs_and_how_good_it_is(fit, search_class, mon
     done = fit(CellFigures(every_n_epochs=1), search=OfImages())
     cost = describe(done.search.network.derive(done.search.genotype), (1, 8, 8))
     accuracy = float(done.trainer.callback_metrics["val/acc"])
-    assert titles[-1] == f"after 8 training batches, {cost}, val/acc {accuracy:.4f}"
+    assert titles[-1] == f"after 8 training batches, 3 cells, {cost}, val/acc {accuracy:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "said"), [("resnet20", None, "9 layers in 3 stages"), ("darts_v2", 8, "8 cells")]
+)
+def test_the_depth_is_that_of_the_whole_network(name, cells, said):
+    genotype = read_genotype(name)
+    size = {"channels": 8, "cells": cells, "stem": "cifar", "auxiliary": False, "norms": NormOptions()}
+    assert _depth(genotype, DerivedNet(genotype, (3, 32, 32), 2, **size)) == said
 
 
 def test_unchanged_cells_are_drawn_once(fit):
