@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pydoc import locate
 
@@ -20,6 +20,8 @@ from sparsenas.networks import DerivedNet, NetworkConfig, NormOptions
 from sparsenas.spaces import REFERENCES
 from sparsenas.training import TrainingModule, WeightTraining
 
+#: Measures layers for images ``(C, H, W)``; gives the file of their times, and a line about them.
+MeasureLayers = Callable[[tuple[int, int, int]], tuple[str, str]]
 #: Minutes of a run to which none are given.
 MINUTES = 4.0
 #: Share of the minutes for search and training; the rest is for files, the last validation and the test.
@@ -76,13 +78,14 @@ def views(images: int) -> float:
     return max(20_000 * math.pow(max(images, 1) / 500, 0.75), 18_000.0)
 
 
-def decide(settings: Namespace, data: ImageData | None, fits: bool) -> list[str]:
+def decide(settings: Namespace, data: ImageData | None, fits: bool, measure: MeasureLayers | None = None) -> list[str]:
     """Fill in what is asked for in few words and what is left open, so that the settings say all of it.
 
     Args:
         settings: Settings of a command; they change.
         data: The images, if the settings do not say what they are.
         fits: True for a fit.
+        measure: Measures times of layers on this device, if a limit of milliseconds lacks them; ``None`` if it cannot.
 
     Returns:
         What was chosen and why, a line each.
@@ -97,13 +100,14 @@ def decide(settings: Namespace, data: ImageData | None, fits: bool) -> list[str]
         raise ConfigError(f"{given[0]}: is an option of fit; leave it out")
     if given and settings.get("ckpt_path") is not None:
         raise ConfigError(f"{given[0]}: a run that goes on keeps its limits and its length; leave it out")
-    grant(settings, wishes)
+    measures = measure is not None and wishes.max_latency_ms is not None and _lacks_times(settings)
+    grant(settings, wishes, measures)
     for name in vars(wishes):
         settings[name] = None
     chooses = fits and settings["choose"] and settings.get("ckpt_path") is None
     settings["choose"] = False
     sizes = data is None and (settings.data.get("init_args") or {}).get("size") == "auto"
-    if not chooses and not sizes:
+    if not chooses and not sizes and not measures:
         return []
     if data is None:
         plain = settings.data.as_dict()
@@ -114,10 +118,14 @@ def decide(settings: Namespace, data: ImageData | None, fits: bool) -> list[str]
             raise ConfigError(f"choose: needs images of sparsenas.data, not {plain['class_path']}; set it to false")
         data = made
     lines = list(choose(settings, data)) if chooses else []
+    channels, height, width = data.image_shape
     if sizes:
         side, why = fitting_side(data.source.pixel_sizes(), macs_of(settings) if chooses else None)
-        settings.data.init_args.size = side
+        settings.data.init_args.size = height = width = side
         lines.insert(0, f"images of {side}x{side} pixels: {why}")
+    if measures and measure is not None:
+        settings.model.init_args["budget.latency_table"], line = measure((channels, height, width))
+        lines.append(line)
     return lines
 
 
@@ -127,12 +135,13 @@ def macs_of(settings: Namespace) -> float | None:
     return macs
 
 
-def grant(settings: Namespace, wishes: Wishes) -> None:
+def grant(settings: Namespace, wishes: Wishes, measures: bool = False) -> None:
     """Put what a user asks for in few words where the model has it.
 
     Args:
         settings: Settings of a command; ``model`` changes.
         wishes: What is asked for.
+        measures: True if a table for a limit of milliseconds will be measured.
 
     Raises:
         ConfigError: If the model has no such option.
@@ -143,7 +152,7 @@ def grant(settings: Namespace, wishes: Wishes) -> None:
         raise ConfigError(f"{next(iter(given))}: {name} has no budget; leave it out")
     for limit, value in given.items():
         model[f"budget.{limit}"] = value
-    if wishes.max_latency_ms is not None and model["budget.latency_table"] is None:
+    if wishes.max_latency_ms is not None and model["budget.latency_table"] is None and not measures:
         raise ConfigError(
             f"max_latency_ms is {wishes.max_latency_ms:g}, but how fast this device is has not been measured: type "
             "python -m sparsenas latency --config NAME --data PHOTOS --to times.json, and add "
@@ -245,6 +254,12 @@ def device_of(settings: Namespace) -> torch.device:
     if accelerator in ("auto", "gpu", "cuda", "mps") and torch.accelerator.is_available():
         return torch.device(torch.accelerator.current_accelerator() or "cpu")
     return torch.device("cpu")
+
+
+def _lacks_times(settings: Namespace) -> bool:
+    """Say if the model fills a budget of milliseconds by times of layers, and has no table of them."""
+    model = settings.model.init_args
+    return "budget" in model and model["budget.latency_table"] is None and _has_length(settings)
 
 
 def _has_length(settings: Namespace) -> bool:

@@ -15,7 +15,7 @@ import sparsenas.search
 import sparsenas.spaces
 import sparsenas.sparse_coding
 import sparsenas.training  # noqa: F401 - see above
-from sparsenas.api.choices import decide
+from sparsenas.api.choices import MeasureLayers, decide
 from sparsenas.api.messages import user_errors
 from sparsenas.api.refusals import check_max_time, check_trainer, check_workers
 from sparsenas.api.values import check_values
@@ -31,7 +31,7 @@ SAVE_EVERY = "write a checkpoint within an epoch so often, from which the run ca
 WISHES = {
     "max_params": "most parameters of the network",
     "max_macs": "most multiply-accumulates of the network, for one image",
-    "max_latency_ms": "most milliseconds of the network, for one image; needs model.budget.latency_table",
+    "max_latency_ms": "most milliseconds of the network, for one image, by a latency table or layers measured now",
     "minutes": "time for everything, test included",
 }
 #: Text of the option that makes a run choose.
@@ -114,10 +114,15 @@ class Assembly(LightningCLI):
             ConfigError: If one is not.
         """
         check_values(self._asked_for, linked=FROM_DATA)
-        lines = decide(self._asked_for, self._given, fits=self.subcommand in (None, "fit"))
+        lines = decide(self._asked_for, self._given, self.subcommand in (None, "fit"), self.measuring)
         super().instantiate_classes()
         for line in lines if self.trainer.is_global_zero else ():
             print(f"chosen        {line}")
+
+    @property
+    def measuring(self) -> MeasureLayers | None:
+        """What measures layers before the run, for a limit of milliseconds; ``None`` if there is no place for it."""
+        return None
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, if its options can work.

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser
 
 from sparsenas.api.checkpoint import check_images
+from sparsenas.api.choices import MeasureLayers
 from sparsenas.api.messages import user_errors
 from sparsenas.api.outline import outline
 from sparsenas.api.renamed import dropped_measuring
@@ -22,10 +23,11 @@ from sparsenas.callbacks.predictions import PredictionWriter
 from sparsenas.callbacks.run_report import RunReport
 from sparsenas.cli.folders import check_writable
 from sparsenas.cli.interruption import Interruption
+from sparsenas.cli.latency_first import measure_before_run
 from sparsenas.cli.outcome import ONE_RUN, cost, following, summary, table
 from sparsenas.cli.processes import is_first
 from sparsenas.cli.resume import check_model, differences, read_settings
-from sparsenas.cli.run_folder import RunFolder, choose_folder, keep_config
+from sparsenas.cli.run_folder import RunFolder, choose_folder, keep_config, number_folder
 from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.imports import only_trusted, trust
@@ -186,6 +188,21 @@ class CommandLine(Assembly):
                 training = self._command_config["model"]["init_args"]["training"]
                 training["seconds"] = training["steps"] = None
                 training[unit] = self._asked["init_args"]["training"][unit]
+
+    @property
+    def measuring(self) -> MeasureLayers | None:
+        """See :class:`Assembly`: a fit keeps the times in its folder; a plan or a dry run has none."""
+        command, settings = self.config["subcommand"], self._command_config
+        if command != "fit" or settings["plan"] or settings["trainer"]["fast_dev_run"]:
+            return None
+        return self._measure
+
+    def _measure(self, image_shape: tuple[int, int, int]) -> tuple[str, str]:
+        """Measure layers, and keep their times in the folder of the run."""
+        folder, self._folder = number_folder(self._folder)
+        trainer = self._command_config["trainer"]
+        trainer["logger"], trainer["default_root_dir"] = self._folder.logger, self._folder.root
+        return measure_before_run(image_shape, folder)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer; the settings that it writes name no folder, so that they can be run again."""

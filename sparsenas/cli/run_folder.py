@@ -81,6 +81,25 @@ def choose_folder(command: str, args: Sequence[str], config: Any) -> RunFolder:
     return RunFolder(logger, root)
 
 
+def number_folder(folder: RunFolder) -> tuple[Path, RunFolder]:
+    """Fix the folder that the logger of a run would number, so that a file can be put there before the run.
+
+    Args:
+        folder: Where the run writes.
+
+    Returns:
+        The folder, and where the run writes now.
+    """
+    parent = _parent(folder.logger)
+    options = getattr(next(iter(_parts(folder.logger)), None), "init_args", {})
+    version = options.get("version")
+    if version is None:
+        taken = [path.name.removeprefix("version_") for path in parent.glob("version_*")]
+        version = max((int(number) + 1 for number in taken if number.isdecimal()), default=0)
+    run = parent / (f"version_{version}" if isinstance(version, int) else str(version))
+    return run, RunFolder(*_placed(folder.logger, folder.root, run), folder.going_on)
+
+
 def keep_config(run: Path, config: str) -> None:
     """Keep the settings of a run that goes on with others, as ``config_1.yaml`` and so on.
 

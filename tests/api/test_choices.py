@@ -92,7 +92,7 @@ def test_the_settings_say_what_was_chosen(photos, known_speed):
     ("command", "message"),
     [
         (
-            "fit --config photos --data.path photos --max_latency_ms 5",
+            "fit --config search_two_stage_digits --max_latency_ms 5",
             "max_latency_ms is 5, but how fast this device is has not been measured: type python -m sparsenas latency",
         ),
         (
