@@ -1,6 +1,6 @@
 """The report of a run, and the files beside it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from io import BytesIO
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from PIL import Image
-from torch import Tensor
 
 from sparsenas import __version__
+from sparsenas.callbacks.evaluated import drawn_confusion, drawn_mistakes, files_of, find_mistakes, png
 from sparsenas.callbacks.gathered import Gathered
 from sparsenas.callbacks.interrupted import LIMIT, at_most, is_interruption, place_in, stopped_at
 from sparsenas.callbacks.loggers import log_pictures
@@ -27,40 +27,26 @@ from sparsenas.callbacks.run_facts import (
     usage,
 )
 from sparsenas.callbacks.tensorboard import trained_batches
-from sparsenas.classification import most_confident_mistakes
 from sparsenas.drawing import (
-    draw_confusion,
     draw_curves,
     draw_genotype,
-    draw_mistakes,
     figure_bytes,
     picture_size,
-    shortened,
 )
 from sparsenas.files import write_atomically
 from sparsenas.reporting import (
     Evaluation,
-    Mistake,
     NetworkRow,
     RunFacts,
-    class_rows,
     csv_bytes,
-    decisions,
-    label_names,
     network_rows,
     page,
-    prediction_rows,
 )
-from sparsenas.reporting.page import TABULATED
 from sparsenas.texts import note
 from sparsenas.trainer import REPORT, is_dry_run, run_folder
 
 #: Files that only a test writes.
 OF_TESTS = ("predictions_test.csv", "classes.csv", "confusion.png", "mistakes.png")
-#: Pixels of the side of a mistake in the report, at most: sixteen of them are to stay small.
-THUMBNAIL = 96
-#: Stands for an image without labels.
-NONE = "no label"
 
 
 class RunReport(pl.Callback):
@@ -248,9 +234,9 @@ class RunReport(pl.Callback):
         self._note_search(model)
         outdated = self._validated < self._batches
         networks = networks_of(self._found, self._curves, evaluation, self._others, self._name, outdated)
-        mistakes, shown = ([], []) if evaluation is None else _mistakes(evaluation, data)
+        mistakes, shown = ([], []) if evaluation is None else find_mistakes(evaluation, data)
         pictures = self._pictures(model, folder)
-        if evaluation is not None and (confusion := _confusion(evaluation)) is not None:
+        if evaluation is not None and (confusion := drawn_confusion(evaluation)) is not None:
             pictures["confusion"] = confusion
         facts = RunFacts(
             title=type(model).__name__,
@@ -276,9 +262,9 @@ class RunReport(pl.Callback):
         files = {REPORT: page(facts).encode(), "results.csv": csv_bytes(network_rows(networks))}
         logged = {name: pictures[name] for name in pictures.keys() & {"curves", "confusion"}}
         if evaluation is not None and evaluation.part == "test":
-            files |= _files(evaluation)
+            files |= files_of(evaluation)
             if mistakes:
-                logged["mistakes"] = _drawn(evaluation, mistakes, shown)
+                logged["mistakes"] = drawn_mistakes(evaluation, mistakes, shown)
         if trainer.state.fn == "fit":  # what an earlier test wrote is of other weights
             for name in OF_TESTS:
                 (folder / name).unlink(missing_ok=True)
@@ -296,66 +282,10 @@ class RunReport(pl.Callback):
             pictures["curves"] = figure_bytes(draw_curves(self._curves))
             both = Image.open(BytesIO(pictures["curves"]))
             middle, height = both.width // 2, both.height  # on a phone, one lies below the other
-            pictures["loss"] = _png(both.crop((0, 0, middle, height)))
-            pictures["acc"] = _png(both.crop((middle, 0, both.width, height)))
+            pictures["loss"] = png(both.crop((0, 0, middle, height)))
+            pictures["acc"] = png(both.crop((middle, 0, both.width, height)))
         if self._drawn is None and hasattr(model, "genotype"):
             there = folder / "genotype.png"
             size = picture_size(getattr(model, "network", None))
             self._drawn = there.read_bytes() if there.is_file() else figure_bytes(draw_genotype(model.genotype, **size))
         return pictures if self._drawn is None else {**pictures, "network": self._drawn}
-
-
-def _mistakes(found: Evaluation, data: Any) -> tuple[list[Mistake], list[Image.Image]]:
-    """The surest mistakes, and their images as the network sees them; none of data that show no images."""
-    if not hasattr(data, "parts") or data.image_shape[0] not in (1, 2, 3, 4):
-        return [], []
-    chosen = most_confident_mistakes(found.logits, found.labels)
-    if not len(chosen):
-        return [], []
-    part = data.parts.test if found.part == "test" else data.parts.val
-    images = [_image(pixels) for pixels in part.images(found.positions[chosen].tolist())]
-    predicted, sure = decisions(found.probabilities[chosen], found.class_names, found.multilabel)
-    true = label_names(found.labels[chosen], found.class_names)
-    mistakes = []
-    for image, place, label, taken_for, probability in zip(images, chosen.tolist(), true, predicted, sure, strict=True):
-        small = image.copy()
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        mistakes.append(Mistake(_png(small), found.names[place], label or NONE, taken_for or NONE, probability))
-    return mistakes, images
-
-
-def _image(pixels: Tensor) -> Image.Image:
-    """Make an image of pixels ``(C, H, W)``, uint8; transparency is left out."""
-    array = pixels.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] < 3 else array[:, :, :3].copy())
-
-
-def _drawn(found: Evaluation, mistakes: Sequence[Mistake], images: Sequence[Image.Image]) -> bytes:
-    captions = [
-        (shortened(mistake.label), f"→ {shortened(mistake.predicted)}", f"{mistake.probability:.1%}")
-        for mistake in mistakes
-    ]
-    return _png(draw_mistakes(images, captions, f"The surest mistakes on {len(found.labels):,} {found.words} images"))
-
-
-def _confusion(found: Evaluation) -> bytes | None:
-    """Draw the confusion matrix, unless the page has it as a table, or images have several labels."""
-    counts = found.report.confusion
-    if counts is None or (found.part != "test" and len(found.class_names) <= TABULATED):
-        return None
-    title = f"{len(found.labels):,} {found.words} images"
-    return figure_bytes(draw_confusion(counts.numpy(), found.class_names, title))
-
-
-def _files(found: Evaluation) -> dict[str, bytes]:
-    rows = prediction_rows(
-        found.probabilities, found.labels, found.class_names, found.names, found.are_files, found.multilabel
-    )
-    classes = class_rows(found.report, found.class_names)
-    return {"predictions_test.csv": csv_bytes(rows), "classes.csv": csv_bytes(classes)}
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
