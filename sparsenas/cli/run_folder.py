@@ -25,7 +25,7 @@ _IN_FOLDERS = ("TensorBoardLogger", "CSVLogger")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a command writes.
+    """Place that a command writes to.
 
     Attributes:
         logger: Option ``trainer.logger``.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from sparsenas.drawing.style import DASHES, DPI, INK, STRUCTURE, LineStyle, add_legend, legend_height, line_sample
@@ -35,8 +36,9 @@ def two_panels(looks: Mapping[str, tuple[str, LineStyle]], widths: tuple[int, in
     legend = legend_height(len(handles), _WIDTH) if handles else 0.0
     height = _HEIGHT + legend
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white", layout="constrained")
-    # matplotlib's hints know neither that a layout was just chosen, nor what can be set of it: hence the ignores
-    figure.get_layout_engine().set(rect=(0, legend / height, 1, 1 - legend / height))  # type: ignore[union-attr, call-arg]
+    layout = figure.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(rect=(0, legend / height, 1, 1 - legend / height))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=widths)
     for axes in (left, right):
         axes.tick_params(labelsize=8.5, labelcolor=INK, color=STRUCTURE)

@@ -29,7 +29,7 @@ class Call:
 
     @property
     def skeleton(self) -> object:
-        """What is left without the numbers: equal for calls that differ in numbers only."""
+        """Name and arguments without the numbers: equal for calls that differ in numbers only."""
         inner = (
             (name, value.skeleton if isinstance(value, Call) else None if isinstance(value, int) else value)
             for name, value in self.arguments

@@ -37,7 +37,7 @@ EXAMPLE_IMAGES = 2
 
 @dataclass(frozen=True)
 class Material:
-    """What files are written from, beside the network.
+    """Inputs of the files, beside the network.
 
     Attributes:
         example: Images that the network takes, shape ``(2, C, H, W)``.

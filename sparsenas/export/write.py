@@ -42,7 +42,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Quantisation:
-    """What files of 8 bits need.
+    """Needs of files of 8 bits.
 
     Attributes:
         images: Images that trained the network, prepared as for evaluation, shape ``(N, C, H, W)``; they decide the

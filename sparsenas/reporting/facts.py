@@ -53,7 +53,7 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What is known of a run at its end.
+    """Facts of a run at its end.
 
     Attributes:
         title: What was done, such as the name of the searcher.

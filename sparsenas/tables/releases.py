@@ -27,7 +27,7 @@ class Release(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """Where to get the release, and what to do with it."""
+        """Advice where to get the release, and what to do with it."""
         return f"{self.benchmark} is published at {self.published}: download {self.download} and {self.step}"
 
 
