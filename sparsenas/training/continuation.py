@@ -25,7 +25,7 @@ def rejoin_schedule(trainer: pl.Trainer, training: WeightTraining, before: float
     Returns:
         A line that says so; empty if nothing has changed.
     """
-    now, share = planned_length(trainer, training), 1.0
+    now, shares = planned_length(trainer, training), list[float]()
     if before is None or abs(now - before) <= 1e-6 * abs(before) or not training.schedule.decays:
         return ""
     for scheduler in (config.scheduler for config in trainer.lr_scheduler_configs):
@@ -34,8 +34,9 @@ def rejoin_schedule(trainer: pl.Trainer, training: WeightTraining, before: float
         for group, peak, factor in zip(
             scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
         ):
-            share = factor(scheduler.last_epoch)
-            group["lr"] = peak * share
+            shares.append(factor(scheduler.last_epoch))
+            group["lr"] = peak * shares[-1]
+    share = next(iter(shares), 1.0)  # of the weights; a search has a schedule of its own beside them
     unit = "epochs" if training.by_epochs else "seconds" if training.seconds is not None else "steps"
     return (
         f"{before:.0f} {unit} were planned, and {now:.0f} are now: the learning rate goes on at {share:.0%} of its "

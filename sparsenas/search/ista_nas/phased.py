@@ -6,6 +6,7 @@ from sparsenas.schedules import Stretch
 from sparsenas.search.base import SearchModule
 from sparsenas.search.ista_nas.phases import Phases
 from sparsenas.search.optimizers import ArchitectureTraining
+from sparsenas.training.continuation import planned_length, rejoin_schedule
 
 
 class PhasedSearch(SearchModule):
@@ -22,6 +23,7 @@ class PhasedSearch(SearchModule):
     arch_training: ArchitectureTraining
     search_end: int | None = None
     trained_epochs = 0
+    _planned: float | None = None
 
     @property
     def searching(self) -> bool:
@@ -65,6 +67,14 @@ class PhasedSearch(SearchModule):
             return self.phases.search_schedule.factor(epoch, self.phases.search_epochs)
         return self.weight_training.schedule.factor(epoch - self.search_end, self.train_length())
 
+    def on_train_start(self) -> None:
+        """Let the learning rate of a resumed training phase join the schedule of its present length."""
+        super().on_train_start()
+        if self.searching or self.phases.train_epochs is not None:
+            return  # the length of the run is not that of the schedule
+        if said := rejoin_schedule(self.trainer, self.weight_training, self._planned):
+            self.print(said)
+
     def on_test_start(self) -> None:
         """Say what accuracies of an unfinished search are worth."""
         if not self.trained_epochs:
@@ -81,9 +91,11 @@ class PhasedSearch(SearchModule):
         """The phase goes beside the counters."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["search"] |= {"search_end": self.search_end, "trained_epochs": self.trained_epochs}
+        checkpoint["planned_length"] = planned_length(self.trainer, self.weight_training)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what :meth:`on_save_checkpoint` kept."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["search"]
         self.search_end, self.trained_epochs = state["search_end"], state["trained_epochs"]
+        self._planned = checkpoint.get("planned_length")

@@ -1,6 +1,7 @@
 """One-stage search: phases, settling, recovery, what a trained run yields, and what is refused."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from sparsenas.complexity import count_parameters
@@ -73,6 +74,28 @@ class TestPhases:
         kept = torch.load(f"{folder}/epoch=2.ckpt", weights_only=True)["state_dict"]
         assert all(
             torch.equal(tensor, kept[name]) for name, tensor in again.network.state_dict(prefix="network.").items()
+        )
+
+    def test_a_longer_run_goes_on_where_a_run_of_that_length_has_its_learning_rate(self, make, fit, capsys):
+        schedule = Schedule("cosine")
+
+        def build():
+            return make(settling=AT_ONCE, phases=Phases(1), training=WeightTraining(schedule=schedule))
+
+        rates = []
+
+        class Rates(pl.Callback):
+            def on_train_batch_start(self, trainer, *_):
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+        folder = fit(build(), epochs=3, folder="short").checkpoint_callback.dirpath
+        again = build()
+        fit(again, Rates(), epochs=6, folder="longer", ckpt_path=f"{folder}/epoch=2.ckpt")
+        peak = again.lr_schedulers()[0].base_lrs[0]
+        assert sorted(set(rates), reverse=True) == pytest.approx([peak * schedule.factor(k, 5) for k in (2, 3, 4)])
+        share = schedule.factor(2, 5)
+        assert (
+            f"3 epochs were planned, and 6 are now: the learning rate goes on at {share:.0%}" in capsys.readouterr().out
         )
 
     def test_the_cap_looks_at_the_last_steps_on_b(self, make, fit):
