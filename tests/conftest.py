@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -121,3 +122,42 @@ def state_differences(first, second, path=""):
 def differences():
     """Gives the paths at which two nested states differ."""
     return state_differences
+
+
+@pytest.fixture
+def run_error(capsys):
+    """Run a command that must fail as an error of the user; gives its message."""
+
+    def run(*args):
+        assert main(list(args)) == 2
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line.removeprefix("sparsenas: error: ") for line in lines if line.startswith("sparsenas: error: ")]
+        assert len(errors) == 1
+        assert "Traceback" not in "".join(lines)
+        return errors[0]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def python_m():
+    """A function that starts ``python -m sparsenas`` in a process of its own, and returns it."""
+
+    def start(*args, **options):
+        return subprocess.Popen(
+            [sys.executable, "-m", "sparsenas", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+            },
+            # a shell's background jobs ignore Ctrl-C, and what they start inherits that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
+        )
+
+    return start
