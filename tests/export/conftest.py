@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 from torch import nn
 
+from sparsenas.cli import main
 from sparsenas.export import Accuracy, Description, Preparation, export_network
 from sparsenas.networks import DerivedNet, NormOptions
 from sparsenas.spaces import DartsSpace
@@ -64,3 +67,36 @@ def exported(write, tmp_path):
     """Folder of an export."""
     write()
     return tmp_path / "export"
+
+
+@pytest.fixture(scope="session")
+def digits_export(checkpoint, tmp_path_factory):
+    """Folder of an export of the tiny training on the digits."""
+    folder = tmp_path_factory.mktemp("exported") / "digits"
+    assert main(["export", str(checkpoint), "--to", str(folder), "--formats", "safetensors"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run_error(capsys):
+    """Run a command that must fail as an error of the user; gives its message."""
+
+    def run(*args):
+        assert main(list(map(str, args))) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        errors = [line for line in captured.err.splitlines() if line.startswith("sparsenas: error: ")]
+        assert captured.err.splitlines()[-1:] == errors
+        return errors[0].removeprefix("sparsenas: error: ")
+
+    return run
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """Image files of the first digits."""
+    files = []
+    for number, image in enumerate(load_digits().images[:5]):
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)).save(files[-1])
+    return files

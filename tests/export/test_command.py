@@ -1,6 +1,5 @@
-"""The commands ``export`` and ``predict FOLDER`` as their user sees them."""
+"""The command ``export`` as its user sees it."""
 
-import csv
 import json
 import os
 import re
@@ -14,8 +13,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.metrics import accuracy_score, f1_score
 
 import sparsenas
 from sparsenas.api.shipped import shipped_configs
@@ -37,46 +34,6 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def run_in(folder, *commands):
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        assert [main(command) for command in commands] == [0] * len(commands)
-    finally:
-        os.chdir(here)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """Checkpoint of a tiny training on the digits."""
-    folder = tmp_path_factory.mktemp("trained")
-    run_in(folder, TRAINING)
-    return next(folder.rglob("last.ckpt"))
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint, tmp_path_factory):
-    """Folder of its export."""
-    folder = tmp_path_factory.mktemp("exported")
-    run_in(folder, ["export", str(checkpoint), "--to", "digits", *QUICK])
-    return folder / "digits"
-
-
-@pytest.fixture
-def run_error(capsys):
-    """Run a command that must fail as an error of the user; gives its message."""
-
-    def run(*args):
-        assert main(list(map(str, args))) == 2
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        errors = [line for line in captured.err.splitlines() if line.startswith("sparsenas: error: ")]
-        assert captured.err.splitlines()[-1:] == errors
-        return errors[0].removeprefix("sparsenas: error: ")
-
-    return run
-
-
 @pytest.fixture
 def changed(checkpoint, tmp_path):
     """A copy of the checkpoint with some entries replaced, or removed where the value is None."""
@@ -89,23 +46,17 @@ def changed(checkpoint, tmp_path):
     return write
 
 
-@pytest.fixture
-def digits(tmp_path):
-    """Image files of the first digits."""
-    files = []
-    for number, image in enumerate(load_digits().images[:5]):
-        files.append(tmp_path / f"{number}.png")
-        Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)).save(files[-1])
-    return files
-
-
-def test_a_checkpoint_is_all_that_is_needed(exported, checkpoint):
-    manifest = read_manifest(exported)
+def test_a_checkpoint_is_all_that_is_needed(digits_export, checkpoint):
+    manifest = read_manifest(digits_export)
     data = Digits(arch_fraction=0.0)
-    assert sorted(path.name for path in exported.iterdir()) == ["genotype.json", "manifest.json", "model.safetensors"]
+    assert sorted(path.name for path in digits_export.iterdir()) == [
+        "genotype.json",
+        "manifest.json",
+        "model.safetensors",
+    ]
     assert manifest.class_names == data.class_names
     assert (manifest.preparation.mean, manifest.preparation.std) == (data.mean, data.std)
-    network = sparsenas.load(exported)
+    network = sparsenas.load(digits_export)
     for part in ("val", "test"):
         found = manifest.accuracy[part]
         right = [(network(images).argmax(1) == labels) for images, labels in data.evaluation_batches(part)]
@@ -122,109 +73,6 @@ def test_export_says_what_it_wrote_and_what_comes_next(checkpoint, digits, capsy
     assert re.fullmatch(r"test accuracy +0\.\d{4} of 3[56]\d images", lines[3])
     assert lines[-1].endswith("python -m sparsenas predict 'my digits' IMAGE.png")
     assert main(["predict", "my digits", str(digits[0])]) == 0
-
-
-def test_predict_prints_one_line_per_file(exported, digits, capsys):
-    names = [path.name for path in digits]
-    assert main(["predict", str(exported), *names]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    manifest, network = read_manifest(exported), sparsenas.load(exported)
-    logits = network(torch.stack([manifest.preparation(path) for path in digits]))
-    probabilities = logits.softmax(1)
-    assert [row[0] for row in rows] == names
-    assert [int(row[1]) for row in rows] == probabilities.argmax(1).tolist()
-    assert [float(row[2]) for row in rows] == pytest.approx(probabilities.amax(1).tolist(), abs=1e-4)
-    assert main(["predict", str(exported), names[0], "--calibrated"]) == 0
-    calibrated = (logits[0].detach() / manifest.temperature).softmax(0).max()
-    assert float(capsys.readouterr().out.split()[2]) == pytest.approx(float(calibrated), abs=1e-4)
-    assert main(["predict", str(exported), names[0], "--top", "10"]) == 0
-    row = capsys.readouterr().out.split()
-    assert sorted(row[1::2]) == list("0123456789")
-    assert sum(map(float, row[2::2])) == pytest.approx(1, abs=1e-3)
-
-
-def test_predict_adapts_images_only_if_told_to(exported, digits, run_error, capsys):
-    Image.open(digits[0]).resize((20, 30)).convert("RGB").save("photo.jpg")
-    message = run_error("predict", exported, digits[0], "photo.jpg")
-    assert message == (
-        "photo.jpg: is 30x20 colour, but the network takes 8x8 grey; give such an image, or let it be converted and "
-        "resized (--adapt)"
-    )
-    assert main(["predict", str(exported), "photo.jpg", "--adapt"]) == 0
-    assert capsys.readouterr().out.startswith("photo.jpg  ")
-
-
-def test_predict_refuses_before_it_prints(exported, digits, run_error, tmp_path):
-    (tmp_path / "text.png").write_text("hello")
-    for args, message in (
-        ([digits[0], "text.png"], "text.png: not a readable image (cannot identify image file"),
-        ([digits[0], "absent.png"], "absent.png: no such file"),
-        ([digits[0], "--top", "11"], "--top is 11; the network has 10 classes"),
-        ([], "the following arguments are required: IMAGE; see python -m sparsenas predict --help"),
-    ):
-        assert run_error("predict", exported, *args).startswith(message)
-    assert run_error("predict", "absent", digits[0]).startswith("absent: no such folder; name one that")
-    assert "so . is no whole export" in run_error("predict", ".", digits[0])
-
-
-@pytest.fixture
-def labelled(digits, tmp_path):
-    """A folder of digits in folders named after their classes, one level below it."""
-    for number, path in enumerate(digits):
-        target = tmp_path / "new" / "test" / str(number) / path.name
-        target.parent.mkdir(parents=True)
-        path.rename(target)
-    return tmp_path / "new"
-
-
-def test_predict_takes_folders_and_knows_their_classes(exported, labelled, capsys):
-    Image.new("L", (8, 8)).save(labelled / "unknown.png")
-    (labelled / "notes.txt").touch()
-    assert main(["predict", str(exported), "new", "--csv", "all.csv"]) == 0
-    *lines, accuracy, macro_f1, _ = capsys.readouterr().out.splitlines()
-    found = sparsenas.predict(exported, labelled)
-    rows = list(csv.DictReader(Path("all.csv").read_text().splitlines()))
-    assert [line.split()[0] for line in lines] == [row["file"] for row in rows]
-    assert [row["file"] for row in rows] == [f"new/test/{number}/{number}.png" for number in range(5)] + [
-        "new/unknown.png"
-    ]
-    assert [row["label"] for row in rows] == [*"01234", ""]
-    predicted = [best.label for best in found]
-    assert [row["predicted"] for row in rows] == predicted
-    assert [float(row["probability"]) for row in rows] == pytest.approx([best.probability for best in found], abs=1e-6)
-    assert accuracy.split()[1] == f"{accuracy_score(list('01234'), predicted[:5]):.4f}"
-    by_hand = f1_score(list("01234"), predicted[:5], labels=list("01234"), average="macro", zero_division=0)
-    assert macro_f1.split()[1] == f"{by_hand:.4f}"
-
-
-def test_predict_takes_any_mixture_of_images(exported, labelled):
-    files = sorted(labelled.rglob("*.png"))
-    images = [Image.open(file) for file in files]
-    (every,) = {tuple(sparsenas.predict(exported, *given)) for given in (files, [files], [labelled], images)}
-    assert sparsenas.predict(exported, labelled / "test" / "3", [files[0]], images[1]) == [every[i] for i in (3, 0, 1)]
-    assert sparsenas.predict(exported) == []
-
-
-def test_predict_stops_at_a_broken_file_unless_told_to_skip(exported, labelled, run_error, capsys):
-    for name in ("a.png", "b.png"):
-        (labelled / name).write_text("hello")
-    message = run_error("predict", exported, "new")
-    assert message.startswith("new/a.png: not a readable image (")
-    assert message.endswith("; or leave such files out by --skip_broken")
-    assert main(["predict", str(exported), "new", "--skip_broken"]) == 0
-    captured = capsys.readouterr()
-    assert "note: 2 files were left out: new/a.png: not a readable image" in captured.err
-    assert len(captured.out.splitlines()) == 5 + 2
-    message = run_error("predict", exported, "new/a.png", "new/b.png", "--skip_broken")
-    assert message.startswith("none of 2 files is an image that the network takes; the first: new/a.png: not a")
-    Path("empty").mkdir()
-    Path("empty", "letter.txt").touch()
-    message = run_error("predict", exported, "empty")
-    assert message == "empty: no images below it; left out: 1 files .txt; name a folder of images, or files"
-
-
-def test_predict_without_a_folder_is_the_trainer_s(run_error):
-    assert run_error("predict", "--config", "train_digits").startswith("predict needs a trained network: give its")
 
 
 def test_export_refuses_before_any_work(checkpoint, run_error, tmp_path, monkeypatch):
@@ -247,8 +95,8 @@ def test_export_refuses_before_any_work(checkpoint, run_error, tmp_path, monkeyp
     assert os.listdir() == ["full"]
 
 
-def test_an_earlier_export_is_replaced_only_if_told_to(checkpoint, exported, run_error, capsys):
-    export = ["export", checkpoint, "--to", exported, *QUICK]
+def test_an_earlier_export_is_replaced_only_if_told_to(checkpoint, digits_export, run_error, capsys):
+    export = ["export", checkpoint, "--to", digits_export, *QUICK]
     assert run_error(*export).endswith("holds an earlier export; replace it by --overwrite, or name another folder")
     assert main([*map(str, export), "--overwrite"]) == 0
 
