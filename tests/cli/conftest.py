@@ -1,4 +1,4 @@
-"""Settings that must be refused: one message, exit code 2, before anything is trained."""
+"""A command that trains briefly, and one that must be refused: one message, exit code 2, before any training."""
 
 import shlex
 from pathlib import Path
@@ -36,3 +36,14 @@ def refused(tmp_path, monkeypatch, capsys):
         return lines[-1]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def train():
+    """The smallest training that goes through everything: two epochs of two batches of a tiny chain."""
+    return shlex.split(
+        "fit --config train_digits --model.genotype plain_cnn --model.network.channels 4 --model.network.cells null "
+        "--model.network.stem cifar --model.training.drop_path 0 --model.training.auxiliary_weight 0 "
+        "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 2 "
+        "--trainer.limit_val_batches 1 --trainer.log_every_n_steps 1"
+    )

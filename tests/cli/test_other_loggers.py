@@ -1,6 +1,5 @@
 """Runs with loggers that have no folder for each run, alone or beside TensorBoard: their files stay together."""
 
-import shlex
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ from pytorch_lightning.loggers import Logger
 
 from sparsenas.cli import main
 
-TRAIN = shlex.split(
-    "fit --config train_digits --model.genotype plain_cnn --model.network.channels 4 --model.network.cells null "
-    "--model.network.stem cifar --model.training.drop_path 0 --model.training.auxiliary_weight 0 "
-    "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
-    "--trainer.log_every_n_steps 1"
-)
 OTHER = {"class_path": "pytorch_lightning.loggers.WandbLogger"}
 LOGGER = ["--trainer.logger", OTHER["class_path"]]
 BOARD = {"class_path": "TensorBoardLogger", "init_args": {"save_dir": ".", "name": "lightning_logs"}}
@@ -50,10 +43,10 @@ def files():
 @pytest.mark.parametrize(
     ("loggers", "name"), [([OTHER, BOARD], "kitchen"), ([BOARD, OTHER], None), (OTHER, "kitchen"), (OTHER, None)]
 )
-def test_all_files_of_a_run_and_of_its_evaluations_are_in_its_folder(loggers, name):
+def test_all_files_of_a_run_and_of_its_evaluations_are_in_its_folder(train, loggers, name):
     Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": loggers}}), encoding="utf-8")
     run = Path("lightning_logs", name or "version_0")
-    assert main([*TRAIN, "--config", "loggers.yaml", *(["--name", name] if name else [])]) == 0
+    assert main([*train, "--config", "loggers.yaml", *(["--name", name] if name else [])]) == 0
     checkpoint = str(run / "checkpoints" / "last.ckpt")
     wanted = {str(run / file) for file in ("config.yaml", "report.html", "results.csv")} | {checkpoint}
     assert wanted <= files()
@@ -63,8 +56,8 @@ def test_all_files_of_a_run_and_of_its_evaluations_are_in_its_folder(loggers, na
     assert [file for file in files() if not Path(file).is_relative_to(run)] == []
 
 
-def test_a_logger_of_the_command_line_leaves_the_name_alone_and_runs_get_folders_of_their_own():
+def test_a_logger_of_the_command_line_leaves_the_name_alone_and_runs_get_folders_of_their_own(train):
     for options in (["--name", "kitchen"], [], []):
-        assert main([*TRAIN, *LOGGER, "--trainer.logger.save_dir=elsewhere", *options]) == 0
+        assert main([*train, *LOGGER, "--trainer.logger.save_dir=elsewhere", *options]) == 0
     reports = sorted(str(path) for path in Path().rglob("report.html"))
     assert reports == [f"lightning_logs/{run}/report.html" for run in ("kitchen", "version_0", "version_1")]

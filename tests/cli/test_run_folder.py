@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -15,25 +14,18 @@ from sparsenas.callbacks.run_report import OF_TESTS
 from sparsenas.cli import main
 from sparsenas.cli.run_folder import choose_folder
 
-TRAIN = shlex.split(
-    "fit --config train_digits --name kitchen --model.genotype plain_cnn --model.network.channels 4 "
-    "--model.network.cells null --model.network.stem cifar --model.training.drop_path 0 "
-    "--model.training.auxiliary_weight 0 --trainer.accelerator cpu --trainer.max_epochs 2 "
-    "--trainer.limit_train_batches 2 --trainer.limit_val_batches 1 "
-    "--trainer.log_every_n_steps 1"
-)
-RUN = Path("lightning_logs/kitchen")
+NAME, RUN = ["--name", "kitchen"], Path("lightning_logs/kitchen")
 LAST = ["--ckpt_path", str(RUN / "checkpoints" / "last.ckpt")]
 AGAIN = ["--config", str(RUN / "config.yaml")]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(train, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     here = Path.cwd()
     os.chdir(folder)
     try:
-        assert main(TRAIN) == 0
+        assert main([*train, *NAME]) == 0
     finally:
         os.chdir(here)
     return folder
@@ -96,9 +88,9 @@ def test_from_an_earlier_checkpoint_or_by_another_name_nothing_is_overwritten(ca
     assert contents() == before
 
 
-def test_a_name_is_never_taken_twice():
+def test_a_name_is_never_taken_twice(train):
     before = contents()
-    assert main(TRAIN) == 0
+    assert main([*train, *NAME]) == 0
     assert runs() == ["kitchen", "kitchen_1"]
     assert contents() == before
 
@@ -113,8 +105,8 @@ def test_without_access_to_the_folder_of_the_run_there_is_a_new_one(monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a:b", "version_3", "end.", "x" * 101])
-def test_what_is_no_name_is_refused(name, capsys):
-    assert main([*TRAIN, "--name", name]) == 2
+def test_what_is_no_name_is_refused(train, name, capsys):
+    assert main([*train, "--name", name]) == 2
     assert f"--name {name!r}: is no name for a folder" in capsys.readouterr().err
 
 
@@ -144,8 +136,8 @@ def test_a_name_is_the_folder_of_any_logger_or_none(loggers, folder, root):
     assert chosen.root == root
 
 
-def test_a_name_beside_another_place_is_refused(capsys):
-    assert main([*TRAIN, "--trainer.logger.init_args.version=3"]) == 2
+def test_a_name_beside_another_place_is_refused(train, capsys):
+    assert main([*train, *NAME, "--trainer.logger.init_args.version=3"]) == 2
     assert "--name kitchen: --trainer.logger.init_args.version names the folder, too" in capsys.readouterr().err
 
 

@@ -14,11 +14,6 @@ from sparsenas.cli import entry, main
 from sparsenas.cli.signals import Terminated, terminable
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN = shlex.split(
-    "fit --config train_digits --model.genotype plain_cnn --model.network.channels 4 --model.network.cells null "
-    "--model.network.stem cifar --model.training.drop_path 0 --model.training.auxiliary_weight 0 "
-    "--trainer.accelerator cpu --trainer.max_epochs 2 --trainer.limit_train_batches 2 --trainer.log_every_n_steps 1"
-)
 
 
 def terminate():
@@ -78,7 +73,7 @@ def test_a_search_says_how_to_go_on(tmp_path):
     assert "go on with: python -m sparsenas fit --config" in err.splitlines()[-1]
 
 
-def test_the_report_of_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_the_report_of_an_interrupted_run_says_how_to_go_on(train, tmp_path, monkeypatch, capsys):
     def interrupt(self, trainer, *_):
         if trainer.current_epoch == 1:
             raise KeyboardInterrupt
@@ -89,7 +84,7 @@ def test_the_report_of_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatc
         with monkeypatch.context() as patch:
             patch.setattr(RunReport, "on_train_epoch_start", interrupt)
             patch.setattr("sparsenas.callbacks.run_report.LIMIT", 60.0)
-            assert main(TRAIN) == 130
+            assert main(train) == 130
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     command = capsys.readouterr().err.partition("go on with: ")[2].strip()
