@@ -12,6 +12,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from sparsenas.api.shipped import shipped_configs
 from sparsenas.cli.latency_check import latency_text
+from sparsenas.cli.run_folder import CONFIG, same_folder
 from sparsenas.complexity import describe
 from sparsenas.networks import skeleton_of
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentSearch
@@ -69,7 +70,7 @@ def summary(
 def following(trainer: pl.Trainer, model: pl.LightningModule, config: Mapping[str, Any]) -> Iterator[str]:
     """Commands that follow a fit; see :func:`summary`."""
     folder, checkpoint = first_folder(trainer), best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
-    genotype, written = folder / "genotype.json", folder / "config.yaml"
+    genotype, written = folder / "genotype.json", folder / CONFIG
     if trainer.interrupted:
         newest = best_checkpoint(trainer, newest=True)
         if newest is not None:
@@ -142,14 +143,13 @@ def measuring_again(trainer: pl.Trainer) -> str | None:
     folder = first_folder(trainer)
     if not (folder / MEASUREMENTS).is_file():
         return None
-    in_folder = bool(folder_loggers(trainer))
-    place = ("--trainer.logger.init_args.version", folder.name) if in_folder else ("--trainer.default_root_dir", folder)
-    return command("fit", "--config", folder / "config.yaml", *place)
+    place = same_folder(folder) if folder_loggers(trainer) else ("--trainer.default_root_dir", folder)
+    return command("fit", "--config", folder / CONFIG, *place)
 
 
 def resumption(trainer: pl.Trainer, checkpoint: Path) -> str:
     """Command that goes on with a run."""
-    config = first_folder(trainer) / "config.yaml"
+    config = first_folder(trainer) / CONFIG
     # a timer that has run out is restored as such, and would end the run at once
     timers = [timer.time_remaining() for timer in callbacks_of(trainer, Timer)]
     run_out = any(left is not None and left <= 0 for left in timers)

@@ -1,5 +1,6 @@
 """The folder that a command writes to: a new one, with a name or a number, or that of the run it goes on with."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,21 @@ def number_folder(folder: RunFolder) -> tuple[Path, RunFolder]:
         version = max((int(number) + 1 for number in taken if number.isdecimal()), default=0)
     run = parent / (f"version_{version}" if isinstance(version, int) else str(version))
     return run, RunFolder(*_placed(folder.logger, folder.root, run), folder.going_on)
+
+
+def same_folder(run: Path) -> tuple[object, ...]:
+    """Return the options by which a run with the settings of a folder writes into that folder.
+
+    Args:
+        run: The folder, whose loggers have a folder for each run.
+    """
+    loggers = yaml.safe_load((run / CONFIG).read_bytes())["trainer"]["logger"]
+    if not isinstance(loggers, list):
+        return "--trainer.logger.init_args.version", run.name
+    for logger in loggers:  # an option of one would be that of the last
+        if logger["class_path"].rpartition(".")[2] in _IN_FOLDERS:
+            logger["init_args"]["version"] = run.name
+    return "--trainer.logger", json.dumps(loggers)
 
 
 def keep_config(run: Path, config: str) -> None:

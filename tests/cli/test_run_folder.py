@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 
 from sparsenas.callbacks.run_report import OF_TESTS
 from sparsenas.cli import main
-from sparsenas.cli.run_folder import choose_folder
+from sparsenas.cli.run_folder import choose_folder, same_folder
 
 NAME, RUN = ["--name", "kitchen"], Path("lightning_logs/kitchen")
 LAST = ["--ckpt_path", str(RUN / "checkpoints" / "last.ckpt")]
@@ -151,3 +151,18 @@ def test_a_finished_run_of_seconds_goes_on_for_the_seconds_that_are_added(capsys
     assert main([*again, "--model.training.seconds=5"]) == 0
     assert re.search(r"\d seconds were planned, and \d are now: the learning rate", capsys.readouterr().out)
     assert torch.load(last, weights_only=True)["global_step"] > steps
+
+
+def test_a_run_of_several_loggers_is_told_how_to_write_into_its_folder_again(capsys):
+    loggers = [
+        {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "."}},
+        {"class_path": "CSVLogger", "init_args": {"save_dir": "."}},
+    ]
+    Path("several.yaml").write_text(yaml.safe_dump({"trainer": {"logger": loggers}}))
+    run = Path("lightning_logs/version_7")
+    run.mkdir()
+    assert main(["fit", *AGAIN, "--config", "several.yaml", "--print_config"]) == 0
+    (run / "config.yaml").write_text(capsys.readouterr().out)
+    assert main(["fit", "--config", str(run / "config.yaml"), *map(str, same_folder(run)), "--print_config"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)["trainer"]["logger"]
+    assert [logger["init_args"]["version"] for logger in found] == ["version_7", "version_7"]
