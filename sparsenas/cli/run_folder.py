@@ -95,9 +95,9 @@ def number_folder(folder: RunFolder) -> tuple[Path, RunFolder]:
     options = getattr(next(iter(_parts(folder.logger)), None), "init_args", {})
     version = options.get("version")
     if version is None:
-        taken = [path.name.removeprefix("version_") for path in parent.glob("version_*")]
-        version = max((int(number) + 1 for number in taken if number.isdecimal()), default=0)
-    run = parent / (f"version_{version}" if isinstance(version, int) else str(version))
+        run = parent / next_version(parent)
+    else:
+        run = parent / (f"version_{version}" if isinstance(version, int) else str(version))
     return run, RunFolder(*_placed(folder.logger, folder.root, run), folder.going_on)
 
 

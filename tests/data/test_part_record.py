@@ -128,7 +128,7 @@ def test_commands_stay_with_the_parts_of_the_training(photos, tmp_path, monkeypa
     assert (
         main(["predict", "--config", str(run / "config.yaml"), "--ckpt_path", last, "--trainer.logger", "false"]) == 0
     )
-    with (tmp_path / "predictions.csv").open() as file:
+    with (run / "predictions.csv").open() as file:
         predicted = [row["file"] for row in csv.DictReader(file)]
     assert predicted == [row["image"] for row in rows if row["part"] == "test"]
     assert main(["export", last, "--to", "exported"]) == 0
