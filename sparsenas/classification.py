@@ -57,7 +57,7 @@ def log_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
-    """Compute the average precision of each label, shape ``(K,)``; NaN for a label that no image has.
+    """Compute the average precision of each label, shape ``(K,)``, on the CPU; NaN for a label that no image has.
 
     Args:
         scores: Logits or probabilities, shape ``(N, K)``.
@@ -65,16 +65,20 @@ def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
 
     Source: ``average_precision_score`` of scikit-learn has the same definition, without interpolation.
     """
-    from torchmetrics.functional.classification import multilabel_average_precision  # who reads an export needs none
+    from torchmetrics.functional.classification import binary_average_precision  # who reads an export needs none
 
-    there = labels.sum(0) > 0  # of a label without images, torchmetrics would warn
+    scores, labels = scores.cpu(), labels.cpu()  # there is no way without reading values
     found = torch.full((scores.shape[1],), torch.nan)
-    if there.any():
+    for label in torch.nonzero(labels.sum(0) > 0)[:, 0].tolist():  # of one without images, torchmetrics would warn
         # ranks order images as scores do, and are no logits that torchmetrics would squash
-        ranks = [torch.unique(column, return_inverse=True)[1] / len(scores) for column in scores[:, there].unbind(1)]
-        truth = labels[:, there].long()
-        found[there] = multilabel_average_precision(torch.stack(ranks, 1), truth, len(ranks), average="none").cpu()
+        ranks = torch.unique(scores[:, label], return_inverse=True)[1].float() / len(scores)
+        found[label] = binary_average_precision(ranks, labels[:, label].long())
     return found
+
+
+def mean_precision(found: Tensor) -> float | None:
+    """Return the mean of :func:`average_precision`; ``None`` where no image has a label."""
+    return None if found.isnan().all() else float(found.nanmean())
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,8 @@ class ClassReport:
         right: Number of images that are right, see :func:`right`.
         images: Number of images.
         balanced_accuracy: Mean recall of the classes that have images. Of images with several labels: the mean of
-            sensitivity and specificity, over the labels that some images have and some have not.
-        macro_f1: Mean F1 of the classes that have images.
+            sensitivity and specificity, over the labels that some images have and some have not; NaN without any.
+        macro_f1: Mean F1 of the classes that have images; NaN without any.
         calibration_error: Expected calibration error: how far the probability of the predicted class is from the share
             that is right, on average; in [0, 1]. Of images with several labels: that of every label.
         loss: Mean of :func:`log_loss`, in nats.
@@ -121,8 +125,11 @@ class ClassReport:
 
     @property
     def mean_average_precision(self) -> float | None:
-        """Mean of the average precision (mAP) over the labels that images have; ``None`` of images with one label."""
-        return None if self.average_precision is None else float(self.average_precision.nanmean())
+        """Mean of the average precision (mAP) over the labels that images have.
+
+        It is ``None`` of images with one label each, and where no image has a label.
+        """
+        return None if self.average_precision is None else mean_precision(self.average_precision)
 
 
 def class_report(logits: Tensor, labels: Tensor) -> ClassReport:

@@ -1,6 +1,6 @@
 """Metrics of training and evaluation that never read a value: that would wait for the device in every batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,14 @@ EVALUATED_LABELS = (*EVALUATED, "map")
 _EARLIER = {"losses.train_loss": "train_loss", "accuracies.train_acc": "train_accuracy"}
 
 
-class MeanLoss(Metric):
+class _Exact(Metric):
+    """A metric that keeps the types of its states: with ``bf16-true``, 257 images would count as 256."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> nn.Module:
+        return super()._apply(lambda state: fn(state).to(state.dtype), exclude_state)
+
+
+class MeanLoss(_Exact):
     """Mean of losses, weighted by images; NaN if one of them is, unless such batches are left out.
 
     Unlike torchmetrics' ``MeanMetric`` (1.9), it neither looks for NaN nor ignores the weights.
@@ -86,7 +93,7 @@ def restore_metrics(module: nn.Module, states: Mapping[str, Mapping[str, Any]], 
             setattr(metric, state, copies if isinstance(value, list) else copies[0])
 
 
-class Accuracy(Metric):
+class Accuracy(_Exact):
     """Share of images of which the class is right, or every label; see :func:`~sparsenas.classification.right`."""
 
     full_state_update = False
@@ -108,7 +115,7 @@ class Accuracy(Metric):
         return self.correct / self.images
 
 
-class _ByClass(Metric):
+class _ByClass(_Exact):
     """Base of figures by class, see :class:`~sparsenas.classification.ClassReport`; their counts are the same.
 
     The metrics of torchmetrics (1.9) count by ``bincount``, for which a GPU is waited for in every batch.
@@ -201,10 +208,11 @@ class MeanAveragePrecision(Metric):
 
     def compute(self) -> Tensor:
         """Return the mean over the labels that images have, 0-d."""
-        return average_precision(dim_zero_cat(self.logits), dim_zero_cat(self.labels)).nanmean()
+        found = average_precision(dim_zero_cat(self.logits), dim_zero_cat(self.labels))
+        return found.nanmean().to(self.device)
 
 
-class CalibrationError(Metric):
+class CalibrationError(_Exact):
     """Expected calibration error, over :data:`~sparsenas.classification.BINS` bins.
 
     Unlike the metrics of torchmetrics (1.9), it keeps sums by bin instead of all probabilities.
@@ -229,11 +237,11 @@ class CalibrationError(Metric):
         """Add up, by bin, how far probabilities are above what is right; see :meth:`_ByClass.update`."""
         said = probabilities(preds.float(), self.multilabel)
         if self.multilabel:
-            probability, truth = said.flatten(), target.flatten()
+            probability, truth = said.flatten(), target.flatten().float()
         else:
             probability, found = said.max(1)
             truth = (found == target).float()
-        borders = torch.linspace(0, 1, BINS + 1, device=preds.device)
+        borders = torch.linspace(0, 1, BINS + 1, device=preds.device, dtype=probability.dtype)
         bins = (torch.bucketize(probability, borders, right=True) - 1).clamp(max=BINS)
         self.gaps.index_add_(0, bins, probability - truth)
         self.images += len(truth)

@@ -191,3 +191,35 @@ def test_shares_of_mixed_images_share_the_loss(batch, wanted):
     loss, other = loss_of(wanted, labels, 0.1), labels.roll(1, 0)
     expected = 0.7 * loss(logits, labels) + 0.3 * loss(logits, other)
     torch.testing.assert_close(loss(logits, 0.7 * labels + 0.3 * other), expected)
+
+
+def test_one_label_that_images_have_is_enough(drawn):
+    logits, labels = drawn
+    alone = torch.zeros_like(labels)
+    alone[:, 1] = labels[:, 1]
+    found = average_precision(logits, alone)
+    assert found.isnan().tolist() == [True, False, True, True, True]
+    assert float(found[1]) == pytest.approx(average_precision_score(labels[:, 1], logits[:, 1]))
+
+
+def test_images_without_any_label_have_no_mean_average_precision(drawn):
+    logits, labels = drawn
+    report = class_report(logits, torch.zeros_like(labels))
+    assert report.mean_average_precision is None
+    assert np.isnan([report.macro_f1, report.balanced_accuracy]).all()
+    assert report.accuracy == pytest.approx(float((logits <= 0).all(1).float().mean()))
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_metrics_count_exactly_in_every_precision(drawn, dtype, multilabel):
+    logits, labels = drawn[0].to(dtype).repeat(3, 1), drawn[1].to(dtype).repeat(3, 1)
+    labels = labels if multilabel else labels.argmax(1)
+    metrics = evaluation_metrics(5, multilabel).to(dtype)
+    for part, known in zip(logits.split(7), labels.split(7), strict=True):
+        metrics.update(preds=part, target=known, loss=log_loss(part, known).mean(), images=len(known))
+    found = metrics.compute()
+    report = class_report(logits.float(), labels.float() if multilabel else labels)
+    assert float(metrics["loss"].images) == 600  # which bfloat16 cannot tell from 592
+    assert float(found["calibration_error"]) == pytest.approx(report.calibration_error, abs=1e-5)
+    assert float(found["macro_f1"]) == pytest.approx(report.macro_f1, abs=1e-6)

@@ -7,7 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparsenas.classification import COLDEST, HOTTEST, average_precision, best_temperature, class_report, right
+from sparsenas.classification import (
+    COLDEST,
+    HOTTEST,
+    average_precision,
+    best_temperature,
+    class_report,
+    mean_precision,
+    right,
+)
 from sparsenas.data import ImageData
 from sparsenas.data.sources import PartName
 from sparsenas.export import (
@@ -114,7 +122,7 @@ def _accuracy(found: tuple[Tensor, Tensor] | None) -> Accuracy | None:
     if found is None:
         return None
     logits, labels = found
-    precision = float(average_precision(logits, labels).nanmean()) if labels.ndim == 2 else None
+    precision = mean_precision(average_precision(logits, labels)) if labels.ndim == 2 else None
     return Accuracy(int(right(logits, labels).sum()) / len(labels), len(labels), precision)
 
 

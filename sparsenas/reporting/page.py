@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from math import sqrt
+from math import isnan, sqrt
 
 from sparsenas.classification import BINS
 from sparsenas.reporting import html
@@ -114,8 +114,8 @@ def _right(facts: RunFacts, found: Evaluation) -> Iterator[str]:
             ),
             ("accuracy", f"{report.accuracy:.2%} ± {error:.1f} points (standard error){_every(found)}"),
             (f"{CONFIDENCE:.0%} interval", f"{low:.1%} to {high:.1%} (Wilson)"),
-            ("balanced accuracy", f"{report.balanced_accuracy:.2%}, the mean over classes"),
-            ("macro-F1", f"{report.macro_f1:.4f}"),
+            ("balanced accuracy", _known(report.balanced_accuracy, ".2%", ", the mean over classes")),
+            ("macro-F1", _known(report.macro_f1, ".4f")),
             ("calibration error", f"{report.calibration_error:.2%} (expected, {BINS} bins)"),
             ("cross-entropy", f"{report.loss:.4f}"),
         ],
@@ -139,6 +139,11 @@ def _right(facts: RunFacts, found: Evaluation) -> Iterator[str]:
     by_class = html.table("Figures of each class", [_HEADS.get(str(name), str(name)) for name in head], rows)
     yield _folded(by_class, f"Figures of {len(names)} classes", len(names))
     yield _mistakes(facts)
+
+
+def _known(value: float, form: str, also: str = "") -> str:
+    """Format a figure of classes, which may be of no image."""
+    return "not defined on these images" if isnan(value) else f"{value:{form}}{also}"
 
 
 def _every(found: Evaluation) -> str:

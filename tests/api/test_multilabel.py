@@ -12,10 +12,14 @@ import yaml
 from PIL import Image
 
 import sparsenas
+from sparsenas.api.trained import TrainedNetwork
 from sparsenas.cli import main
 from sparsenas.data import NpzImages
 from sparsenas.errors import DataError
 from sparsenas.export import read_manifest
+from sparsenas.networks import NetworkConfig
+from sparsenas.reporting import Evaluation, RunFacts, page
+from sparsenas.training import StandAloneTraining, WeightTraining
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +133,21 @@ def test_arrays_with_rows_of_labels_are_understood(tmp_path):
         assert (data.source.labels("train") == labels).all()
     with pytest.raises(DataError, match=r"labels \(N,\), or \(N, K\) of 0 and 1"):
         save_arrays(images, labels[:, :, None], tmp_path / "wrong.npz")
+
+
+def test_images_without_any_label_leave_export_and_report_readable(tmp_path):
+    rng, names = np.random.default_rng(0), ("cat", "dog")
+    images, labels = rng.integers(0, 256, (40, 8, 8), dtype=np.uint8), rng.integers(2, size=(40, 2))
+    parts = {f"x_{part}": images for part in ("train", "val", "test")}
+    none = np.zeros_like(labels)
+    np.savez(tmp_path / "few.npz", **parts, y_train=labels, y_val=none, y_test=none, classes=names)
+    model = StandAloneTraining((1, 8, 8), 2, "plain_cnn", NetworkConfig(4, None), WeightTraining()).eval()
+    data = NpzImages(str(tmp_path / "few.npz"), augmentation="none")
+    TrainedNetwork(model, model.deployable(), data).export(tmp_path / "export", ["safetensors"])
+    accuracy = read_manifest(tmp_path / "export").accuracy
+    assert accuracy["val"].map is accuracy["test"].map is None
+    assert accuracy["val"].images == 40
+    evaluation = Evaluation("val", torch.arange(40), torch.randn(40, 2), torch.zeros(40, 2), names, names * 20, False)
+    facts = RunFacts(title="", images="", asked=[], counts={}, class_names=names, evaluation=evaluation)
+    assert "nan" not in page(facts)
+    assert "mAP" not in page(facts)
