@@ -78,7 +78,7 @@ def found_row(trainer: pl.Trainer, model: Any) -> NetworkRow | None:
             return None
         size = describe(network, shape)
         network = network.to(device).to(memory_format=torch.channels_last).eval()
-        image = torch.zeros(1, *shape, device=device)
+        image = torch.zeros(1, *shape, device=device, dtype=next(network.parameters()).dtype)
         ms = times({0: partial(network, image)}, TIMED, device)[0]
     result = getattr(model, "result", None)
     name = result.found.name if isinstance(result, TournamentResult) else "this network"

@@ -206,3 +206,10 @@ def test_mlflow_gets_the_pictures(fit, tmp_path):
 def test_a_dry_run_leaves_no_report(fit, tmp_path):
     fit(RunReport(), fast_dev_run=True)
     assert list(tmp_path.rglob("report.html")) == []
+
+
+def test_a_run_in_double_precision_has_a_report(folder, capfd):
+    with inside(folder):
+        assert main([*TINY, "--trainer.precision", "64-true", "--name", "double"]) == 0
+    assert "no report" not in "".join(capfd.readouterr())
+    assert (folder / "lightning_logs" / "double" / "report.html").is_file()
