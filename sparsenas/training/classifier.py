@@ -78,6 +78,11 @@ class ClassifierModule(CheckpointedModule):
             self.evaluation = evaluation_metrics(self.num_classes, multilabel)
             self.evaluation.to(self.device)
 
+    def on_validation_start(self) -> None:
+        """Begin anew: a checkpoint of a validation within an epoch holds what that one has gathered."""
+        super().on_validation_start()
+        self.evaluation.reset()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the weights of classes, and whether images have several labels."""
         super().on_save_checkpoint(checkpoint)

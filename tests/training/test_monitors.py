@@ -1,7 +1,7 @@
 """Callbacks that monitor a metric: every one that is logged, and what early stopping ends."""
 
 import pytest
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from sparsenas.data import Digits
 from sparsenas.trainer import stopped_early
@@ -27,3 +27,22 @@ def test_a_training_that_was_stopped_early_is_finished(make_training, fit, lengt
     trainer = fit(module, EarlyStopping("val/loss", stopping_threshold=1e9), epochs=-1 if length else 9, batches=1)
     assert trainer.current_epoch == 1
     assert module.finished
+
+
+def test_a_run_that_goes_on_from_a_validation_within_an_epoch_validates_anew(make_training, fit, tmp_path):
+    class Losses(Callback):
+        def __init__(self):
+            self.found = {}
+
+        def on_validation_end(self, trainer, pl_module):
+            self.found[trainer.global_step] = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+    options = {"epochs": 2, "batches": 6, "limit_val_batches": 3, "val_check_interval": 2, "num_sanity_val_steps": 0}
+    whole, rest = Losses(), Losses()
+    one, other = (ModelCheckpoint(tmp_path / name, "{step}", "val/loss", save_top_k=-1) for name in ("whole", "parts"))
+    fit(make_training(), whole, one, **options)
+    fit(make_training(), rest, other, folder="rest", ckpt_path=tmp_path / "whole" / "step=8.ckpt", **options)
+    assert rest.found.keys() == {10, 12}
+    for step, found in rest.found.items():
+        evaluated = {name: value for name, value in whole.found[step].items() if name.startswith("val/")}
+        assert {name: found[name] for name in evaluated} == evaluated
