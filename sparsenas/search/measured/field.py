@@ -154,15 +154,22 @@ class Entry:
         return [genotype.to_json() for genotype in self.proposer.propose(measured, taken, count)]
 
     def _why_none(self) -> ConfigError:
-        """Say why nothing fits: by the budget, unless not even the narrowest networks can be built."""
+        """Say why nothing fits: by the budget, unless not even the narrowest networks can be built, or timed."""
         drawn = self.space.sample(np.random.default_rng(self.seed))
         reasons: list[ConfigError] = []
         genotypes = [*self._references.values(), drawn]
         for genotype in genotypes:
+            narrowest = replace(self._config(genotype), channels=CHANNEL_GRID)
+            made = genotype, self.image_shape, self.num_classes
             try:
-                network_cost(genotype, self.image_shape, self.num_classes, CHANNEL_GRID, self._config(genotype))
+                network_cost(*made, CHANNEL_GRID, narrowest)
             except ConfigError as error:
                 reasons.append(error)
+                continue
+            try:
+                self.budget.cost(*made, narrowest)
+            except ConfigError as error:  # of the latency table
+                return error
         if len(reasons) == len(genotypes):
             return reasons[-1]
         width = self.network.channels

@@ -101,6 +101,18 @@ def test_nothing_that_fits_is_an_error():
         _ = entry(budget=Budget(max_params=10)).seeds
 
 
+@pytest.mark.parametrize("side", [12, 32])  # of small images, some networks cannot be built
+def test_a_latency_table_that_cannot_be_read_is_named(side, tmp_path):
+    missing = str(tmp_path / "times.json")
+    with pytest.raises(ConfigError, match=r"times\.json") as caught:
+        _ = entry(budget=Budget(max_latency_ms=2, latency_table=missing), side=side).seeds
+    assert "neither a reference" not in str(caught.value)
+    (tmp_path / "times.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"times\.json") as caught:
+        _ = entry(budget=Budget(max_latency_ms=2, latency_table=missing), side=side).seeds
+    assert "neither a reference" not in str(caught.value)
+
+
 def test_a_code_finds_what_decides():
     made = entry()
 
