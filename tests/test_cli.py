@@ -99,7 +99,7 @@ def test_every_option_of_the_short_help_is_one(capsys):
             "unrecognized arguments: --trainer.max_epoch 3; see --help of the command",
         ),
         (["fit", "--trainer.max_epochs", "x"], "trainer.max_epochs: expected int; got 'x'"),
-        (["fit", "--model.bogus", "3", "--config", "quickstart"], "model: option 'bogus' is not accepted by"),
+        (["fit", "--config", "quickstart", "--model.bogus", "3"], "model: option 'bogus' is not accepted by"),
         (["fit", "--model.network.channels", "x"], "model.network.channels: expected int; got 'x'"),
         (["fit", "--model.network.stem", "x"], "model.network.stem: expected one of 'cifar', "),
         (

@@ -59,6 +59,7 @@ def run(command: str, args: Sequence[str]) -> int:
     for arg in args:
         if not arg.isascii() and arg.encode("utf-8", "replace") != arg.encode("utf-8", "surrogateescape"):
             raise ConfigError(f"{readable(arg)}: holds bytes that are no UTF-8, which no config can keep; rename it")
+    _refuse_misplaced(args)
     options = [arg.partition("=")[0] for arg in args]
     if command == "fit" and not any(option in _OWN_RUN or option.endswith(".help") for option in options):
         args = ["--config", DEFAULT_CONFIG, *args]
@@ -79,6 +80,23 @@ def run(command: str, args: Sequence[str]) -> int:
 def _without_all(args: Sequence[str]) -> list[str]:
     """The arguments with ``--help all`` as the parser knows it."""
     return [arg for before, arg in pairwise(["", *args]) if (before, arg) not in (("--help", "all"), ("-h", "all"))]
+
+
+def _refuse_misplaced(args: Sequence[str]) -> None:
+    """Refuse images where a class is expected, and options that a config after them would replace.
+
+    Raises:
+        ConfigError: Naming the first.
+    """
+    options = [arg.partition("=")[0] for arg in args]
+    config = next((number for number, option in enumerate(options) if option in ("--config", "-c")), 0)
+    for number, (option, arg, after) in enumerate(zip(options, args, [*args[1:], ""], strict=True)):
+        value = arg.partition("=")[2] or after
+        if option == "--data" and Path(value).suffix not in (".yaml", ".yml", ".json") and Path(value).exists():
+            kind = "NpzImages" if value.endswith(".npz") else "ImageFolder"
+            raise ConfigError(f"--data {value}: is a path, and not a class: use --data {kind} --data.path {value}")
+        if number < config and option.startswith(("--data.", "--model.", "--trainer.")) and option[-5:] != ".help":
+            raise ConfigError(f"{option} stands before --config, which would replace it: put --config first")
 
 
 def _refuse_comparisons(command: str, args: Sequence[str]) -> None:

@@ -20,6 +20,8 @@ def list_folder(root: Path) -> Listing:
         DataError: If the folder is missing, has no class folders, or a class has no image. Or if a part has an unknown
             class, no images, or files of the training images.
     """
+    if root.suffix == ".npz" and root.is_file():
+        raise DataError(f"{root}: is an archive, which NpzImages reads: add --data NpzImages before data.path")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; data.path must name one with a folder of images per class, or a .csv")
     tree = read_tree(root)

@@ -14,6 +14,16 @@ IMAGES = "compare --config compare_images"
     ("command", "message"),
     [
         ("nonsense", "argument command: invalid choice: 'nonsense'"),
+        ("fit --data file", "--data file: is a path, and not a class: use --data ImageFolder --data.path file"),
+        (
+            "fit --data=other.npz",
+            "--data other.npz: is a path, and not a class: use --data NpzImages --data.path other.npz",
+        ),
+        ("fit --data.path empty --config photos", "--data.path stands before --config, which would replace it"),
+        (
+            "fit --config photos --data.path other.npz",
+            "other.npz: is an archive, which NpzImages reads: add --data NpzImages",
+        ),
         ("fit --config compare_images", "is a config of the command compare, not of fit"),
         ("validate --config train_digits", "validate needs a trained network: give its checkpoint by --ckpt_path FILE"),
         ("test --config train_digits --ckpt_path file", "--ckpt_path file: damaged, or not a checkpoint"),
