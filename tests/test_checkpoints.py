@@ -187,6 +187,7 @@ class TestReading:
             with pytest.raises(CheckpointError, match="damaged"):
                 unpack(damaged)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["flip", "cut"])
     def test_every_reader_refuses_a_damaged_one(self, checkpoint, tmp_path, monkeypatch, capsys, damage):
         monkeypatch.chdir(tmp_path)
@@ -216,6 +217,7 @@ class TestReading:
         load_export("network")
 
 
+@pytest.mark.slow
 def test_a_way_of_ones_own_to_write_checkpoints_is_left(fit_briefly):
     class Own(TorchCheckpointIO):
         pass
@@ -235,6 +237,7 @@ def test_a_url_is_left_to_lightning(tmp_path):
     assert not is_whole(tmp_path / "a.ckpt")  # it has no seal
 
 
+@pytest.mark.slow
 def test_no_kill_tears_a_checkpoint(run_program):
     run_program("""
 import os, random, signal, time

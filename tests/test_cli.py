@@ -49,6 +49,7 @@ def test_version_and_help_need_no_torch():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_closed_output_is_no_crash(tmp_path):
     """As with ``| head``: the pipe is closed before anything was written."""
     command = [sys.executable, "-m", "sparsenas", "draw", "darts_v2", "--to", str(tmp_path / "cell.png")]
@@ -131,6 +132,7 @@ def test_errors_of_the_user_are_one_message(run_error, args, message):
     assert run_error(*args).startswith(message)
 
 
+@pytest.mark.slow
 def test_errors_inside_constructors_and_runs_keep_their_message(run_error):
     assert run_error("fit", "--data.batch_size", "0").startswith("data.batch_size is 0")
     assert "data.batch_size is 5000" in run_error("fit", "--data.batch_size", "5000")
@@ -161,6 +163,7 @@ def test_where_a_word_or_options_are_possible_the_message_is_about_what_was_give
         assert error.endswith("see --data.help Digits")
 
 
+@pytest.mark.slow
 def test_errors_of_the_program_keep_their_traceback(monkeypatch):
     def defect(*args, **options):
         raise ZeroDivisionError("a defect")
@@ -170,6 +173,7 @@ def test_errors_of_the_program_keep_their_traceback(monkeypatch):
         main([*TINY_SEARCH, "--trainer.fast_dev_run", "true"])
 
 
+@pytest.mark.slow
 def test_an_unwritable_log_folder_is_found_before_training(run_error, tmp_path):
     (tmp_path / "file").touch()
     message = run_error("fit", "--trainer.logger.save_dir", "file")
@@ -202,6 +206,7 @@ def test_configs_are_found_by_path_then_by_name(tmp_path):
     assert resolve_configs(args) == ["--config", found, f"--config={found}", "-c", found, "--model", "train_digits"]
 
 
+@pytest.mark.slow
 def test_fit_alone_is_the_quickstart(capsys):
     assert main(["fit", "--print_config"]) == 0
     alone = capsys.readouterr().out
@@ -210,6 +215,7 @@ def test_fit_alone_is_the_quickstart(capsys):
     assert yaml.safe_load(alone)["model"]["class_path"] == "sparsenas.search.TournamentSearch"
 
 
+@pytest.mark.slow
 def test_print_config_can_be_read_back(capsys, tmp_path):
     assert main([*TINY_SEARCH, "--print_config"]) == 0
     printed = capsys.readouterr().out

@@ -59,6 +59,7 @@ def again(trained):
     return Path("lightning_logs/version_0")
 
 
+@pytest.mark.slow
 def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert main(TINY_SEARCH) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-6:])
@@ -74,6 +75,7 @@ def test_a_search_ends_by_saying_what_comes_next(capsys, tmp_path):
     assert main([*options, *TINY_NETWORK, *TINY, "--trainer.fast_dev_run", "true"]) == 0
 
 
+@pytest.mark.slow
 def test_the_next_command_fits_a_cell_of_another_space(capsys):
     other = "--model.space NasBench201Space --model.network.stem cifar --model.recovery.compressed_size 12"
     assert main([*TINY_SEARCH, *other.split()]) == 0
@@ -93,6 +95,7 @@ def test_what_a_training_config_must_give_up_for_a_chain():
     assert not list(outcome._adapted(read_genotype("darts_v2")))
 
 
+@pytest.mark.slow
 def test_the_next_command_fits_a_staged_network(capsys):
     space = "--model.space StageSpace --model.space.growths [2.0] --model.network.stem cifar --model.network.cells null"
     space += " --model.recovery.unit_weights true"
@@ -121,6 +124,7 @@ def test_data_decide_shape_and_classes_also_in_the_checkpoint(trained):
     assert checkpoint["hyper_parameters"]["num_classes"] == 10
 
 
+@pytest.mark.slow
 def test_test_reports_accuracy_and_cost(trained, capsys):
     config, best = str(trained / "config.yaml"), str(trained / "checkpoints" / "best.ckpt")
     assert main(["test", "--config", config, "--ckpt_path", best]) == 0
@@ -130,6 +134,7 @@ def test_test_reports_accuracy_and_cost(trained, capsys):
     assert re.search(r"^input +1x8x8$", output, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
     last = str(trained / "checkpoints" / "last.ckpt")
     assert main(["predict", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
@@ -144,6 +149,7 @@ def test_predict_writes_a_row_per_image(trained, capsys, tmp_path):
     assert [row["label"] for row in rows] == [names[label] for label in parts.test.dataset.labels]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(again, capsys):
     last = str(again / "checkpoints" / "last.ckpt")
     args = ["fit", "--config", str(again / "config.yaml"), "--ckpt_path", last]
@@ -154,6 +160,7 @@ def test_a_resumed_run_goes_on_and_says_what_the_checkpoint_decides(again, capsy
     assert f"settings of the checkpoint {last} are used:\n  --model.training.drop_path: 0.1, not 0.4\n" in captured.err
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_still_names_its_best(trained, again, capsys):
     last = str(again / "checkpoints" / "last.ckpt")
     kept = torch.load(last, weights_only=True)["callbacks"].values()
@@ -166,6 +173,7 @@ def test_a_finished_run_that_is_resumed_still_names_its_best(trained, again, cap
     assert best.read_bytes() == (trained / "checkpoints" / "best.ckpt").read_bytes()
 
 
+@pytest.mark.slow
 def test_no_note_when_nothing_differs(trained, capsys):
     last = str(trained / "checkpoints" / "last.ckpt")
     assert main(["validate", "--config", str(trained / "config.yaml"), "--ckpt_path", last]) == 0
@@ -182,6 +190,7 @@ def test_differences_compare_genotypes_by_content():
     assert len(differences(asked, kept)) == 2
 
 
+@pytest.mark.slow
 def test_damaged_and_foreign_checkpoints(trained, run_error, tmp_path):
     whole = (trained / "checkpoints" / "last.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
@@ -207,6 +216,7 @@ class _RunsCode:
         return os.mkdir, ("executed",)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cannot_run_code(trained, run_error, tmp_path):
     torch.save({"state_dict": {}, "x": _RunsCode()}, tmp_path / "evil.ckpt")
     args = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", "evil.ckpt"]

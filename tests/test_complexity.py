@@ -63,6 +63,7 @@ def test_auxiliary_head_is_left_out():
     assert count_parameters(nn.Sequential(with_head)) == count_parameters(plain)  # wherever the head is
 
 
+@pytest.mark.slow
 def test_cost_of_a_published_network():
     with torch.device("meta"):
         network = DerivedNet(PUBLISHED["darts_v2"], (3, 32, 32), 10)

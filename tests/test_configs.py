@@ -205,6 +205,7 @@ def test_every_config_has_a_row():
     assert set(SMALL) == set(CONFIGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_runs_end_to_end(name, images, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -148,6 +148,7 @@ def test_known_primitives_differ_in_colour_and_line():
     assert len({s.colour for s in styles}) == len({s.dashes for s in styles}) == len({s.short for s in styles}) == 7
 
 
+@pytest.mark.slow
 def test_unknown_primitives_look_the_same_in_every_process():
     program = "from sparsenas.drawing import primitive_style; print(primitive_style('ghost_conv').colour)"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}

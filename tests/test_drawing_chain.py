@@ -151,6 +151,7 @@ def test_half_known_sizes_are_half_written():
     assert picture_size(None) == {}
 
 
+@pytest.mark.slow
 def test_a_figure_leaves_nothing_behind():
     figure = draw_genotype(CHAINS["resnet8"])
     gone = weakref.ref(figure)

@@ -141,6 +141,7 @@ def _call_problems(node: ast.AST) -> Iterator[str]:
         yield f"line {node.lineno}: {node.func.id}() of text"
 
 
+@pytest.mark.slow
 def test_the_package_keeps_the_directions():
     assert violations(Path(sparsenas.__file__).parent) == []
 

@@ -14,6 +14,7 @@ from sparsenas.spaces.stage import ALL_TYPES, STEMS
 SHAPE = (3, 16, 16)
 
 
+@pytest.mark.slow
 def test_the_filled_width_keeps_the_limits_and_the_next_one_breaks_them():
     """2,000 random genotypes and budgets."""
     rng = np.random.default_rng(0)

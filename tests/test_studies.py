@@ -8,6 +8,7 @@ import pytest
 STUDIES = Path(__file__).parents[1] / "studies"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", sorted(path.parent.name for path in STUDIES.glob("*/README.md")))
 def test_every_table_is_made_from_its_runs(study, monkeypatch):
     monkeypatch.syspath_prepend(str(STUDIES.parent))

@@ -68,6 +68,7 @@ def refused(capsys, *args):
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("primitive", ["os:abort", "os:system", "sys:exit", "users:conv", "sparsenas.cli:main"])
 def test_no_genotype_names_code(capsys, primitive):
     Path("genotype.json").write_text(genotype_of(primitive).to_json())
@@ -78,6 +79,7 @@ def test_no_genotype_names_code(capsys, primitive):
         assert f"add --trust {module}" in message
 
 
+@pytest.mark.slow
 def test_a_trusted_module_is_run(capsys):
     Path("genotype.json").write_text(genotype_of("users:conv").to_json())
     assert main([*TRAINING, "--model.genotype", "genotype.json", "--trust", "users"]) == 0
@@ -97,6 +99,7 @@ def test_a_trusted_module_is_run(capsys):
     sparsenas.load("network")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -160,6 +163,7 @@ def test_images_of_a_checkpoint_are_no_others_class(checkpoint):
     assert not Path("imported").exists()
 
 
+@pytest.mark.slow
 def test_a_class_that_the_command_names_is_trusted(capsys):
     command = [*TRAINING, "--model", "users.Training", "--model.genotype", "darts_v2"]
     assert main(command) == 0
@@ -189,6 +193,7 @@ def test_only_names_of_modules_are_trusted(name):
         trust(name)
 
 
+@pytest.mark.slow
 def test_processes_inherit_what_is_trusted(monkeypatch, run_program):
     trust("users")
     run_program("import sparsenas.imports as i; assert i.is_trusted('users') and i.find('users', 'conv')")

@@ -48,6 +48,7 @@ def run(tmp_path, monkeypatch, capsys, *options):
     return code, said.out, said.err
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_was_chosen_and_leaves_nothing(tmp_path, photos, known_speed, monkeypatch, capsys):
     code, out, _ = run(tmp_path, monkeypatch, capsys, "--plan", "--minutes", "1")
     assert code == 0
@@ -60,6 +61,7 @@ def test_a_plan_says_what_was_chosen_and_leaves_nothing(tmp_path, photos, known_
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.slow
 def test_what_is_given_is_not_chosen(tmp_path, photos, monkeypatch, capsys):
     def never(*_):
         raise AssertionError("nothing is to be measured")
@@ -88,6 +90,7 @@ def test_the_settings_say_what_was_chosen(photos, known_speed):
     assert (made.choose, made.minutes, made.max_params) == (False, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -106,6 +106,7 @@ def test_the_export_predicts_each_test_file_as_the_test_did(run, exported):
     assert right == pytest.approx(read_manifest(exported).accuracy["test"].accuracy)
 
 
+@pytest.mark.slow
 def test_the_source_prints_the_same_labels(run, exported):
     file = run.parents[1] / "007.png"
     script = [sys.executable, str(exported / "model.py"), str(file)]

@@ -26,6 +26,7 @@ def full(monkeypatch):
     monkeypatch.setattr(EventFileWriter, "add_event", fail)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("full")
 def test_a_fit_goes_on_without_events(fit_briefly, tmp_path, capsys):
     model, data = StandAloneTraining((1, 8, 8), 10, "darts_v2"), Digits(arch_fraction=0.0)

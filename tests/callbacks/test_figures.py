@@ -12,6 +12,7 @@ from sparsenas.networks import DerivedNet, NormOptions
 from sparsenas.spaces import Genotype, read_genotype
 
 
+@pytest.mark.slow
 def test_cells_text_and_history_are_shown(fit):
     done = fit(CellFigures(every_n_epochs=1, history_every_n_epochs=2))
     events = done.events
@@ -23,6 +24,7 @@ def test_cells_text_and_history_are_shown(fit):
     assert Genotype.from_json(text) == done.search.genotype
 
 
+@pytest.mark.slow
 def test_titles_say_when_what_it_costs_and_how_good_it_is(fit, search_class, monkeypatch):
     class OfImages(search_class):
         def __init__(self, image_shape=(1, 8, 8)):
@@ -51,6 +53,7 @@ def test_the_depth_is_that_of_the_whole_network(name, cells, said):
     assert _depth(genotype, DerivedNet(genotype, (3, 32, 32), 2, **size)) == said
 
 
+@pytest.mark.slow
 def test_unchanged_cells_are_drawn_once(fit):
     callback = CellFigures(every_n_epochs=1)
     done = fit(callback)
@@ -58,6 +61,7 @@ def test_unchanged_cells_are_drawn_once(fit):
     assert len(done.events.Images("genotype/cells")) == 2
 
 
+@pytest.mark.slow
 def test_pictures_at_ends_of_epochs_can_be_turned_off(fit):
     events = fit(CellFigures(every_n_epochs=0, history_every_n_epochs=0)).events
     assert [e.step for e in events.Images("genotype/cells")] == [8]
@@ -72,6 +76,7 @@ def test_nothing_is_drawn_without_tensorboard(fit, tmp_path, monkeypatch):
     assert drawn == []
 
 
+@pytest.mark.slow
 def test_history_survives_a_resume(fit, tmp_path):
     saving = ModelCheckpoint(str(tmp_path / "saved"), save_last=True)
     fit(CellFigures(), saving, epochs=1, enable_checkpointing=True, logger=False)

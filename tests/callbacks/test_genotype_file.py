@@ -30,6 +30,7 @@ def test_run_folder_holds_the_result(fit):
     assert not list(folder.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_each_checkpoint_has_its_own_genotype_beside_it(fit, tmp_path, genotype_in):
     saving = ModelCheckpoint(str(tmp_path / "saved"), "{epoch}-{val/acc:.2f}", save_top_k=-1, save_last=True)
     fit(GenotypeFile(), saving, epochs=3, enable_checkpointing=True, logger=False)
@@ -73,6 +74,7 @@ def test_fast_dev_run_writes_nothing(fit, tmp_path):
     assert not list(tmp_path.rglob("*genotype*"))
 
 
+@pytest.mark.slow
 def test_a_failed_run_keeps_what_it_found(fit, tmp_path, search_class, genotype_in):
     class Failing(search_class):
         def training_step(self, batch, batch_idx):

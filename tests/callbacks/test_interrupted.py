@@ -83,6 +83,7 @@ class Slow(pl.Callback):
             self.timer._duration = 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slow", "said"), [(0, True), (5, False)])
 def test_a_run_that_its_clock_has_stopped_says_so(fit, tmp_path, slow, said):
     timer = Timer(timedelta(hours=1))

@@ -1,6 +1,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 from pytorch_lightning.loggers import CSVLogger
 
 from sparsenas.callbacks import SupportMonitor
@@ -16,6 +17,7 @@ def test_every_recovery_is_logged_over_training_batches(fit):
         assert events.Scalars(f"search/{name}")[-1].value == value
 
 
+@pytest.mark.slow
 def test_each_block_has_its_own_scalars(fit):
     tags = fit(SupportMonitor()).events.Tags()["scalars"]
     for name in ("residual", "l1_share", "nonzeros", "code_norm"):

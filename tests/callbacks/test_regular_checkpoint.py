@@ -201,6 +201,7 @@ def assert_goes_on(fit, state_differences, tmp_path, name, choose):
             assert logged[key] == value, (path.name, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_goes_on_from_a_batch(fit, differences, tmp_path, name):
     rng = np.random.default_rng(len(name))
@@ -214,6 +215,7 @@ def test_goes_on_from_every_batch(fit, differences, tmp_path, name):
 
 
 class TestWhen:
+    @pytest.mark.slow
     def test_seldom_writes_nothing_and_a_finished_run_leaves_nothing(self, fit, tmp_path):
         for number, minutes in enumerate((0, 60, 1e-9)):
             trainer = fit("training", RegularCheckpoint(minutes), folder=f"run{number}", epochs=1)
@@ -231,6 +233,7 @@ class TestWhen:
         kept = torch.load(tmp_path / "run" / "within_epoch.ckpt", weights_only=True)
         assert kept["global_step"] == 3
 
+    @pytest.mark.slow
     def test_sigterm_leaves_one(self, fit, differences, tmp_path):
         class Ends(pl.Callback):
             def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
@@ -247,6 +250,7 @@ class TestWhen:
         for part in ("state_dict", "optimizer_states", "search"):
             assert differences(states[0][part], states[1][part]) == []
 
+    @pytest.mark.slow
     def test_another_number_of_batches_is_refused(self, fit, tmp_path, monkeypatch):
         keep = Keep(tmp_path)
         fit("two_stage", keep, folder="whole")
@@ -254,6 +258,7 @@ class TestWhen:
         with pytest.raises(ConfigError, match="within an epoch of 5 batches, but this run has 4"):
             fit("two_stage", RegularCheckpoint(), folder="rest", ckpt_path=keep.paths[1])
 
+    @pytest.mark.slow
     def test_callbacks_that_begin_with_an_epoch(self, fit, differences, tmp_path, capsys):
         def grow():
             return GradientAccumulationScheduler({1: 2})
@@ -267,6 +272,7 @@ class TestWhen:
         fit("training_by_epochs", RegularCheckpoint(1e-9), average, folder="averaged")
         assert "no checkpoint is written within epochs, as StochasticWeightAveraging" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_the_last_of_all_steps_is_that_of_the_epoch(self, fit, tmp_path):
         keep = Keep(tmp_path)
         fit("training_by_epochs", keep, folder="whole", max_steps=7)

@@ -182,6 +182,7 @@ def test_a_missing_folder_is_made(fit_tournament, tmp_path):
     assert report_of(tmp_path)["images"] == 500
 
 
+@pytest.mark.slow
 def test_a_tournament_is_reported(fit_briefly, tmp_path):
     rules = Tournament((1 / 8,), ("plain_cnn", "resnet8"), 2, 0, prior="none", governor=Governor(share=0.5), images=64)
     training = WeightTraining(steps=24)
@@ -202,6 +203,7 @@ class TestSharedWeights:
 
     SMALL = MappingProxyType({"network": NetworkConfig(channels=4, cells=3, stem="small"), "space": SPACE})
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("make", "fraction"),
         [

@@ -113,6 +113,7 @@ def test_the_exported_network_predicts_each_file_as_the_test_did(folder, tested,
             assert float(other[f"p({name})"]) == pytest.approx(float(row[f"p({name})"]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_earlier_part_of_its_curves(folder, monkeypatch):
     monkeypatch.chdir(folder)
     last = next((folder / RUN).rglob("last.ckpt"))
@@ -182,6 +183,7 @@ class Mlflow(MLFlowLogger):
         self.images[artifact_file] = (run_id, image)
 
 
+@pytest.mark.slow
 def test_every_logger_or_none_gets_the_same_report(fit, tmp_path):
     fit(RunReport(), logger=False)
     assert (tmp_path / "report.html").is_file()

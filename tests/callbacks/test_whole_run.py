@@ -47,6 +47,7 @@ def scores_in(callback):
 SCORES = [0.5, 0.875, 0.25, 0.375, 0.125]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("keep", [1, 2, -1])
 def test_a_resumed_run_keeps_the_best_of_the_whole_run(run, tmp_path, mode, keep):
@@ -61,6 +62,7 @@ def test_a_resumed_run_keeps_the_best_of_the_whole_run(run, tmp_path, mode, keep
     assert float(resumed.kth_value) == float(whole.kth_value)
 
 
+@pytest.mark.slow
 def test_nothing_left_to_train_still_names_the_best(run, tmp_path):
     run("whole", SCORES)
     resumed = run("resumed", SCORES, "whole/epoch=4.ckpt")
@@ -93,6 +95,7 @@ def test_a_folder_that_was_moved_is_found_beside_the_checkpoint(run, tmp_path):
     assert scores_in(resumed) == {"best.ckpt": 0.875}
 
 
+@pytest.mark.slow
 def test_a_file_of_another_run_is_not_overwritten(run, tmp_path):
     run("whole", SCORES)
     run("other", [0.75])
@@ -101,12 +104,14 @@ def test_a_file_of_another_run_is_not_overwritten(run, tmp_path):
     assert (tmp_path / "other" / "best.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_fewer_are_kept_if_the_resumed_run_keeps_fewer(run):
     run("whole", SCORES, save_top_k=3, filename="{epoch}of")
     resumed = run("resumed", SCORES, "whole/epoch=2.ckpt", save_top_k=1, filename="{epoch}of")
     assert scores_in(resumed) == {"epoch=1of.ckpt": 0.875}
 
 
+@pytest.mark.slow
 def test_the_last_one_is_that_resumed_from_until_another_is_written(run, tmp_path):
     last = {"monitor": None, "mode": "min", "filename": "newest", "save_last": True}
     run("whole", SCORES, **last)
@@ -121,6 +126,7 @@ def test_the_last_one_is_that_resumed_from_until_another_is_written(run, tmp_pat
     assert sorted(path.name for path in (tmp_path / "again").glob("[nl]*.ckpt")) == ["last.ckpt", "newest.ckpt"]
 
 
+@pytest.mark.slow
 def test_the_genotype_beside_a_checkpoint_comes_with_it(run, tmp_path):
     run("whole", SCORES, more=[GenotypeFile(figures=False)])
     run("resumed", SCORES, "whole/epoch=2.ckpt", more=[GenotypeFile(figures=False)])
@@ -128,6 +134,7 @@ def test_the_genotype_beside_a_checkpoint_comes_with_it(run, tmp_path):
     assert kept[0] == kept[1]
 
 
+@pytest.mark.slow
 def test_patience_goes_on(run):
     stop = [EarlyStopping("score", mode="max", patience=3) for _ in range(2)]
     run("whole", SCORES, more=stop[:1])

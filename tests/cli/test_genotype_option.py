@@ -15,6 +15,7 @@ TRAINING = shlex.split(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "text"),
     [

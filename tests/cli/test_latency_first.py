@@ -52,6 +52,7 @@ def stopped(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "folder"), [("", "version_1"), ("--name mine", "mine")])
 def test_the_times_are_kept_in_the_folder_of_the_run(stopped, capsys, name, folder):
     Path("lightning_logs/version_0").mkdir(parents=True)
@@ -68,6 +69,7 @@ def test_the_times_are_kept_in_the_folder_of_the_run(stopped, capsys, name, fold
     )
 
 
+@pytest.mark.slow
 def test_a_table_that_is_given_is_taken(stopped, tmp_path):
     TIMES.write(tmp_path / "given.json")
     _, shapes = stopped("--model.budget.latency_table given.json")

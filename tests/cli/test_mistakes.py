@@ -43,6 +43,7 @@ def with_callback(tmp_path, name, **options):
     return ["--config", str(tmp_path / "callbacks.yaml")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "name", "options", "message"),
     [
@@ -63,6 +64,7 @@ def test_callbacks_that_cannot_work(run_error, tmp_path, command, name, options,
     assert re.search(message, error), error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -83,6 +85,7 @@ def test_options_that_cannot_work(run_error, option, message):
     assert run_error(*TRAINING, *accelerator, f"--trainer.{name}", value).startswith(message)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_weights_only_is_tested_but_not_resumed(run_error, tmp_path):
     assert main([*TRAINING, *with_callback(tmp_path, "ModelCheckpoint", filename="last", save_weights_only=True)]) == 0
     run = tmp_path / "lightning_logs" / "version_0"

@@ -40,6 +40,7 @@ def files():
     return {str(path) for path in Path().rglob("*") if path.is_file() and path.name != "loggers.yaml"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loggers", "name"), [([OTHER, BOARD], "kitchen"), ([BOARD, OTHER], None), (OTHER, "kitchen"), (OTHER, None)]
 )
@@ -56,6 +57,7 @@ def test_all_files_of_a_run_and_of_its_evaluations_are_in_its_folder(train, logg
     assert [file for file in files() if not Path(file).is_relative_to(run)] == []
 
 
+@pytest.mark.slow
 def test_a_logger_of_the_command_line_leaves_the_name_alone_and_runs_get_folders_of_their_own(train):
     for options in (["--name", "kitchen"], [], []):
         assert main([*train, *LOGGER, "--trainer.logger.save_dir=elsewhere", *options]) == 0

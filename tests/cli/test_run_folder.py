@@ -46,6 +46,7 @@ def runs():
     return sorted(path.name for path in RUN.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_evaluations_add_predictions_and_a_report_to_the_run_and_nothing_else():
     reported = [RUN / name for name in ("report.html", "results.csv", "curves.png", *OF_TESTS)]
     before = {file: content for file, content in contents().items() if file not in reported}
@@ -58,6 +59,7 @@ def test_evaluations_add_predictions_and_a_report_to_the_run_and_nothing_else():
     assert runs() == ["kitchen"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_its_folder_and_keeps_its_settings(capsys):
     before = contents()
     assert main(["fit", *AGAIN, *LAST, "--trainer.max_epochs=3"]) == 0
@@ -88,6 +90,7 @@ def test_from_an_earlier_checkpoint_or_by_another_name_nothing_is_overwritten(ca
     assert contents() == before
 
 
+@pytest.mark.slow
 def test_a_name_is_never_taken_twice(train):
     before = contents()
     assert main([*train, *NAME]) == 0
@@ -95,6 +98,7 @@ def test_a_name_is_never_taken_twice(train):
     assert contents() == before
 
 
+@pytest.mark.slow
 def test_without_access_to_the_folder_of_the_run_there_is_a_new_one(monkeypatch):
     monkeypatch.setattr("sparsenas.cli.run_folder._can_be_written", lambda *_: False)
     before = contents()
@@ -153,6 +157,7 @@ def test_a_finished_run_of_seconds_goes_on_for_the_seconds_that_are_added(capsys
     assert torch.load(last, weights_only=True)["global_step"] > steps
 
 
+@pytest.mark.slow
 def test_a_run_of_several_loggers_is_told_how_to_write_into_its_folder_again(capsys):
     loggers = [
         {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "."}},

@@ -58,6 +58,7 @@ def test_a_command_ends_with_143(monkeypatch, capsys):
     assert capsys.readouterr().err == "sparsenas: interrupted; nothing was trained or written\n"
 
 
+@pytest.mark.slow
 def test_a_search_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-u", "-m", "sparsenas", "fit", "--model.training.seconds", "200"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -73,6 +74,7 @@ def test_a_search_says_how_to_go_on(tmp_path):
     assert "go on with: python -m sparsenas fit --config" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_report_of_an_interrupted_run_says_how_to_go_on(train, tmp_path, monkeypatch, capsys):
     def interrupt(self, trainer, *_):
         if trainer.current_epoch == 1:

@@ -79,6 +79,7 @@ def test_one_message(refused, command, message):
     assert message in refused(command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 def test_an_evaluation_of_no_batches(refused, checkpoint, command):
     part = {"validate": "val"}.get(command, command)

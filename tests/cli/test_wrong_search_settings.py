@@ -19,6 +19,7 @@ TOURNAMENT = "fit --model.training.seconds 4"
 LATENCY = "--model.budget.max_latency_ms 5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "options", "message"),
     [

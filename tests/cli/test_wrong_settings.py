@@ -15,6 +15,7 @@ OPTIMIZER = "--model.training.optimizer"
 LR, ADAM = f"{OPTIMIZER}.init_args.lr", f"{OPTIMIZER} Adam {OPTIMIZER}.init_args"
 
 
+@pytest.mark.slow
 def test_a_tournament_may_train_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split("fit --model.training.seconds 4 --trainer.max_epochs 0")) == 0

@@ -220,6 +220,7 @@ class TestSummary:
 
         return plan, within, sizes, percentile
 
+    @pytest.mark.slow
     def test_it_is_over_all_caps_and_runs(self, small):
         plan, within, sizes, percentile = small
         rng = np.random.default_rng(0)
@@ -320,6 +321,7 @@ def two_sided(found, values):
     return min(1.0, 2 * min(np.mean([v >= found - 1e-9 for v in values]), np.mean([v <= found + 1e-9 for v in values])))
 
 
+@pytest.mark.slow
 def test_figure_has_a_line_per_searcher_and_is_repeatable(plan):
     report = make_report(plan, [record(run) for run in plan.runs], plan.read_table())
     figure = draw_comparison(report)
@@ -387,6 +389,7 @@ def test_mistakes_end_in_one_message(settings, write, tmp_path, capsys, key, val
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line(settings, write, tmp_path, capsys):
     config = str(write(settings))
     blocked = tmp_path / "file"

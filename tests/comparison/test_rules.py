@@ -34,6 +34,7 @@ def test_stages_of_nasbench_macro(text, expected):
     assert is_hand_made(NasBenchMacroSpace().from_string(text)) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA names no folder with the tables")
 @pytest.mark.parametrize("config", ["compare_nasbench201", "compare_nasbench_macro_signals"])
 def test_the_rule_is_a_row_under_every_cap(config):

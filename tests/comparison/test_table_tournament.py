@@ -62,6 +62,7 @@ def drawn(count, seed=0):
     return np.random.default_rng(seed).choice(len(KEYS), size=count, replace=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 20), min_size=1, max_size=3),
@@ -89,6 +90,7 @@ def test_no_search_spends_more_than_its_share(search, seed, weighs):
     assert history.spent <= max(search, 6)  # two entrants are measured in any case
 
 
+@pytest.mark.slow
 def test_winners_depend_on_nothing_but_what_was_measured(decoder):
     accuracies, rows = planted(), drawn(10)
     history = hold(early(accuracies), seeds_of(rows), 24, share_for(16, 24), proposer=proposer(decoder), proposals=6)
@@ -122,6 +124,7 @@ def test_a_sum_over_decisions_is_solved(decoder, seed):
     assert all(accuracies[KEYS.index(key)] == accuracies.max() for key in (read.code, read.both))
 
 
+@pytest.mark.slow
 def test_a_code_sees_through_noise_better_than_single_measurements(decoder):
     found = []
     for seed in range(6):

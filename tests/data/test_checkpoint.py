@@ -38,6 +38,7 @@ def rebuilt(checkpoint):
     return instantiate_module(LightningDataModule, settings)
 
 
+@pytest.mark.slow
 def test_options_stay_as_the_user_wrote_them(tmp_path, monkeypatch, archive, arrays):
     arrays = {key: value[:, :4].repeat(2, 1) if key.startswith("x") else value for key, value in arrays.items()}
     archive(arrays)
@@ -73,6 +74,7 @@ class Brighter(ImageData):
         super().__init__(NpzImages(path).source, **options)
 
 
+@pytest.mark.slow
 def test_options_of_a_class_of_ones_own(tmp_path, monkeypatch, archive, arrays):
     module = ModuleType("users_images")
     module.Brighter = Brighter

@@ -85,6 +85,7 @@ def test_files_that_cannot_be_read_are_left_out_if_asked_for(folder, recorder, t
         ImageFolder(str(root), skip_broken=True, **OPTIONS).setup("fit")
 
 
+@pytest.mark.slow
 def test_a_run_that_chooses_by_its_images_reads_each_of_them_once(folder, monkeypatch, capsys):
     root = folder({"ant": 12, "bee": 12})
     read = []

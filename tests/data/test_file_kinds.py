@@ -197,6 +197,7 @@ def test_no_file_has_five_channels(adapt):
         prepared(Image.new("RGBA", (SIDE, SIDE)), adapt=adapt)
 
 
+@pytest.mark.slow
 def test_an_exported_network_sees_files_as_its_training_did(tmp_path):
     rng = np.random.default_rng(0)
     for label in range(2):

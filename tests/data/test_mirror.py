@@ -28,6 +28,7 @@ def symmetric(rng, count, classes):
     return torch.where(turned[:, None, None, None], images.flip(-1), images), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "classes"), [(60, 2), (300, 10)])
 def test_symmetric_classes_fail_no_more_often_than_stated(count, classes):
     sets = 150

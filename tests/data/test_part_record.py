@@ -104,6 +104,7 @@ def test_checkpoints_of_earlier_versions_have_no_record(photos, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_commands_stay_with_the_parts_of_the_training(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tiny = "--model.network.channels 4 --model.network.cells 3 --trainer.max_epochs 1 --trainer.log_every_n_steps 1"

@@ -105,6 +105,7 @@ def parts(names):
     return dict(zip(everything, divide(labels, ("a", "b"), SHARES, SEEDS, Places.of(everything)), strict=True))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.lists(NAME, unique=True, max_size=30), st.lists(NAME, unique=True, max_size=30), st.randoms())
 def test_images_that_arrive_later_change_no_part(before, after, random):

@@ -83,6 +83,7 @@ def test_architecture_batches_are_never_mixed(batch):
     assert torch.equal(labels, batch[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cutmix", "mixup"])
 def test_a_training_on_mixed_images_learns(kind, fit_briefly):
     torch.manual_seed(0)

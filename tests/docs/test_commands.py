@@ -66,6 +66,7 @@ def user_folder(docs, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
 def test_printed_commands_search_train_test_and_predict(docs, user_folder, capsys):
     folder_config, _ = docs.code_blocks("bring_your_data.md", "yaml")
@@ -160,6 +161,7 @@ def test_the_front_door_finds_predicts_and_exports(docs, user_folder, capsys):
     assert (user_folder / "my_network" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
 def test_the_classes_beneath_search_and_train(docs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -169,6 +171,7 @@ def test_the_classes_beneath_search_and_train(docs, tmp_path, monkeypatch, capsy
     assert 0.0 <= float(scope["trainer"].callback_metrics["test/acc"]) <= 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
 def test_milliseconds_of_the_page_are_kept(docs, user_folder, capsys):
     measure, train = docs.command_lines("spaces.md")

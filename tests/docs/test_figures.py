@@ -50,6 +50,7 @@ def recovered(kind, m, solver, draws=40):
     return torch.stack(seen).mean(0), found / draws, sparse_coding.mutual_coherence(dictionary, sizes)
 
 
+@pytest.mark.slow
 def test_official_recovery_is_what_the_method_page_tabulates():
     (nonzeros, l1_share, residual, opposite), found, coherence = recovered(
         "uniform", 7, sparse_coding.LarsSolver(), draws=150
@@ -69,6 +70,7 @@ def test_default_recovery_is_what_the_method_page_tabulates():
     assert ((coherence > 0.25) & (coherence < 0.4)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SPARSENAS_DATA" not in os.environ, reason="SPARSENAS_DATA is not set: no real tables")
 @pytest.mark.parametrize(
     ("page", "printed"),

@@ -42,6 +42,7 @@ def own_searcher(docs, tmp_path, monkeypatch):
     sys.modules.pop("my_searcher", None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # runs so short make Lightning doubt their settings
 def test_own_searcher_runs_from_its_config(docs, own_searcher, capsys):
     (command,) = docs.command_lines("bring_your_searcher.md")
@@ -52,6 +53,7 @@ def test_own_searcher_runs_from_its_config(docs, own_searcher, capsys):
     assert (run / "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_own_searcher_decides_and_keeps_its_budget(own_searcher):
     module = import_module("my_searcher")
     rng, budget = np.random.default_rng(0), search.Budget(max_params=30_000)
@@ -142,6 +144,7 @@ def test_own_space_is_searched_and_derived(docs):
     assert space.mutate(space.genotype(support), rng) in space.neighbours(space.genotype(support))
 
 
+@pytest.mark.slow
 def test_every_heuristic_is_an_option_of_the_baseline_super_net():
     rows = re.findall(r"^\|.*\| `(--.*)` \|$", (DOCS / "supernet.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     settings = yaml.safe_load(CONFIGS["supernet_nasbench201_baseline"].read_text(encoding="utf-8"))

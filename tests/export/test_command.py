@@ -64,6 +64,7 @@ def test_a_checkpoint_is_all_that_is_needed(digits_export, checkpoint):
         assert found.images == len(torch.cat(right))
 
 
+@pytest.mark.slow
 def test_export_says_what_it_wrote_and_what_comes_next(checkpoint, digits, capsys):
     assert main(["export", str(checkpoint), "--to", "my digits", *QUICK, "--fuse"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -95,6 +96,7 @@ def test_export_refuses_before_any_work(checkpoint, run_error, tmp_path, monkeyp
     assert os.listdir() == ["full"]
 
 
+@pytest.mark.slow
 def test_an_earlier_export_is_replaced_only_if_told_to(checkpoint, digits_export, run_error, capsys):
     export = ["export", checkpoint, "--to", digits_export, *QUICK]
     assert run_error(*export).endswith("holds an earlier export; replace it by --overwrite, or name another folder")
@@ -117,6 +119,7 @@ def test_damaged_and_foreign_checkpoints(checkpoint, run_error, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_checkpoints_without_a_trained_network_or_images(checkpoint, changed, run_error, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARSENAS_TRUST", "nowhere,os,pytorch_lightning")
     content = torch.load(checkpoint, weights_only=True)
@@ -165,6 +168,7 @@ def test_checkpoints_without_a_trained_network_or_images(checkpoint, changed, ru
     assert [path.name for path in tmp_path.iterdir()] == ["changed.ckpt"]
 
 
+@pytest.mark.slow
 def test_images_that_have_moved_are_named_by_data_path(run_error, capsys, tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), "y_train": np.arange(40) % 2}
@@ -184,6 +188,7 @@ def test_images_that_have_moved_are_named_by_data_path(run_error, capsys, tmp_pa
     assert "was trained with image_shape (3, 8, 8), but --data-path has (1, 8, 8)" in message
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")  # what is tested
 def test_without_validation_images_training_images_are_compared_on(tmp_path):
     none = ["--data.val_fraction", "0.0", "--data.test_fraction", "0.0", "--data.eval_batch_size", "100"]
@@ -194,6 +199,7 @@ def test_without_validation_images_training_images_are_compared_on(tmp_path):
     assert manifest.compared_images == 256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "recipe"),
     [("9", {"shorter_side": 9, "centre_crop": [8, 8]}), ("auto", {"squash": [8, 8]})],
@@ -221,6 +227,7 @@ def test_networks_of_folders_take_images_of_any_size(tmp_path, capsys, option, r
     assert {row[1] for row in rows} <= {"cat", "dog"}
 
 
+@pytest.mark.slow
 def test_a_one_stage_search_is_exported_when_it_is_over(tmp_path, run_error, capsys):
     small = {"channels": 4, "cells": 3, "stem": "small"}
     config = yaml.safe_load(shipped_configs()["search_one_stage_cifar10_16px"].read_text())

@@ -89,6 +89,7 @@ def test_a_table_that_was_measured_anew_counts(times, path):
     assert limits.fill(genotype, SHAPE, 10, FILLED) > before
 
 
+@pytest.mark.slow
 def test_measured_lines_tell_the_order_of_layers():
     times = measure_layers((3, 8, 8), torch.device("cpu"), rounds=2)
     assert set(times.lines) == {*KINDS, HEAD}
@@ -167,6 +168,7 @@ def test_what_a_table_cannot_tell_is_named(path, times, tmp_path):
     assert limits.allow(Complexity(1, 1), 0.5)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_fills_a_budget(tmp_path, capsys):
     file = tmp_path / "times.json"
     options = ["--image_shape", "1", "8", "8", "--rounds", "1", "--to", str(file)]

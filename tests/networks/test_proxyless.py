@@ -111,6 +111,7 @@ def test_forward_by_hand():
     torch.testing.assert_close(network(images), expected)
 
 
+@pytest.mark.slow
 def test_a_width_fills_a_budget():
     genotype, shape = PROXYLESS_NETWORKS["proxyless_gpu"], (3, 64, 64)
     with torch.device("meta"):

@@ -34,6 +34,7 @@ def test_published_sizes(name, shape, classes, parameters, macs):
     assert stage_cost(reference.genotype, shape, classes, reference.channels) == (parameters, macs)
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_built_network():
     rng = np.random.default_rng(0)
     spaces = [

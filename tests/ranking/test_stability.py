@@ -81,6 +81,7 @@ def test_samples_are_drawn_alike():
     assert bootstrap_interval(kendall_tau, values, values, resamples=50) == pytest.approx((1, 1))
 
 
+@pytest.mark.slow
 def test_interval_holds_the_true_value_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     true = 2 / np.pi * np.arcsin(0.6)  # tau of a normal pair of correlation 0.6

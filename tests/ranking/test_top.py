@@ -63,6 +63,7 @@ def test_ranks_are_among_the_population():
     assert surpass_random([1, 2], [50, 40], 1, population) == pytest.approx(0.41)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), min_size=2, max_size=6), st.data())
 @settings(deadline=None)
 def test_ndcg_is_its_definition_averaged_over_the_orders_of_ties(items, data):

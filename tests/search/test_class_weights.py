@@ -31,6 +31,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_weights_and_mixed_images_reach_the_architecture(name, fit_briefly):
     kind, options, found = SEARCHES[name]

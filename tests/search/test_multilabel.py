@@ -69,6 +69,7 @@ def test_every_searcher_learns_several_labels(name, halves, fit_briefly):
     assert not torch.allclose(said.sum(1), torch.ones(len(said)))  # each label has a probability of its own
 
 
+@pytest.mark.slow
 def test_a_tournament_ranks_by_the_loss_of_all_labels_and_its_winner_learns_them(halves, fit_briefly):
     torch.manual_seed(0)
     options = Tournament(references=["plain_cnn", "resnet8"], random=0, rungs=(0.1,), prior="none")

@@ -63,6 +63,7 @@ def test_resumed_search_is_the_uninterrupted_one(make_search, fit, listener, ass
     assert counts == [] or counts[0] > 0
 
 
+@pytest.mark.slow
 def test_counters_do_not_start_again(make_search, fit, listener):
     search = make_search(recovery=SparseRecovery(every_n_steps=2), signal=FullGradient(every=1))
     trainer = fit(search, epochs=1)
@@ -76,6 +77,7 @@ def test_counters_do_not_start_again(make_search, fit, listener):
     assert listener.reports[-1].visited >= len(search.visited)
 
 
+@pytest.mark.slow
 def test_same_seed_same_search(make_search, fit, differences):
     def run(init=0, seed=0, data=0, folder="a"):
         search = make_search(init, seed=seed, signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=2))
@@ -184,6 +186,7 @@ class TestByCommandLine:
         runs = [next((tmp_path / "lightning_logs" / f"version_{i}").rglob("last.ckpt")) for i in (0, 1)]
         assert_same_run(*runs)
 
+    @pytest.mark.slow
     def test_a_checkpoint_loads_without_its_config(self, tmp_path, differences):
         assert (
             main([*shlex.split(self.COMMON), "--model.architecture.warmup_epochs", "0", "--trainer.max_epochs", "1"])

@@ -59,6 +59,7 @@ def loss_of(search, support, batches):
     return torch.cat(losses).mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize("stages", [1, 2])
 def test_losses_are_those_of_the_shared_weights(make_search, make_one_stage, batches, stages, capped):

@@ -81,6 +81,7 @@ class TestBand:
         assert chisquare(list(draws.values())).pvalue > 0.001
         assert set(band.draw(1000, rng)) == set(inside)  # no more than there are, each once
 
+    @pytest.mark.slow
     def test_a_budget_says_what_is_large(self):
         costs = candidate_costs(SuperNet(NB201, (3, 8, 8), 10, channels=4, cells=3))
         limit = costs.base_parameters + 0.4 * max(map(max, costs.parameters)) * 6
@@ -109,6 +110,7 @@ class TestBand:
         assert all(cell in band for cell in inside[::37])
         assert sum(cell in band for cell in cells[::11]) == len(set(cells[::11]) & set(inside))
 
+    @pytest.mark.slow
     def test_of_the_largest_one_is_drawn(self, published):
         """30 cells of a 3x3 and a 1x1 convolution and skips are as large as any: none of them is preferred."""
         costs, cells, live = published

@@ -200,6 +200,7 @@ def test_what_is_of_another_space_is_no_member(space):
                 space.validate(other.sample(np.random.default_rng(4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [NasBench201Space(), WeightSharing64Space(), NasBenchMacroSpace()], ids=name)
 def test_strings_round_trip(space):
     genotypes = [space.genotype(support) for support in all_supports(space)]

@@ -30,6 +30,7 @@ members = st.lists(candidates, min_size=1, max_size=8, unique=True)
 cells = st.dictionaries(st.text(max_size=5), members, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(space=st.text(max_size=5), cells=cells)
 def test_json_round_trip(space, cells):

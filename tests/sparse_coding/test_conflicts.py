@@ -69,6 +69,7 @@ class RandomRules:
         return (at_most - self.use[:, index].min()) / (abs(at_most) or 1.0)
 
 
+@pytest.mark.slow
 def test_messages_name_the_tightest_rule_and_the_value_it_needs():
     kinds = {"met": 0, "alone": 0, "all other rules": 0, "these": 0}
     for seed in range(600):

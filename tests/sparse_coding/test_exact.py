@@ -214,6 +214,7 @@ class RandomProblem:
         return self.explained(block, support) + 100 * bool((code > 0).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hundred", range(10))
 def test_equals_brute_force_on_1000_random_problems(hundred, monkeypatch):
     """Also for the truncation of dense codes, and for the claim that there is no feasible support at all.

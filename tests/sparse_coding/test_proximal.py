@@ -76,6 +76,7 @@ def test_the_objective_of_ista_never_rises(problem, b):
         last = now
 
 
+@pytest.mark.slow
 def test_acceleration_and_restart_pay(problem, b):
     def iterations(solver):
         return solver.solve(problem, b).certificate.iterations[0].item()

@@ -144,6 +144,7 @@ def test_latencies_are_read_when_asked_for(real, tmp_path):
     assert LATENCIES.advice in str(caught.value)
 
 
+@pytest.mark.slow
 def test_accuracies_that_a_file_lacks_are_not_offered(real, write):
     whole = real("nasbench201")
     lines = [["index", "arch", "params_m", "flops_c10_m", "c100_val200", "c100_val200_1seed"]]

@@ -52,6 +52,7 @@ class CountGraphs(Callback):
         self.counts.append(len(GRAPHS))
 
 
+@pytest.mark.slow
 def test_it_is_the_plain_training(make_training, fit):
     """Where nothing is drawn; the backend keeps the order of the sums."""
     plain, compiled = make_training(drop_path=0.0), make_training(drop_path=0.0)
@@ -62,6 +63,7 @@ def test_it_is_the_plain_training(make_training, fit):
         torch.testing.assert_close(compiled.state_dict()[name], tensor, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validated", [1, 0])
 def test_evaluation_and_later_epochs_compile_nothing(make_training, fit, validated):
     watch = CountGraphs()
@@ -71,6 +73,7 @@ def test_evaluation_and_later_epochs_compile_nothing(make_training, fit, validat
     assert watch.rates == pytest.approx([0.0, 0.4 / 3, 0.8 / 3])
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_fit(make_training, fit):
     training = make_training(drop_path=0.4)
     trainer = fit(training, CellCompiler("counting"), batches=1, epochs=2)
@@ -81,6 +84,7 @@ def test_nothing_is_compiled_after_the_fit(make_training, fit):
     assert isinstance(training.network.drop_path, float)
 
 
+@pytest.mark.slow
 def test_an_error_in_validation_leaves_nothing_behind(make_training, fit):
     class Broken(Callback):
         def on_validation_batch_start(self, trainer, training, batch, batch_idx, dataloader_idx=0):
@@ -94,6 +98,7 @@ def test_an_error_in_validation_leaves_nothing_behind(make_training, fit):
     assert len(GRAPHS) == before + 1  # not forced to be eager any more
 
 
+@pytest.mark.slow
 def test_cells_that_differ_in_weights_share_a_graph(make_training):
     """First, second and later cells of a stage differ, and reductions, whose inputs have other widths: nine in all."""
     network = make_training(network={"cells": 15, "channels": 2}).network
@@ -102,6 +107,7 @@ def test_cells_that_differ_in_weights_share_a_graph(make_training):
     assert len(GRAPHS) == 9
 
 
+@pytest.mark.slow
 def test_the_compile_time_is_logged(make_training, fit, tmp_path, caplog):
     logger = TensorBoardLogger(str(tmp_path), default_hp_metric=False)
     with caplog.at_level("INFO"):
@@ -113,6 +119,7 @@ def test_the_compile_time_is_logged(make_training, fit, tmp_path, caplog):
     assert f"compiled: the first batch took {seconds.value:.0f} seconds" in caplog.text
 
 
+@pytest.mark.slow
 def test_its_checkpoint_is_that_of_a_plain_training(make_training, fit):
     compiled = fit(make_training(), CellCompiler("counting"), batches=1, epochs=1)
     resumed = make_training(init=1)
@@ -130,6 +137,7 @@ def test_a_backend_that_does_not_work(make_training, fit):
         fit(make_training(), CellCompiler("broken"), epochs=1)
 
 
+@pytest.mark.slow
 def test_a_super_net_is_not_compiled(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = "fit --config search_two_stage_digits --model.network.cells 3 --model.network.channels 4"

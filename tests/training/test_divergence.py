@@ -191,6 +191,7 @@ def test_a_step_of_infinite_pixels_is_left_out(make_training, fit, optimizer, ac
     assert all(tensor.isfinite().all() for tensor in model.network.state_dict().values())
 
 
+@pytest.mark.slow
 def test_a_step_is_left_out_in_a_search_too(fit_briefly):
     for make, stream in (
         (lambda training: TwoStageSearch((1, 8, 8), 10, training=training, **BOTH), "weights"),

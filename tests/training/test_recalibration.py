@@ -77,6 +77,7 @@ def part(data, name):
 
 
 class TestStatistics:
+    @pytest.mark.slow
     def test_they_are_those_of_the_training_images_as_evaluation_sees_them(self, make_training, fit, make_data):
         training, data = make_training(), make_data()
         fit(training, data=data, epochs=2)
@@ -91,6 +92,7 @@ class TestStatistics:
         expected = functional.cross_entropy(logits, labels)
         assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(float(expected), rel=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("options", [{"limit_val_batches": 0}, {"max_steps": 5}, {"check_val_every_n_epoch": 9}])
     def test_a_run_need_not_end_with_a_validation(self, make_training, fit, make_data, options):
         training, data = make_training(), make_data()
@@ -111,6 +113,7 @@ class TestStatistics:
         fit(make_training(), Look(), data=data, epochs=1, batches=4, val_check_interval=2)
         assert seen == [2, 4]
 
+    @pytest.mark.slow
     def test_what_is_used_after_the_run_has_them(self, make_training, fit, make_data):
         training, data = make_training(), make_data()
         trainer = fit(training, data=data, epochs=1)
@@ -119,6 +122,7 @@ class TestStatistics:
         loaded = StandAloneTraining.load_from_checkpoint(path, network=training.config)
         assert_exact(loaded.deployable(), part(data, "train")[0])
 
+    @pytest.mark.slow
     def test_averaged_weights_have_statistics_of_their_own(self, make_training, fit, make_data):
         training, data = make_training(), make_data()
         trainer = fit(training, EMAWeightAveraging(decay=0.5), data=data, epochs=2)
@@ -147,6 +151,7 @@ class TestStatistics:
         pl.Trainer(fast_dev_run=True, **options).fit(training, data)
         assert_exact(training.network, part(data, "train")[0])
 
+    @pytest.mark.slow
     def test_averages_that_never_forget_are_replaced_at_any_age(self, make_training, fit, make_data):
         training, data = make_training(), make_data(batch_size=8)
         for module in training.network.modules():
@@ -252,6 +257,7 @@ class TestLoadersOfOthers:
             assert torch.equal(rest.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_the_uninterrupted_one(make_training, fit, make_data):
     """From amid the young epochs, with validations only now and then."""
     whole, rest = make_training(), make_training(init=1)

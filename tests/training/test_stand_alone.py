@@ -134,6 +134,7 @@ class TestCheckpoint:
         for name, tensor in training.state_dict().items():
             assert torch.equal(tensor, loaded.state_dict()[name])
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
     def test_by_command_line(self, genotype, tmp_path, monkeypatch, capsys):
         """The checkpoint holds all that its network is made of, also options that are not the default."""
@@ -186,6 +187,7 @@ class TestResume:
         fit(self.build(make_training, 5), epochs=4, folder="rest", ckpt_path=f"{folder}/epoch=1.ckpt")
         assert_same_run(read(f"{folder}/epoch=3.ckpt"), read(f"{folder}/../rest/epoch=3.ckpt"))
 
+    @pytest.mark.slow
     def test_same_seed_same_training(self, make_training, fit):
         def run(seed=0, init=0):
             training = make_training(init, drop_path=0.5, seed=seed)
@@ -292,6 +294,7 @@ class TestErrors:
         fit(make_training(schedule=Schedule()))
         assert "schedule" not in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_steps_that_end_before_the_epochs_of_the_schedule_are_told(self, make_training, fit, capsys):
         fit(make_training(), epochs=4, max_steps=3)
         told = "trainer.max_steps is 3, but schedules go over trainer.max_epochs 4, which is 12 steps: the learning"

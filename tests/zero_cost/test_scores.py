@@ -301,6 +301,7 @@ class TestZen:
         small, large = (Zen(repeats=1)(Normed(times), images) for times in (1.0, 10.0))
         assert large - small == pytest.approx(math.log(10), rel=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrong", [{"gamma": 0.0}, {"repeats": 0}, {"seed": -1}])
     def test_impossible_numbers(self, wrong):
         with pytest.raises(ConfigError, match="the first is positive, the second at least 1, the third not below 0"):

@@ -52,6 +52,7 @@ def test_the_largest_uses_most_of_the_budget(tmp_path, by):
     assert sizes[Largest(by).decide(shared).genotype] == max(sizes.values())
 
 
+@pytest.mark.slow
 def test_a_random_network_that_no_width_fits_is_drawn_again(tmp_path):
     """At this budget the space has both kinds."""
     limits = Limits(max_params=1000)
@@ -120,6 +121,7 @@ def test_a_diverged_training_counts_as_chance(contest, write, one_thread):
     assert "counts as chance: " in record.remark
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_young_statistics_decide_nothing(tmp_path, one_thread):
     """What is heard early is the accuracy by statistics of the present weights."""
@@ -137,6 +139,7 @@ def test_young_statistics_decide_nothing(tmp_path, one_thread):
         assert accuracy == pytest.approx(again, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_curve_takes_little_of_a_short_training(tmp_path, one_thread):
     """Seconds are few where networks are compared briefly, and a curve decides nothing."""
@@ -146,6 +149,7 @@ def test_the_curve_takes_little_of_a_short_training(tmp_path, one_thread):
     assert 1 <= len(heard) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_cells_compete_with_stages_at_equal_cost(contest, write, one_thread):
     record = record_of(contest, write, "genotype", {"genotype": "darts_v2", "cells": 3, "stem": "small"})

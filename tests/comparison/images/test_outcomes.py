@@ -112,6 +112,7 @@ def test_a_record_survives_its_file(plan, records):
     assert image_record(json.loads(json.dumps(asdict(records[0])))) == records[0]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=12))
 def test_paired_test_agrees_with_the_formulas(pairs):

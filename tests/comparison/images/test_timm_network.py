@@ -154,6 +154,7 @@ def test_a_network_above_the_budget_is_impossible(common):
         TimmNetwork(MODEL).decide(common)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_is_a_row_that_is_marked(contest, write, weights, one_thread):
     contest |= {"budget": {"max_params": 2e5}, "seconds": 1.2}
@@ -231,6 +232,7 @@ def test_what_cannot_be_built_is_found_before_the_first_run(contest, write, tmp_
         check(contest, write, tmp_path, model)
 
 
+@pytest.mark.slow
 def test_files_that_hold_no_such_weights_are_refused(contest, write, weights, tmp_path):
     contest["budget"] = {"max_params": 2e5}
     whole = tmp_path / "whole.pth"

@@ -218,6 +218,7 @@ def test_edges_of_a_node_share_one_softmax(any_space):
     torch.testing.assert_close(strength.sum(1), shares)
 
 
+@pytest.mark.slow
 def test_gumbel_draws_follow_the_softmax(any_space):
     architecture, rng = relaxed_architecture(any_space), np.random.default_rng(0)
     counts = torch.zeros_like(architecture.alpha)
@@ -304,6 +305,7 @@ def test_a_run_moves_architecture_and_weights(recipe, any_space, make_relaxed, f
     assert {"train/loss", "train/acc", "arch/loss"} <= set(done.logged_metrics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["darts", "gdas"])
 def test_a_resumed_run_repeats_an_uninterrupted_one(recipe, make_relaxed, fit_briefly, tmp_path):
     data = Digits(batch_size=32, arch_fraction=0.4)
@@ -317,6 +319,7 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(recipe, make_relaxed, fit_br
     assert resumed.genotype == whole.genotype
 
 
+@pytest.mark.slow
 def test_architecture_rests_in_warm_up(make_relaxed, fit_briefly):
     search = make_relaxed(architecture=WARM_UP)
     start = search.architecture.alpha.detach().clone()

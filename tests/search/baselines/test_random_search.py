@@ -32,6 +32,7 @@ def fit_random(fit_briefly):
     return run
 
 
+@pytest.mark.slow
 def test_every_training_measures_one_architecture(make_random, fit_random, listener):
     search = make_random(epochs_each=2)
     fit_random(search, listener, batches=2, epochs=6)
@@ -41,6 +42,7 @@ def test_every_training_measures_one_architecture(make_random, fit_random, liste
     assert search.visited == set(search.measured)
 
 
+@pytest.mark.slow
 def test_a_training_is_that_of_the_network_alone(make_random, fit_random):
     """The second architecture is trained as a derived net would be from the same new weights on the same batches."""
     search = make_random(training=WeightTraining(gradient_clip=0.0))
@@ -67,6 +69,7 @@ def test_a_training_is_that_of_the_network_alone(make_random, fit_random):
         torch.testing.assert_close(trained[name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_new_weights_depend_on_seed_and_number_only(make_random, fit_random):
     starts = {}
     for init in (0, 1):
@@ -86,6 +89,7 @@ def test_new_weights_depend_on_seed_and_number_only(make_random, fit_random):
     assert not torch.equal(starts[0, 1], starts[0, 2])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_an_uninterrupted_one(make_random, fit_random, tmp_path):
     whole = make_random(epochs_each=2)
     fit_random(whole, batches=2, epochs=4)
@@ -123,6 +127,7 @@ def test_trainings_fill_the_run(make_random, fit_random):
         fit_random(make_random(epochs_each=2), batches=1, epochs=3)
 
 
+@pytest.mark.slow
 def test_a_schedule_goes_over_one_training(make_random, fit_random, capsys):
     fit_random(make_random(epochs_each=2, training=WeightTraining(schedule=Schedule(epochs=4))), batches=2, epochs=4)
     told = "training.schedule.epochs is 4, but the schedule goes over 2 epochs: the learning rate never reaches its end"

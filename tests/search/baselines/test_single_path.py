@@ -75,6 +75,7 @@ def test_uniform_paths_are_uniform():
     assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 120  # chi-squared, 63 degrees of freedom
 
 
+@pytest.mark.slow
 def test_unique_paths_draw_every_network_alike():
     space = NasBench201Space()
     rng = np.random.default_rng(0)
@@ -180,6 +181,7 @@ def test_measurements_survive_a_checkpoint(make_single_path, fit_single_path, tm
     assert restored.support == search.support
 
 
+@pytest.mark.slow
 def test_budgets_hold_for_what_is_kept(make_single_path):
     search = make_single_path()
     rng = np.random.default_rng(0)
@@ -261,6 +263,7 @@ def test_paths_drop_more_in_later_cells_and_batches(make_single_path, fit_single
     assert other._drop_rates(0) == 0.0
 
 
+@pytest.mark.slow
 def test_what_is_dropped_survives_a_resume(make_single_path, fit_single_path, assert_same_run):
     def build(init=0):
         space, mapping = NasBench201Space(), WeightMapping("edge", "matrix", "inputs", dropout=0.3)

@@ -124,6 +124,7 @@ def test_probes_have_equal_weights_and_hand_on_the_gradient_of_their_columns(mak
         torch.testing.assert_close(architecture.b.grad[block], expected)
 
 
+@pytest.mark.slow
 def test_probes_add_up_to_the_gradient_by_all_candidates(make_architecture, space):
     # if the loss were linear in the code, with slope g, uniform draws would give A g on average, up to a factor
     architecture, rng = make_architecture(), np.random.default_rng(0)

@@ -34,6 +34,7 @@ def test_network_and_space(model):
     assert [len(block) for block in DartsSpace().blocks] == 2 * [14, 21, 28, 35]
 
 
+@pytest.mark.slow
 def test_skips_are_bare_and_pools_normalised(model):
     network = SuperNet(
         DartsSpace(), (3, 32, 32), 10, channels=2, cells=3, norms=NormOptions(**model["network"]["norms"])

@@ -38,6 +38,7 @@ def fit(fit_one_stage):
 
 
 class TestPhases:
+    @pytest.mark.slow
     def test_a_settled_search_goes_over_to_training_and_takes_the_remaining_epochs(self, make, fit, watch):
         search = make(settling=AT_ONCE, phases=Phases(3), training=WeightTraining(drop_path=0.3))
         trainer = fit(search, watch, epochs=4)
@@ -62,6 +63,7 @@ class TestPhases:
         assert trainer.current_epoch == 3
         assert search.finished
 
+    @pytest.mark.slow
     def test_a_finished_run_that_is_resumed_ends_at_once(self, make, fit):
         def build():
             return make(settling=AT_ONCE, phases=Phases(3, train_epochs=2))
@@ -76,6 +78,7 @@ class TestPhases:
             torch.equal(tensor, kept[name]) for name, tensor in again.network.state_dict(prefix="network.").items()
         )
 
+    @pytest.mark.slow
     def test_a_longer_run_goes_on_where_a_run_of_that_length_has_its_learning_rate(self, make, fit, capsys):
         schedule = Schedule("cosine")
 
@@ -130,6 +133,7 @@ class TestPhases:
         assert "phases.search_schedule.epochs is 1, but the schedule goes over 2 epochs: the last 1 run at 0" in out
         assert "training.schedule.epochs" not in out
 
+    @pytest.mark.slow
     def test_a_phase_that_became_longer_than_its_schedule_is_told_when_it_begins(self, make, fit, capsys):
         fit(make(settling=AT_ONCE, phases=Phases(2), training=WeightTraining(schedule=Schedule(epochs=1))), epochs=3)
         told = "training.schedule.epochs is 1, but the schedule goes over 2 epochs: the last 1 run at 0"
@@ -137,6 +141,7 @@ class TestPhases:
         assert "epoch 1: settled" in before
         assert "epoch 1: architecture fixed; 2 epochs of training follow" in after
 
+    @pytest.mark.slow
     def test_a_test_within_the_search_phase_says_what_it_is_worth(self, make, fit, capsys):
         search = make()
         trainer = fit(search, epochs=2)
@@ -145,6 +150,7 @@ class TestPhases:
         trainer.test(make(), Digits(batch_size=32, arch_fraction=0.0), verbose=False)
         assert "no epoch of the training phase is over: weights are shared" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_rates_of_both_phases(self, make, fit, watch):
         search = make(
             settling=AT_ONCE,
@@ -158,6 +164,7 @@ class TestPhases:
         assert [weights for weights, _ in watch.rates] == pytest.approx([0.1, 0.1, 0.1, 0.075])
         assert [arch for _, arch in watch.rates][:2] == pytest.approx([0.4, 0.2])
 
+    @pytest.mark.slow
     def test_evaluation_reads_running_statistics_only_when_one_architecture_trains(self, make, batch):
         search = make().eval()
         images = batch[0][:8]
@@ -236,6 +243,7 @@ class TestPhases:
 
 
 class TestRecovery:
+    @pytest.mark.slow
     def test_max_params_holds_at_every_recovery(self, make, fit, listener):
         free = make()
         sizes = [
@@ -259,6 +267,7 @@ class TestRecovery:
         with pytest.raises(RecoveryError, match=r"budget\.max_params is 100"):
             make(budget=Budget(max_params=100))
 
+    @pytest.mark.slow
     def test_a_rejected_recovery_changes_and_settles_nothing(self, make, fit, listener):
         recovery = SparseRecovery(ExactSolver(nonnegative=True), every_n_steps=2, reject_params=1.0)
         search = make(recovery=recovery, settling=AT_ONCE, phases=Phases(2))
@@ -268,6 +277,7 @@ class TestRecovery:
         assert search.settled_epochs == [None] * 4
         assert [report.count for report in listener.reports] == [0]
 
+    @pytest.mark.slow
     def test_the_official_rules_by_epoch(self, make, fit, listener):
         recovery = SparseRecovery(every_n_steps=None)
         exploration, settling = Exploration(RecoveredSampling()), AbsoluteChange(tolerance=1e9)
@@ -278,6 +288,7 @@ class TestRecovery:
 
 
 class TestResult:
+    @pytest.mark.slow
     @pytest.mark.parametrize("auxiliary_weight", [0.0, 0.4])
     def test_the_trained_network_is_the_folded_one(self, make, fit, batch, auxiliary_weight):
         search = make(training=WeightTraining(drop_path=0.2, auxiliary_weight=auxiliary_weight))
@@ -288,6 +299,7 @@ class TestResult:
         assert deployable.auxiliary is None
         torch.testing.assert_close(deployable(batch[0]), search(batch[0]), atol=1e-5, rtol=1e-5)
 
+    @pytest.mark.slow
     def test_before_an_epoch_of_training_there_is_no_network(self, make, fit):
         with pytest.raises(CheckpointError, match=r"no epoch of the training phase is over \(settled: 0 of 4\)"):
             make().deployable()
@@ -302,6 +314,7 @@ class TestResult:
             at_the_switch.deployable()
         later.deployable()
 
+    @pytest.mark.slow
     def test_a_default_that_settles(self, make, fit):
         search = make(
             settling=StableSupport(patience=2, tolerance=0.5),
@@ -321,6 +334,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_resumed_from_any_epoch_it_is_the_uninterrupted_run(make, fit, assert_same_run, name):
     def build(init=0):

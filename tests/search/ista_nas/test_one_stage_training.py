@@ -64,6 +64,7 @@ def operation_tensors(search, state, block, affine):
 
 
 class TestWhatTrains:
+    @pytest.mark.slow
     def test_gamma_and_beta_of_settled_blocks_only(self, make, fit, watch, changed):
         search = make(settling=At(1, 2), phases=Phases(3), exploration=Exploration(NearbySampling(1.0, 1.0)))
         fit(search, watch, epochs=4)
@@ -75,6 +76,7 @@ class TestWhatTrains:
             assert bool(changed(start, searched)) == (block in (1, 2))
             assert changed(searched, trained)  # all have settled by then
 
+    @pytest.mark.slow
     def test_b_of_a_settled_block_stays(self, make, fit, watch):
         moving = ArchitectureTraining(
             lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.1), schedule=Schedule("linear")
@@ -85,6 +87,7 @@ class TestWhatTrains:
         assert [torch.equal(first[block], last[block]) for block in range(4)] == [False, False, True, False]
         assert torch.equal(last, watch.states[-1]["architecture.b"])  # nothing moves in the training phase
 
+    @pytest.mark.slow
     def test_what_never_ran_is_bit_identical(self, make, fit, watch):
         search = make(exploration=Exploration(RecoveredSampling()), settling=NEVER, phases=Phases(2))
         ran = {block: set(kept) for block, kept in enumerate(search.support)}
@@ -110,6 +113,7 @@ class TestWhatTrains:
         assert still > 0
         assert moved > 0
 
+    @pytest.mark.slow
     def test_warm_up_moves_weights_but_not_b(self, make, fit, watch, changed):
         architecture = ArchitectureTraining(schedule=Schedule("linear"), warmup_epochs=1)
         fit(make(architecture=architecture, phases=Phases(2), settling=NEVER), watch, epochs=3)
@@ -135,6 +139,7 @@ class TestColdStart:
 
         return Starts()
 
+    @pytest.mark.slow
     def test_nothing_of_the_search_phase_is_left(self, make, fit, starts, changed):
         search = make(phases=Phases(2, warm_start=False), settling=NEVER)
         fit(search, starts, epochs=3)
@@ -144,6 +149,7 @@ class TestColdStart:
         assert momenta == 0
         assert changed(new, search.network.state_dict())  # it trains
 
+    @pytest.mark.slow
     def test_what_is_trained_is_not_thrown_away_by_another_fit(self, make, fit, starts, changed):
         search = make(phases=Phases(2, warm_start=False), settling=NEVER)
         fit(search, epochs=3)
@@ -151,6 +157,7 @@ class TestColdStart:
         fit(search, starts, epochs=6, folder="again")  # its trainer counts epochs from 0 again
         assert changed(starts.found[0], trained) == set()
 
+    @pytest.mark.slow
     def test_architecture_is_that_of_a_warm_start(self, make, fit, changed):
         cold, warm = (make(phases=Phases(1, warm_start=warm), settling=NEVER) for warm in (False, True))
         for search in (cold, warm):
@@ -217,6 +224,7 @@ class TestStatistics:
         fit(make(phases=Phases(2, warm_start=warm_start), settling=NEVER), Ages(), epochs=4, batches=2)
         assert ages == [0, 1, 2, 3, 0, 1, 2, 3]
 
+    @pytest.mark.slow
     def test_weights_and_the_search_phase_are_those_of_a_run_without(self, make, fit, watch, monkeypatch, changed):
         fit(make(settling=NEVER, phases=Phases(2)), watch, epochs=4)
         ours, watch.states = watch.states, []

@@ -93,6 +93,7 @@ def test_its_minimum_is_the_compressed_worth(begin, make_architecture, make_netw
         torch.testing.assert_close(aim[index].double(), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_search_goes_on_with_what_it_knows(fit_briefly, tmp_path):
     def make(init):
         torch.manual_seed(init)

@@ -37,6 +37,7 @@ def recovered(network, solver, problem, count=16):
         yield describe(network.derive(network.space.genotype(support)), SHAPE), support
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver", [ExactSolver(), ExactSolver(nonnegative=True), LarsSolver(), FistaSolver()], ids=repr
 )

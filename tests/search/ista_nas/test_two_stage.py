@@ -75,6 +75,7 @@ def learned(names):
     return {name for name in names if name.startswith(("network.", "architecture."))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norms", [None, TRACKED], ids=["search", "tracked"])
 @pytest.mark.parametrize("signal", [SupportGradient(), FullGradient(every=1, spread=0.5)], ids=str)
 def test_steps_change_only_their_own(make_search, fit, signal, norms):
@@ -136,6 +137,7 @@ class Record(Sampling):
 
 
 class TestSchedules:
+    @pytest.mark.slow
     def test_warm_up_neither_steps_nor_recovers(self, make_search, fit, listener):
         watch, record = StepWatch(), Record(UniformSampling())
         search = make_search(
@@ -154,11 +156,13 @@ class TestSchedules:
         with pytest.raises(ConfigError, match=r"warmup_epochs is 2 and trainer\.max_epochs 2: no epoch is left"):
             fit(make_search(architecture=ArchitectureTraining(warmup_epochs=2)), epochs=2)
 
+    @pytest.mark.slow
     def test_progress_runs_from_0_to_1_after_warm_up(self, make_search, fit):
         record = Record(RecoveredSampling())
         fit(make_search(architecture=ArchitectureTraining(warmup_epochs=1), sampling=record), epochs=3)
         assert record.progress == [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8, 6 / 8, 7 / 8]
 
+    @pytest.mark.slow
     def test_steps_and_recoveries_by_batch(self, make_search, fit, listener):
         watch = StepWatch()
         search = make_search(signal=FullGradient(every=2), recovery=SparseRecovery(every_n_steps=3))
@@ -179,6 +183,7 @@ class TestSchedules:
         assert order == [("validated", 0), ("validated", 1)]
         assert [(r.count, r.epoch, r.batch) for r in listener.reports] == [(0, 0, 0), (1, 0, 4), (2, 1, 8)]
 
+    @pytest.mark.slow
     def test_weights_are_stepped_by_epoch(self, make_search, fit):
         rates = []
 
@@ -193,6 +198,7 @@ class TestSchedules:
         fit(make_search(), Rates(), batches=1, epochs=3)  # by default a cosine from 0.025 over the run
         assert rates == pytest.approx([0.025, 0.01875, 0.00625])
 
+    @pytest.mark.slow
     def test_the_architecture_has_its_schedule_after_the_warm_up(self, make_search, fit):
         rates = []
 
@@ -207,10 +213,12 @@ class TestSchedules:
         fit(make_search(signal=FullGradient(every=1)), Rates(), batches=1, epochs=3)
         assert rates == [0.5] * 3
 
+    @pytest.mark.slow
     def test_an_architecture_step_is_no_global_step(self, make_search, fit):
         trainer = fit(make_search(signal=FullGradient(every=1)))
         assert trainer.global_step == 8
 
+    @pytest.mark.slow
     def test_gradient_of_weights_is_clipped(self, make_search, fit):
         norms = []
 
@@ -225,6 +233,7 @@ class TestSchedules:
         fit(make_search(training=WeightTraining(gradient_clip=0.0)), Norms(), epochs=1)
         assert max(norms) > 0.1
 
+    @pytest.mark.slow
     def test_an_epoch_without_an_architecture_step_logs_no_loss(self, make_search, fit):
         trainer = fit(make_search(signal=FullGradient(every=100)))
         assert "arch/loss" not in trainer.callback_metrics
@@ -233,6 +242,7 @@ class TestSchedules:
 
 
 class TestReports:
+    @pytest.mark.slow
     def test_say_what_happened(self, make_search, fit, listener):
         search = make_search(
             signal=FullGradient(every=1),
@@ -286,6 +296,7 @@ class TestSampling:
         search.on_train_epoch_start()
         return [search._draw(number) for number in range(count)]
 
+    @pytest.mark.slow
     def test_draws_depend_on_seed_and_epoch_only(self, make_search):
         warmup = ArchitectureTraining(warmup_epochs=9)
         first = self.draws(make_search(architecture=warmup), epoch=3, count=20)
@@ -323,6 +334,7 @@ class TestErrors:
         with pytest.raises(ConfigError, match="is 16-mixed; searches support 32-true, bf16-mixed"):
             search.setup("fit")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("signal", [SupportGradient(), FullGradient(every=1)], ids=str)
     def test_mixed_precision_works(self, make_search, fit, signal):
         search = make_search(signal=signal, recovery=SparseRecovery(every_n_steps=1))

@@ -69,6 +69,7 @@ def held(path, size, seed, **options):
     return plan, file, crew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("governor", [Governor(), Governor(share=0.4), Governor(spread=0.5)])
 def test_a_crew_of_any_size_leaves_the_record_of_one(tmp_path, governor):
     for seed in range(3):

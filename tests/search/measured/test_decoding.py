@@ -37,6 +37,7 @@ def test_the_best_paths_are_the_best_of_all(space, side):
             assert score == pytest.approx(float(dictionary.rows([describe(genotype, side)])[0] @ code))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [NasBenchMacroSpace(), NasBench201Space()], ids=lambda space: space.name)
 def test_a_small_space_is_looked_at_as_a_whole(space):
     rng = np.random.default_rng(0)

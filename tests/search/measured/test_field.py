@@ -56,6 +56,7 @@ def test_all_references_that_fit_enter_and_draws_do():
         assert cost.macs <= 2e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [8, 16, 32])
 def test_a_network_made_by_hand_is_among_the_first_three_whatever_the_prior_says(side):
     for seed in range(5):
@@ -113,6 +114,7 @@ def test_a_latency_table_that_cannot_be_read_is_named(side, tmp_path):
     assert "neither a reference" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_code_finds_what_decides():
     made = entry()
 

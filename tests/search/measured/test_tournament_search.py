@@ -62,6 +62,7 @@ def lines_of(folder):
 
 
 class TestOneRun:
+    @pytest.mark.slow
     def test_all_compete_and_the_winner_trains_on(self, make_tournament, fit_in, trained, tmp_path, capsys):
         search, rates = make_tournament(), Rates()
         fit_in(search, rates)
@@ -86,6 +87,7 @@ class TestOneRun:
         assert len(lines_of(tmp_path / "run")) == 7
         assert not (tmp_path / "run" / "entrants").exists()  # what they learned is no longer needed
 
+    @pytest.mark.slow
     def test_everyone_fills_the_budget(self, make_tournament, fit_in):
         search = make_tournament(budget=Budget(max_params=3000, max_macs=2e5))
         fit_in(search, epochs=0)
@@ -94,6 +96,7 @@ class TestOneRun:
             assert other.macs <= 2e5
             assert sum(p.numel() for p in search.build_for(other.genotype.to_json()).parameters()) == other.parameters
 
+    @pytest.mark.slow
     def test_a_seed_decides_everything(self, make_tournament, fit_in):
         first, again, other = (make_tournament(seed=seed) for seed in (0, 0, 1))
         for number, search in enumerate((first, again, other)):
@@ -102,6 +105,7 @@ class TestOneRun:
         assert same(first.state_dict(), again.state_dict())
         assert [c.genotype for c in first.result.competitors] != [c.genotype for c in other.result.competitors]
 
+    @pytest.mark.slow
     def test_without_epochs_it_only_searches(self, make_tournament, fit_in, trained, tmp_path):
         search, rates = make_tournament(), Rates()
         fit_in(search, rates, epochs=0)
@@ -111,6 +115,7 @@ class TestOneRun:
         assert search.genotype == search.result.found.genotype
         assert len(list((tmp_path / "run" / "entrants").iterdir())) <= 4  # of those who could go on
 
+    @pytest.mark.slow
     def test_the_winner_has_what_it_learned(self, make_tournament, fit_in, tmp_path):
         search = make_tournament()
         fit_in(search, epochs=0)
@@ -125,6 +130,7 @@ class TestOneRun:
         assert search.genotype == REFERENCES["plain_cnn"].genotype
         assert not list(tmp_path.rglob("tournament.jsonl"))
 
+    @pytest.mark.slow
     def test_a_known_genotype_is_trained_alone(self, make_tournament, fit_in, trained):
         search, rates = make_tournament(genotype="resnet8"), Rates()
         fit_in(search, rates)
@@ -133,6 +139,7 @@ class TestOneRun:
         assert len(rates.seen) == 48
         assert search.result is None
 
+    @pytest.mark.slow
     def test_other_spaces_have_no_references(self, make_tournament, fit_in):
         search = make_tournament(
             space=NasBench201Space(), network=NetworkConfig(4, 3), budget=Budget(), rules={"references": "all"}
@@ -144,6 +151,7 @@ class TestOneRun:
 
 
 class TestKilled:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("lives", "death"), [(0, KilledError), (1, KilledError), (4, KeyboardInterrupt), (6, KilledError)]
     )
@@ -166,6 +174,7 @@ class TestKilled:
         assert (again.genotype, again.result) == (whole.genotype, whole.result)
         assert same(again.state_dict(), whole.state_dict())
 
+    @pytest.mark.slow
     def test_a_torn_last_line_is_measured_again_and_nothing_else(self, make_tournament, fit_in, trained, tmp_path):
         whole, again = make_tournament(), make_tournament()
         fit_in(whole, epochs=0)
@@ -177,6 +186,7 @@ class TestKilled:
         assert list(trained) == [last]
         assert again.result.competitors == whole.result.competitors
 
+    @pytest.mark.slow
     def test_a_search_that_is_started_once_more_measures_nothing(self, make_tournament, fit_in, trained):
         whole, again = make_tournament(), make_tournament()
         fit_in(whole, epochs=0)
@@ -186,6 +196,7 @@ class TestKilled:
         assert again.result == whole.result
         assert same(again.state_dict(), whole.state_dict())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("other", "named"),
         [
@@ -207,6 +218,7 @@ class TestKilled:
             fit_in(make_tournament(**options), epochs=0, data=data)
         assert (tmp_path / "run" / "tournament.jsonl").read_bytes() == text
 
+    @pytest.mark.slow
     def test_a_finished_run_is_not_made_again_in_its_folder(self, make_tournament, fit_in):
         fit_in(make_tournament())
         with pytest.raises(CheckpointError, match="the search of this folder is over"):
@@ -214,6 +226,7 @@ class TestKilled:
 
 
 class TestCheckpoint:
+    @pytest.mark.slow
     def test_it_holds_the_genotype_and_the_length(self, make_tournament, load_tournament, fit_in, trained, tmp_path):
         search = make_tournament()
         fit_in(search)
@@ -226,6 +239,7 @@ class TestCheckpoint:
         assert same(loaded.state_dict(), search.state_dict())
         assert trained == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("from_file", [True, False], ids=["loaded", "made anew"])
     def test_a_resumed_run_searches_nothing_and_ends_the_same(
         self, make_tournament, load_tournament, fit_in, trained, tmp_path, from_file
@@ -272,6 +286,7 @@ class TestRefused:
         ):
             fit_in(make_tournament(training=training))
 
+    @pytest.mark.slow
     def test_other_rules(self, make_tournament, fit_in):
         search = make_tournament()
         fit_in(search, epochs=0)
@@ -289,6 +304,7 @@ class TestRefused:
             make_tournament(rules={"references": ("resnet9",)})
 
 
+@pytest.mark.slow
 def test_seconds_are_the_length_of_everything(make_tournament, fit_in):
     seconds = 3.0
     rules = {"governor": Governor(), "rungs": (1 / 30, 1 / 15)}
@@ -302,6 +318,7 @@ def test_seconds_are_the_length_of_everything(make_tournament, fit_in):
     assert search.trained == pytest.approx(seconds - result.spent, rel=0.25)
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_trainer_shortens_the_search(make_tournament, fit_in):
     training = WeightTraining(seconds=1000.0)
     search = make_tournament(training=training, rules={"rungs": (1 / 30,)})
@@ -309,6 +326,7 @@ def test_a_limit_of_the_trainer_shortens_the_search(make_tournament, fit_in):
     assert search.result.length == pytest.approx(0.9 * 3, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback with a model that overrides")
 def test_weights_of_classes_reach_entrants_and_early_stopping_ends_the_training(
     make_tournament, fit_in, trained, monkeypatch, tmp_path

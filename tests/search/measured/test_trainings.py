@@ -37,6 +37,7 @@ def make(images, folder, **options):
     return Trainings(build, images, WeightTraining(**given), torch.device("cpu"), folder, seed=0)
 
 
+@pytest.mark.slow
 def test_two_rungs_are_one_training(images, tmp_path):
     parts, whole = make(images, tmp_path / "parts"), make(images, tmp_path / "whole")
     parts.train(ENTRANT, 0, 0.25)
@@ -88,6 +89,7 @@ def test_a_step_of_infinite_pixels(images, tmp_path, on_nonfinite, every, surviv
     assert math.isfinite(measured.loss) == survives
 
 
+@pytest.mark.slow
 def test_it_learns_and_says_so(images, tmp_path):
     measured = make(images, tmp_path).train(ENTRANT, 0, 0.9)
     assert measured.accuracy > 0.8
