@@ -78,6 +78,17 @@ def files_of(found: Evaluation) -> dict[str, bytes]:
     return {"predictions_test.csv": csv_bytes(rows), "classes.csv": csv_bytes(classes)}
 
 
+def beside(*pictures: bytes) -> bytes:
+    """Put pictures of the same height beside each other, all as PNG files."""
+    images = [Image.open(BytesIO(picture)).convert("RGB") for picture in pictures]
+    joined = Image.new("RGB", (sum(image.width for image in images), images[0].height))
+    left = 0
+    for image in images:
+        joined.paste(image, (left, 0))
+        left += image.width
+    return png(joined)
+
+
 def png(image: Image.Image) -> bytes:
     """Return an image as the bytes of a PNG file."""
     buffer = BytesIO()

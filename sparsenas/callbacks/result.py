@@ -33,7 +33,7 @@ IMAGES = 1000
 class ResultReport(pl.Callback):
     """Write the search result: what was found, beside the references and random, and how sure that is.
 
-    At the end of the fit, a :class:`~sparsenas.search.TournamentSearch` gets
+    At the end of the search and of the fit, a :class:`~sparsenas.search.TournamentSearch` gets
 
     * ``<run>/result.json``: the :class:`~sparsenas.search.TournamentResult`; numbers that are not finite are ``null``;
     * ``<run>/result.png`` and ``result/tournament`` in TensorBoard: accuracies of all competitors over their training;
@@ -50,8 +50,9 @@ class ResultReport(pl.Callback):
         self._kept: list[ImageBatch] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the images of another run."""
+        """Forget the images of another run, and write what a tournament has found: the training may be interrupted."""
         self._kept = []
+        self._tell(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the images of the last validation."""
@@ -84,7 +85,21 @@ class ResultReport(pl.Callback):
         self._compare(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the result of a searcher that has one."""
+        """Write the result of a tournament again, with the training that followed."""
+        accuracy = trainer.callback_metrics.get("val/acc")
+        self._tell(trainer, pl_module, ended=True, accuracy=None if accuracy is None else float(accuracy))
+
+    def _tell(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, ended: bool = False, accuracy: float | None = None
+    ) -> None:
+        """Write and draw the result of a tournament, at the end also to TensorBoard.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The model; others than tournaments write nothing.
+            ended: True after the training.
+            accuracy: Validation accuracy after it.
+        """
         result = pl_module.result if isinstance(pl_module, Searcher) else None
         folder = _folder(trainer)
         if folder is None or not isinstance(result, TournamentResult):
@@ -97,12 +112,11 @@ class ResultReport(pl.Callback):
             )
             for other in result.competitors
         ]
-        accuracy = trainer.callback_metrics.get("val/acc")
-        end = None if accuracy is None else (pl_module.trained, float(accuracy))
+        end = None if accuracy is None else (pl_module.trained, accuracy)
         figure = draw_tournament(lines, result.unit, end)
         write_picture(folder / "result.png", figure_bytes(figure))
         batches = trained_batches(trainer)
-        for writer in summary_writers(trainer):
+        for writer in summary_writers(trainer) if ended else ():
             writer.add_figure("result/tournament", figure, global_step=batches, close=False)
             writer.add_text("result/summary", _markdown(result), global_step=batches)
 

@@ -20,7 +20,9 @@ from sparsenas.errors import CheckpointError
 from sparsenas.latency.timing import times
 from sparsenas.reporting import Evaluation, NetworkRow
 from sparsenas.search import OneStageSearch, Searcher, SearchModule, TournamentResult, TournamentSearch
+from sparsenas.spaces import REFERENCES
 from sparsenas.trainer import best_checkpoint
+from sparsenas.training import NetworkTraining
 
 #: Runs whose median is the time of an image.
 TIMED = 9
@@ -32,6 +34,8 @@ def asked(trainer: pl.Trainer, model: pl.LightningModule, data: Any) -> Iterator
     space, budget = getattr(model, "space", None), getattr(model, "budget", None)
     if space is not None:
         yield "search space", space.name
+    elif (reference := _reference(model)) is not None:
+        yield "network", f"{reference}, made by hand"
     if budget is not None:
         yield "budget", str(budget) or "no limit"
     if length := _length(trainer, model):
@@ -44,6 +48,12 @@ def asked(trainer: pl.Trainer, model: pl.LightningModule, data: Any) -> Iterator
         yield "seed", str(model.seed)
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     yield "device", f"{trainer.strategy.root_device.type}{processes}, precision {trainer.precision}"
+
+
+def _reference(model: Any) -> str | None:
+    """Return the name of the reference network that a module trains; ``None`` if it is none."""
+    genotype = getattr(model, "genotype", None) if isinstance(model, NetworkTraining) else None
+    return next((name for name, reference in REFERENCES.items() if reference.genotype == genotype), None)
 
 
 def _length(trainer: pl.Trainer, model: Any) -> str:
@@ -81,7 +91,7 @@ def found_row(trainer: pl.Trainer, model: Any) -> NetworkRow | None:
         image = torch.zeros(1, *shape, device=device, dtype=next(network.parameters()).dtype)
         ms = times({0: partial(network, image)}, TIMED, device)[0]
     result = getattr(model, "result", None)
-    name = result.found.name if isinstance(result, TournamentResult) else "this network"
+    name = result.found.name if isinstance(result, TournamentResult) else _reference(model) or "this network"
     kind = "found" if isinstance(model, Searcher) else "trained"
     return NetworkRow(
         name=name,
@@ -192,6 +202,8 @@ def usage(trainer: pl.Trainer, model: Any, folder: Path, told: Sequence[str]) ->
     """
     program = ("python", "-m", "sparsenas")
     checkpoint = best_checkpoint(trainer, newest=isinstance(model, OneStageSearch))
+    if checkpoint is None and trainer.state.fn != "fit" and trainer.ckpt_path is not None:
+        checkpoint = Path(trainer.ckpt_path)  # that of the network which was tested
     if checkpoint is not None and is_own(model) and hasattr(model, "deployable"):
         export = shlex.join([*program, "export", str(checkpoint), "--to", str(folder / "export")])
         yield from (("Go on.", command) for command in told if command != export)

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from PIL import Image
 
 from sparsenas import __version__
-from sparsenas.callbacks.evaluated import drawn_confusion, drawn_mistakes, files_of, find_mistakes, png
+from sparsenas.callbacks.evaluated import beside, drawn_confusion, drawn_mistakes, files_of, find_mistakes
 from sparsenas.callbacks.gathered import Gathered
 from sparsenas.callbacks.interrupted import LIMIT, at_most, is_interruption, place_in, stopped_at
 from sparsenas.callbacks.loggers import log_pictures
@@ -243,8 +241,8 @@ class RunReport(pl.Callback):
             images=title_of(data),
             asked=list(asked(trainer, model, data)),
             counts=data.parts.counts() if hasattr(data, "parts") else {},
+            sizes=data.parts.sizes() if hasattr(data, "parts") else {},
             class_names=getattr(data, "class_names", ()),
-            multilabel=getattr(data, "multilabel", False),
             summary=summary_of(model, folder),
             networks=networks,
             curves=self._curves,
@@ -279,11 +277,9 @@ class RunReport(pl.Callback):
         if self._others and tournament.is_file():
             pictures["result"] = tournament.read_bytes()
         if any(len(points) > 1 for points in self._curves.values()):
-            pictures["curves"] = figure_bytes(draw_curves(self._curves))
-            both = Image.open(BytesIO(pictures["curves"]))
-            middle, height = both.width // 2, both.height  # on a phone, one lies below the other
-            pictures["loss"] = png(both.crop((0, 0, middle, height)))
-            pictures["acc"] = png(both.crop((middle, 0, both.width, height)))
+            for metric in ("loss", "acc"):  # on a phone, one lies below the other
+                pictures[metric] = figure_bytes(draw_curves(self._curves, metric))
+            pictures["curves"] = beside(pictures["loss"], pictures["acc"])
         if self._drawn is None and hasattr(model, "genotype"):
             there = folder / "genotype.png"
             size = picture_size(getattr(model, "network", None))

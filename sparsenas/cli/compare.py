@@ -39,6 +39,11 @@ def compare(args: Sequence[str]) -> int:
         SparseNASError: If the user is to change something.
     """
     options = _parser().parse_args(args)
+    if len(options.config) > 1:
+        raise ConfigError(
+            f"--config: {' and '.join(options.config)}: a comparison has one config; put all into one file"
+        )
+    (options.config,) = options.config
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs is {options.jobs}; use at least 1")
     with calm_terminal(), user_errors():
@@ -101,7 +106,13 @@ def _parser() -> Parser:
         "kept: the same command makes those that are missing.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", "-c", metavar="NAME", required=True, help="a file, or the name of a shipped config")
+    parser.add_argument(
+        *("--config", "-c"),
+        metavar="NAME",
+        action="append",
+        required=True,
+        help="a file, or the name of a shipped config",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write (default: lightning_logs/CONFIG)")
     parser.add_argument(
         "--jobs", metavar="N", type=int, help="runs at a time (default: one per core, or what the cluster takes)"

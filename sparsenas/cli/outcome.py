@@ -46,7 +46,7 @@ def summary(
     for callback in () if isinstance(model, OneStageSearch) else trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
             rows[:] = [(f"best {callback.monitor}", f"{float(callback.best_model_score):.4f}")]
-    for name in ("test/map", "test/acc"):
+    for name in ("test/map", "test/acc", "test/macro_f1"):
         if name in metrics:
             rows.append((name, f"{float(metrics[name]):.4f}"))
     if isinstance(model, (*ONE_RUN, TrainingModule)):

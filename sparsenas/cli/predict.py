@@ -63,7 +63,8 @@ def predict(args: Sequence[str]) -> int:
         more = f"; and {len(found.left_out) - NAMED} more" if len(found.left_out) > NAMED else ""
         note(f"{len(found.left_out)} files were left out: {'; '.join(found.left_out[:NAMED])}{more}")
     shown = found.top(options.top) if options.top > 1 or not manifest.multilabel else [[said] for said in found]
-    print("\n".join(_lines(found.files, shown)))
+    named = [[said._replace(label=said.label or "(none)") for said in row] for row in shown]
+    print("\n".join(_lines(found.files, named)))
     if found.report is not None:
         labelled = sum(label is not None for label in found.labels)
         print(f"accuracy      {found.report.accuracy:.4f} of {labelled} images in folders named as classes")

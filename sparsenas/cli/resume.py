@@ -83,6 +83,8 @@ def _same(key: str, before: Any, after: Any) -> bool:
         return True
     if not key.endswith("genotype"):
         return False
+    if before is None:  # none was asked for, and the run has found one since
+        return True
     try:  # a checkpoint keeps the text of the genotype that the command names by its file
         return read_genotype(str(before)) == read_genotype(str(after))
     except GenotypeError:

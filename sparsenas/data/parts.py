@@ -238,6 +238,14 @@ class Parts:
         classes = len(source.class_names)
         return {part: class_counts(own, classes).tolist() for part, own in found.items() if len(own)}
 
+    def sizes(self) -> dict[str, int]:
+        """Count the images, by part; parts without images are left out."""
+        found = {code.name.lower(): int((self.codes == code).sum()) for code in PartCode}
+        for part in ("val", "test"):
+            if self._source.has(part):
+                found[part] = len(self._source.labels(part))
+        return {part: images for part, images in found.items() if images}
+
     def table(self) -> Iterator[tuple[str, str, str]]:
         """Yield part, class and name of every image, but those of a test part of its own.
 

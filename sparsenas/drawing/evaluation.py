@@ -1,6 +1,7 @@
 """A trained network on images: its confusion, and how it came there."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -49,31 +50,30 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tit
     return figure
 
 
-def draw_curves(curves: Curves) -> Figure:
-    """Draw losses and accuracies over training batches.
+def draw_curves(curves: Curves, metric: Literal["loss", "acc"]) -> Figure:
+    """Draw the losses or the accuracies of training and validation over training batches.
 
     Args:
         curves: Points by metric: ``train/loss``, ``val/loss``, ``train/acc`` and ``val/acc``, as far as they are known.
+        metric: What is drawn.
     """
-    figure = Figure(figsize=(7.6, 3.0), dpi=DPI, facecolor="white")
-    figure.subplots_adjust(0.08, 0.17, 0.98, 0.95, wspace=0.24)
-    for axes, metric, label, scale in zip(
-        figure.subplots(1, 2), ("loss", "acc"), ("loss", "accuracy in %"), (1.0, 100.0), strict=True
-    ):
-        for part, colour in _CURVES.items():
-            points = curves.get(f"{part}/{metric}", ())
-            if points:
-                steps, values = np.array(points).T
-                marker = "o" if len(points) < 30 else None
-                axes.plot(steps, scale * values, color=colour, marker=marker, markersize=3, label=_WORDS[part])
-                axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-        axes.set_xlabel("training batches", size=9, color=INK)
-        axes.set_ylabel(label, size=9, color=INK)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.tick_params(labelsize=8, labelcolor=INK, color=STRUCTURE)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(STRUCTURE)
+    figure = Figure(figsize=(3.8, 3.0), dpi=DPI, facecolor="white")
+    axes = figure.add_axes((0.16, 0.17, 0.8, 0.78))
+    label, scale = ("loss", 1.0) if metric == "loss" else ("accuracy in %", 100.0)
+    for part, colour in _CURVES.items():
+        points = curves.get(f"{part}/{metric}", ())
+        if points:
+            steps, values = np.array(points).T
+            marker = "o" if len(points) < 30 else None
+            axes.plot(steps, scale * values, color=colour, marker=marker, markersize=3, label=_WORDS[part])
+            axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes.set_xlabel("training batches", size=9, color=INK)
+    axes.set_ylabel(label, size=9, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(labelsize=8, labelcolor=INK, color=STRUCTURE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(STRUCTURE)
     return figure
 
 

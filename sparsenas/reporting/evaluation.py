@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from torch import Tensor
 
 from sparsenas.classification import ClassReport, class_report, probabilities
@@ -57,9 +57,12 @@ class Evaluation:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the accuracy by the number of images."""
-        accuracy = self.report.accuracy
-        return float((accuracy * (1 - accuracy) / len(self.labels)) ** 0.5)
+        """Standard error of the accuracy by the number of images: that of which :attr:`interval` has the width.
+
+        The textbook's would be 0 for a network that makes no mistake on these.
+        """
+        low, high = self.interval
+        return (high - low) / (2 * float(norm.ppf((1 + CONFIDENCE) / 2)))
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -59,9 +59,9 @@ class RunFacts:
         title: What was done, such as the name of the searcher.
         images: Name of the images.
         asked: Names and values of what was asked for.
-        counts: Images of each class, by part.
+        counts: Images of each class, by part; one with several labels counts for each.
+        sizes: Images of each part.
         class_names: Names of the classes.
-        multilabel: True if images have any number of labels.
         summary: The search result, in words; empty without one.
         networks: What was found, then what it was compared with.
         curves: Losses and accuracies over training batches.
@@ -82,7 +82,7 @@ class RunFacts:
     asked: Sequence[tuple[str, str]]
     counts: Mapping[str, Sequence[int]]
     class_names: Sequence[str]
-    multilabel: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
     summary: str = ""
     networks: Sequence[NetworkRow] = ()
     curves: Curves = field(default_factory=dict)

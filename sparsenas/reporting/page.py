@@ -17,6 +17,10 @@ UNFOLDED = 12
 #: Standard errors by which two networks differ, each tested on images of its own, before chance is unlikely.
 CLEAR = 2.0
 
+_COMPETITORS = (
+    "Competitors were stopped early: compare accuracies after trainings of the same length only. References are made "
+    "by hand, prior ones drawn by what earlier searches found, proposed ones decoded from what was measured here."
+)
 _HEADS = {"f1": "F1", "average_precision": "average precision", "support": "images"}
 _PARTS = {"weights": "training", "arch": "architecture", "val": "validation", "test": "test"}
 
@@ -85,8 +89,13 @@ def _found(facts: RunFacts) -> Iterator[str]:
         caption = "The network beside those it competed with" if len(facts.networks) > 1 else "The network"
         yield html.table(caption, heads, list(map(_cells, facts.networks)), "first-marked")
         if len(facts.networks) > 1:
+            yield html.paragraph(_COMPETITORS, "note")
+        validation = facts.sizes.get("val")
+        if validation is not None and any(row.val is not None for row in facts.networks):
             yield html.paragraph(
-                "Competitors were stopped early: compare accuracies after trainings of the same length only.", "note"
+                f"Validation accuracies are those of {validation:,} images, of which one is {100 / validation:.2g} "
+                "points: small differences are chance.",
+                "note",
             )
     if facts.shared and facts.evaluation is not None:
         yield html.paragraph(
@@ -182,9 +191,8 @@ def _asked(facts: RunFacts) -> Iterator[str]:
     if facts.counts:
         heads = ["class", *(_PARTS.get(part, part) for part in facts.counts)]
         rows = list(zip(facts.class_names, *facts.counts.values(), strict=True))
-        # an image with several labels counts for each of them
-        total = [] if facts.multilabel else [("all", *(f"{sum(counts):,}" for counts in facts.counts.values()))]
-        counted = html.table("Images by class and part", heads, [*total, *rows])
+        total = ("all", *(f"{facts.sizes[part]:,}" for part in facts.counts))
+        counted = html.table("Images by class and part", heads, [total, *rows])
         yield _folded(counted, f"Images of {len(rows)} classes", len(rows))
 
 

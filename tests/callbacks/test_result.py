@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,8 @@ def fit_tournament(tmp_path, monkeypatch):
         class Known(TournamentSearch):
             result = None
 
-            def on_train_end(self):
+            def configure_model(self):
+                super().configure_model()
                 self.result = result
 
         monkeypatch.setattr("sparsenas.callbacks.result.TournamentSearch", Known)
@@ -119,10 +121,22 @@ def test_the_result_is_in_the_run_folder(fit_tournament):
 def test_the_summary_compares_with_the_best_reference():
     assert RESULT.summary == (
         "proposed 4, the most promising of 3 networks; after 4s of training its validation loss is 1.000 "
-        "(75.0% right), and 1.100 (70.0%) of the best reference, resnet8. It leads on 90% of redrawn images; not "
-        "tried with other seeds. "
+        "(75.0% right), and 1.100 (70.0%) of the best reference, resnet8. Its score leads in 90% of "
+        "bootstraps over these images; not tried with other seeds. "
         "Searching further is worth +0.1 points, training longer +0.4: stopped after 3 networks"
     )
+
+
+def test_what_was_found_is_kept_although_the_training_is_interrupted(fit_tournament, tmp_path):
+    class Interrupt(pl.Callback):
+        def on_train_batch_end(self, *_):
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        fit_tournament(ResultReport(), Interrupt())
+    folder = tmp_path / "lightning_logs" / "version_0"
+    assert report_of(folder)["summary"] == RESULT.summary
+    assert (folder / "result.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_is_not_finite_is_null(fit_tournament, tmp_path):
@@ -176,7 +190,7 @@ def test_unwritable_folder_is_named(fit_tournament, tmp_path):
 def test_a_missing_folder_is_made(fit_tournament, tmp_path):
     class Remove(Callback):
         def on_train_end(self, trainer, pl_module):
-            tmp_path.rmdir()
+            shutil.rmtree(tmp_path)
 
     fit_tournament(ResultReport(), Remove(), logger=False)
     assert report_of(tmp_path)["images"] == 500

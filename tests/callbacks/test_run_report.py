@@ -96,7 +96,9 @@ def test_a_test_writes_what_it_saw(folder, tested):
     assert float(rows(run / "results.csv")[0]["test_accuracy"]) == pytest.approx(accuracy, abs=1e-6)
     for name in ("confusion", "mistakes"):
         assert (run / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-    assert "test accuracy" in (run / "report.html").read_text(encoding="utf-8")
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert "test accuracy" in report
+    assert f"export {RUN}/checkpoints/last.ckpt --to {RUN}/export" in report
 
 
 def test_the_exported_network_predicts_each_file_as_the_test_did(folder, tested, monkeypatch):

@@ -60,6 +60,7 @@ IMAGES = "compare --config compare_images"
         ("tables nowhere", "nowhere: cannot be read"),
         ("tables file", "file: not of a benchmark that can be converted"),
         ("compare", "the following arguments are required: --config"),
+        (f"{IMAGES} --config own.yaml", "--config: compare_images and own.yaml: a comparison has one config"),
         ("compare --config file", "file: must be a mapping of"),
         ("compare --config train_digits", "is a config of the command fit"),
         (f"{IMAGES} --jobs 0", "--jobs is 0; use at least 1"),

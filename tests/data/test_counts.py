@@ -14,6 +14,7 @@ def test_counts_are_those_of_the_table():
     assert set(counts) == {"weights", "arch", "val", "test"}
     for part, numbers in counts.items():
         assert numbers == [table[part, name] for name in data.class_names]
+    assert data.parts.sizes() == {part: sum(numbers) for part, numbers in counts.items()}
 
 
 def test_images_at_positions_are_those_that_evaluation_reads():

@@ -58,6 +58,7 @@ def facts(class_names=HOSTILE, count=200):
         images=class_names[0],
         asked=[("budget", "max_params 5"), ("images", class_names[2])],
         counts={"weights": [3] * classes, "test": [1] * classes},
+        sizes={"weights": 3 * classes, "test": classes},
         class_names=class_names,
         summary=f"found {class_names[1]}",
         networks=[NetworkRow(name=name, kind="found", parameters=10, macs=20) for name in class_names],
@@ -102,7 +103,7 @@ def test_figures_are_those_of_another_library():
     right, count, z = (labels == predicted).sum(), len(labels), 1.959964
     middle, spread = (right + z**2 / 2) / (count + z**2), z * np.sqrt(right * (count - right) / count + z**2 / 4)
     assert found.interval == pytest.approx([middle + sign * spread / (count + z**2) for sign in (-1, 1)], abs=1e-6)
-    assert found.standard_error == pytest.approx(np.std(labels == predicted) / np.sqrt(count))
+    assert found.standard_error == pytest.approx((found.interval[1] - found.interval[0]) / (2 * 1.959964))
 
 
 def test_many_classes_are_folded_and_their_confusion_is_a_picture():
@@ -121,5 +122,5 @@ def test_pictures_take_any_number_of_classes_and_any_name(classes):
     names = ([*HOSTILE, "$x^2$ with a very long name"] * 12)[:classes]
     confusion = np.full((classes, classes), 1234)
     assert figure_bytes(draw_confusion(confusion, names, "Test"))[:4] == b"\x89PNG"
-    assert figure_bytes(draw_curves({"train/loss": [(1, 2.0)]}))[:4] == b"\x89PNG"
+    assert figure_bytes(draw_curves({"train/loss": [(1, 2.0)]}, "loss"))[:4] == b"\x89PNG"
     assert draw_mistakes([], [], "none").width == draw_mistakes([], [], "x").width

@@ -128,6 +128,8 @@ class TournamentResult(SearchResult):
                 f"; after {length:.3g}{unit} of training its validation loss is {loss:.3f} ({accuracy:.1%} right), "
                 f"and {other_loss:.3f} ({other_accuracy:.1%}) of the best reference, {reference.name}{self._certainty}"
             )
+            if loss > other_loss:
+                text += ". It was chosen for what it is expected to gain later"
         return f"{text}. {self.governor[:1].upper()}{self.governor[1:]}".rstrip() if self.governor else text
 
     @property
@@ -138,7 +140,9 @@ class TournamentResult(SearchResult):
             if abs(mean) > CERTAIN * error:
                 return f". With fresh seeds it is {'ahead' if mean < 0 else 'behind'} by {abs(mean):.3f} ± {error:.3f}"
             return ". With fresh seeds neither is surely ahead"
-        return f". It leads on {self.sure:.0%} of redrawn images; not tried with other seeds" if self.sure else ""
+        if not self.sure:
+            return ""
+        return f". Its score leads in {self.sure:.0%} of bootstraps over these images; not tried with other seeds"
 
     def to_plain(self, space: SearchSpace) -> dict[str, object]:
         """See :class:`SearchResult`."""
