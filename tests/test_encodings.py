@@ -53,7 +53,7 @@ def test_all_commands_on_a_terminal_that_knows_only_ascii(photos):
         )
         assert done.returncode == 0, done.stderr
     assert b"photos/caf\\xe9/caf\\xe9" in done.stdout
-    rows = list(csv.DictReader(Path("predictions.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(Path(folder, "predictions.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["file"].partition("/")[0] for row in rows} == {"caf\\xe9", "Käse 日本"}
     assert {row["predicted"] for row in rows} <= {"caf\\xe9", "Käse 日本"}
 

@@ -83,7 +83,7 @@ def _without_all(args: Sequence[str]) -> list[str]:
 
 
 def _refuse_misplaced(args: Sequence[str]) -> None:
-    """Refuse images where a class is expected, and options that a config after them would replace.
+    """Refuse images where a class is expected, and options of a class that a config after them names.
 
     Raises:
         ConfigError: Naming the first.
@@ -95,8 +95,8 @@ def _refuse_misplaced(args: Sequence[str]) -> None:
         if option == "--data" and Path(value).suffix not in (".yaml", ".yml", ".json") and Path(value).exists():
             kind = "NpzImages" if value.endswith(".npz") else "ImageFolder"
             raise ConfigError(f"--data {value}: is a path, and not a class: use --data {kind} --data.path {value}")
-        if number < config and option.startswith(("--data.", "--model.", "--trainer.")) and option[-5:] != ".help":
-            raise ConfigError(f"{option} stands before --config, which would replace it: put --config first")
+        if number < config and option.startswith(("--data.", "--model.")) and not option.endswith(".help"):
+            raise ConfigError(f"{option} stands before --config, which names its class: put --config first")
 
 
 def _refuse_comparisons(command: str, args: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ IMAGES = "compare --config compare_images"
             "fit --data=other.npz",
             "--data other.npz: is a path, and not a class: use --data NpzImages --data.path other.npz",
         ),
-        ("fit --data.path empty --config photos", "--data.path stands before --config, which would replace it"),
+        ("fit --data.path empty --config photos", "--data.path stands before --config, which names its class"),
         (
             "fit --config photos --data.path other.npz",
             "other.npz: is an archive, which NpzImages reads: add --data NpzImages",
