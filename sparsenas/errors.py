@@ -52,5 +52,9 @@ class RankingError(SparseNASError):
     """Scores or accuracies from which a ranking figure cannot be computed."""
 
 
+class PredictorError(SparseNASError):
+    """A predictor lacks what it needs, or what it is given cannot be learned from."""
+
+
 class TableError(SparseNASError):
     """A benchmark table is missing, damaged, or does not hold what is asked for."""

@@ -30,6 +30,7 @@ ALLOWED = {
         "classification": "",
         "reporting": "classification files texts drawing",
         "ranking": "errors spaces",
+        "predictors": "errors reading spaces",
         "tables": "errors reading spaces",
         "images": "errors",
         "data": "checkpoints classification errors images reading texts",
@@ -44,7 +45,7 @@ ALLOWED = {
         "search": "__init__ checkpoints classification errors reading files trainer spaces networks sparse_coding "
         "complexity latency limits schedules metrics zero_cost training",
         "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search "
-        "drawing complexity latency reporting",
+        "drawing complexity latency predictors reporting",
         "comparison": "__init__ classification errors reading files latency limits parser trainer spaces sparse_coding "
         "networks data drawing complexity search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "
@@ -67,6 +68,7 @@ WITHOUT_LIGHTNING = {
         "drawing",
         "export",
         "images",
+        "predictors",
         "ranking",
         "reporting",
         "tables",

@@ -13,6 +13,7 @@ from sparsenas.callbacks.regular_checkpoint import RegularCheckpoint
 from sparsenas.callbacks.result import ResultReport
 from sparsenas.callbacks.run_report import RunReport
 from sparsenas.callbacks.settings_file import SettingsFile
+from sparsenas.callbacks.stop_by_prediction import StopByPrediction
 from sparsenas.callbacks.timing import StepTimer
 from sparsenas.callbacks.whole_run import WholeRunCheckpoints
 
@@ -30,6 +31,7 @@ __all__ = [
     "SearchProgressBar",
     "SettingsFile",
     "StepTimer",
+    "StopByPrediction",
     "SupportMonitor",
     "WholeRunCheckpoints",
 ]
