@@ -135,10 +135,10 @@ class StoppingRule:
         if np.ptp(whole[:, -1]) == 0:
             return None
         regression = self._regression(whole, len(values))
-        (predicted,) = regression.query_curves(values[None])
+        predicted = _within_reach(float(regression.query_curves(values[None])[0]), values, whole)
         probability = float(norm.cdf((self.best - predicted) / max(regression.sigma, 1e-12)))
         stop = self.delta < 1 and probability >= self.delta and not self.spares(number)
-        return Decision(float(predicted), regression.sigma, probability, stop)
+        return Decision(predicted, regression.sigma, probability, stop)
 
     def _regression(self, whole: Floats, epochs: int) -> CurveRegression:
         """Fit the regression of a length, unless hardly more is known than when it was fitted."""
@@ -224,6 +224,18 @@ def replay(curves: Floats, rule: StoppingRule, checkpoints: Iterable[int]) -> Re
         else:
             rule.add(curve)
     return Replay(stopped, epochs, predicted, curves[:, -1], wrong, whole)
+
+
+def _within_reach(predicted: float, curve: Floats, whole: Floats) -> float:
+    """Correct the prediction for a curve that is ahead of all whole ones, or behind them.
+
+    Far from what it has learned, the regression expects the mean: the best training would be stopped. Such a curve is
+    taken to end beyond all of them, too.
+    """
+    there, ends = whole[:, len(curve) - 1], whole[:, -1]
+    if curve[-1] > there.max():
+        return max(predicted, float(ends.max()))
+    return min(predicted, float(ends.min())) if curve[-1] < there.min() else predicted
 
 
 def _checked(curve: Sequence[float] | Floats) -> Floats:

@@ -60,6 +60,17 @@ def test_the_probability_is_that_of_the_rank_that_is_compared():
     assert first.probability > fifth.probability
 
 
+def test_a_curve_ahead_of_all_is_not_taken_for_their_mean_nor_one_behind():
+    rule, curves = StoppingRule(0.6, least=20, spared=0.0, draws=5), saturating(20)
+    for curve in curves:
+        rule.add(curve)
+    ahead, behind = rule.decide(1.5 * curves.max(0)[:15]), rule.decide(0.3 * curves.min(0)[:15])
+    assert ahead.predicted >= rule.best
+    assert not ahead.stop
+    assert behind.predicted <= curves[:, -1].min()
+    assert behind.stop
+
+
 def test_a_rule_waits_for_whole_curves():
     rule, curves = StoppingRule(least=10), saturating(10)
     for curve in curves[:9]:
