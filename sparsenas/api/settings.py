@@ -121,7 +121,7 @@ class Assembly(LightningCLI):
 
     @property
     def measuring(self) -> MeasureLayers | None:
-        """What measures layers before the run, for a limit of milliseconds; ``None`` if there is no place for it."""
+        """Function that measures layers before the run, for a limit of milliseconds; ``None`` if it has no place."""
         return None
 
     def instantiate_trainer(self, **options: Any) -> Trainer:

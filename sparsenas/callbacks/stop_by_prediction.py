@@ -1,6 +1,7 @@
 """Early stopping of a training that will hardly beat those before it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,22 +53,27 @@ class StopByPrediction(pl.Callback):
         if not checkpoints or not all(0 < share < 1 for share in checkpoints):
             raise ConfigError(f"StopByPrediction: checkpoints are {list(checkpoints)}; give shares between 0 and 1")
         try:
-            self._rule = StoppingRule(delta, least, spared, seed=seed)
+            self._make = partial(StoppingRule, delta, least, spared, seed=seed)
+            self._rule = self._make()
         except PredictorError as error:
             raise ConfigError(f"StopByPrediction: {error}") from error
         self.file, self.monitor, self._sign = Path(file).expanduser(), monitor, 1.0 if mode == "max" else -1.0
         self.checkpoints = tuple(checkpoints)
-        self._options = {"delta": delta, "least": least, "spared": spared, "seed": seed}
         self._curve: list[float] = []
         self._length = self._number = 0
         self._decision: Decision | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forget the curve of an earlier fit; that of a checkpoint is restored after this."""
+        if stage == "fit":
+            self._curve = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the curves of earlier trainings.
 
         Raises:
             ConfigError: If the length of the training is not known.
-        PredictorError: If the file is not one of learning curves.
+            PredictorError: If the file is not one of learning curves.
         """
         if is_dry_run(trainer):
             return
@@ -78,7 +84,7 @@ class StopByPrediction(pl.Callback):
                 "trainer.check_val_every_n_epoch at least 1"
             )
         self._length, self._decision = (trainer.max_epochs or 0) // every, None
-        self._rule = StoppingRule(**self._options)  # type: ignore[arg-type]  # as in the constructor
+        self._rule = self._make()
         records = read_curves(self.file)
         self._number = len(records)
         whole = [record.curve for record in records if record.predicted is None]

@@ -1,4 +1,4 @@
-"""What a manifest records: accuracies, the calibration of probabilities, and files."""
+"""Records of a manifest: accuracies, the calibration of probabilities, and files."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a run found, as tables, pictures and one page that a person reads."""
+"""Findings of a run, as tables, pictures and one page that a person reads."""
 
 from sparsenas.reporting.evaluation import Evaluation
 from sparsenas.reporting.facts import Mistake, NetworkRow, RunFacts, network_rows

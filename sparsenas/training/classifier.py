@@ -1,4 +1,4 @@
-"""What all modules that train a classifier share: its loss, and the metrics of training and evaluation."""
+"""Base of all modules that train a classifier: its loss, and the metrics of training and evaluation."""
 
 from typing import Any, Literal
 

@@ -39,8 +39,8 @@ def curve_to(final):
 def train(tmp_path):
     """Train a module with an accuracy that is known before; gives its trainer."""
 
-    def run(curve, *, ckpt_path=None, epochs=EPOCHS, **options):
-        callback = StopByPrediction(str(tmp_path / "curves.jsonl"), least=8, spared=0.0, **options)
+    def run(curve, *, ckpt_path=None, epochs=EPOCHS, callback=None, **options):
+        callback = callback or StopByPrediction(str(tmp_path / "curves.jsonl"), least=8, spared=0.0, **options)
         trainer = pl.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
@@ -100,6 +100,15 @@ def test_few_or_foreign_curves_stop_nothing(train, tmp_path, capsys):
     assert train(curve_to(0.1)).current_epoch == EPOCHS
     assert "1 trainings of another length than 8 validations are left out" in capsys.readouterr().err
     assert len(read_curves(file)) == 2
+
+
+def test_a_callback_of_several_trainings_keeps_their_curves_apart(train, tmp_path):
+    callback = StopByPrediction(str(tmp_path / "curves.jsonl"))
+    for final in (0.5, 0.7):
+        train(curve_to(final), callback=callback)
+    assert [record.curve[-1] for record in read_curves(tmp_path / "curves.jsonl")] == [
+        pytest.approx(curve_to(final)[-1]) for final in (0.5, 0.7)
+    ]
 
 
 def test_a_resumed_training_has_one_curve(train, tmp_path):
