@@ -119,7 +119,9 @@ def test_every_edge_keeps_one_candidate_whatever_b(name):
         with torch.no_grad():
             architecture.b.copy_(torch.randn(architecture.b.shape, generator=torch.Generator().manual_seed(seed)))
         architecture.recover()
-        space.validate(space.genotype(architecture.support))
+        genotype = space.genotype(architecture.support)
+        space.validate(genotype)
+        assert space.support(genotype) == architecture.support
 
 
 def test_the_compressed_size_must_tell_codes_apart():
