@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from time import process_time
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,10 @@ from sparsenas.errors import PredictorError
 from sparsenas.spaces import Genotype
 
 Floats = NDArray[np.float64]
-#: What a predictor may need to know of a network beside its genotype, by name: learning curves up to an epoch.
-InfoName = Literal["train_loss", "val_loss", "val_accuracy"]
-#: Values by name, each of shape ``(N, epochs)``.
-Info = Mapping[InfoName, Floats]
+#: What is known of networks beside their genotypes, by name. Learning curves up to an epoch, ``train_loss``,
+#: ``val_loss`` and ``val_accuracy``, have shape ``(N, epochs)``. Scores have shape ``(N, 1)``, more being better, such
+#: as ``jacobian_covariance``, ``shared_accuracy``, ``parameters`` and ``flops``.
+Info = Mapping[str, Floats]
 
 
 class Predictor(ABC):
@@ -31,7 +32,7 @@ class Predictor(ABC):
         2021), section 2.
     """
 
-    requires: frozenset[InfoName] = frozenset()
+    requires: frozenset[str] = frozenset()
     least: int = 0
 
     def __init__(self) -> None:
@@ -97,14 +98,15 @@ class Predictor(ABC):
 
     def _known(self, info: Info, networks: int) -> Info:
         """Take what it requires; raise a ``PredictorError`` if that is missing, of another shape, or no number."""
-        found: dict[InfoName, Floats] = {}
+        found: dict[str, Floats] = {}
         for name in sorted(self.requires):
             if name not in info:
                 raise PredictorError(f"{type(self).__name__}: needs {name} of every network; info has no such entry")
             values = np.asarray(info[name], dtype=np.float64)
             if values.ndim != 2 or len(values) != networks or not values.shape[1]:
                 raise PredictorError(
-                    f"{type(self).__name__}: {name} has shape {values.shape}; give ({networks}, epochs)"
+                    f"{type(self).__name__}: {name} has shape {values.shape}; give ({networks}, epochs), or "
+                    f"({networks}, 1) for a score"
                 )
             if not np.isfinite(values).all():
                 raise PredictorError(f"{type(self).__name__}: {name} holds values that are no numbers")
@@ -118,3 +120,22 @@ class Predictor(ABC):
     @abstractmethod
     def _query(self, genotypes: Sequence[Genotype], info: Info) -> Floats:
         """Score networks, whose info is checked."""
+
+
+def library(name: str, who: str) -> Any:
+    """Import a library of the extra ``predictors``; nobody else waits for it, or needs it.
+
+    Args:
+        name: Module to import.
+        who: Predictor that needs it, for the message.
+
+    Raises:
+        PredictorError: If it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise PredictorError(
+            f"{who}: needs {name}, which cannot be imported ({error}): pip install 'sparsenas[predictors]', or leave "
+            "this predictor out"
+        ) from error

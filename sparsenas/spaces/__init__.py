@@ -2,6 +2,7 @@
 
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
+from sparsenas.spaces.encodings import CellEncoding, Encoding, Graph, encoding_of
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
@@ -25,8 +26,11 @@ __all__ = [
     "WEIGHT_SHARING64_PRIMITIVES",
     "Block",
     "Candidate",
+    "CellEncoding",
     "DartsSpace",
+    "Encoding",
     "Genotype",
+    "Graph",
     "NasBench201Space",
     "NasBenchMacroSpace",
     "ProxylessSpace",
@@ -35,5 +39,6 @@ __all__ = [
     "StageSpace",
     "Support",
     "WeightSharing64Space",
+    "encoding_of",
     "read_genotype",
 ]

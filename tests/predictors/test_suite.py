@@ -1,0 +1,104 @@
+"""What holds for every predictor of the suite."""
+
+import numpy as np
+import pytest
+
+from sparsenas.errors import PredictorError
+from sparsenas.predictors import SUITE, make_predictor
+from sparsenas.ranking import kendall_tau
+from sparsenas.spaces import NasBench201Space, encoding_of
+
+SPACE = NasBench201Space()
+ENCODING = encoding_of(SPACE)
+#: Worth of each primitive of the toy accuracy: none, skip, 1x1, 3x3, pool.
+WORTH = dict(zip(SPACE.primitives, (0.0, 1.0, 2.0, 3.0, 0.5), strict=True))
+FITTED = [name for name in SUITE if make_predictor(name, ENCODING).least]
+#: Networks to learn from, to ask about; epochs that are known of each.
+LEARN, ASK, EPOCHS = 60, 60, 8
+
+
+def accuracy(genotype):
+    return 60 + sum(WORTH[candidate.primitive] for candidate in genotype.cell("normal"))
+
+
+def networks(count, seed=0):
+    rng = np.random.default_rng(seed)
+    found = {}
+    while len(found) < count:
+        found[SPACE.sample(rng)] = None
+    return list(found)
+
+
+def info_of(targets, predictor, seed=0):
+    """Curves that rise to the targets, and scores that follow them, with noise."""
+    rng = np.random.default_rng(seed)
+    rise = targets[:, None] * (1 - np.exp(-np.arange(1, EPOCHS + 1) / 3)) + rng.normal(size=(len(targets), EPOCHS))
+    curves = {"val_accuracy": rise, "train_loss": 3 - rise / 50, "val_loss": 3 - rise / 50}
+    return {name: curves.get(name, rise[:, -1:]) for name in predictor.requires}
+
+
+@pytest.fixture(scope="module")
+def data():
+    genotypes = networks(LEARN + ASK)
+    return genotypes, np.array([accuracy(genotype) for genotype in genotypes])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUITE)
+def test_scores_follow_the_accuracy_and_repeat_with_the_seed(name, data):
+    genotypes, targets = data
+    scores = []
+    for _ in range(2):
+        predictor = make_predictor(name, ENCODING, seed=3)
+        info = info_of(targets, predictor)
+        known = {key: values[:LEARN] for key, values in info.items()}
+        asked = {key: values[LEARN:] for key, values in info.items()}
+        predictor.fit(genotypes[:LEARN], targets[:LEARN], known)
+        scores.append(predictor.query(genotypes[LEARN:], asked))
+        assert predictor.query_seconds > 0
+        assert (predictor.fit_seconds > 0) == (predictor.least > 0)
+    assert kendall_tau(scores[0], targets[LEARN:]) > 0.4
+    assert scores[0].tolist() == scores[1].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FITTED)
+def test_nothing_is_learned_from_shuffled_targets(name, data):
+    genotypes, targets = data
+    taus = []
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(targets)
+        predictor = make_predictor(name, ENCODING, seed)
+        known = info_of(np.random.default_rng(seed).permutation(targets), predictor, seed)  # of other networks
+        predictor.fit(genotypes[:LEARN], shuffled[:LEARN], {k: v[:LEARN] for k, v in known.items()})
+        asked = {k: v[LEARN:] for k, v in known.items()}
+        scores = predictor.query(genotypes[LEARN:], asked)
+        taus.append(kendall_tau(scores, targets[LEARN:]) if np.ptp(scores) else 0.0)
+    assert abs(np.mean(taus)) < 0.25
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_bad_input_ends_in_one_message(name, data):
+    genotypes, targets = data
+    predictor = make_predictor(name, ENCODING)
+    info = {key: values[:LEARN] for key, values in info_of(targets, predictor).items()}
+    with pytest.raises(PredictorError, match="has learned from no network yet"):
+        predictor.query(genotypes[:LEARN], info)
+    few = predictor.least - 1
+    with pytest.raises(PredictorError, match=f"{few} networks to learn from; it needs at least {predictor.least}"):
+        predictor.fit(genotypes[:few], targets[:few], {key: values[:few] for key, values in info.items()})
+    with pytest.raises(PredictorError, match="all targets are 61, from which no order can be learned"):
+        predictor.fit(genotypes[:LEARN], np.full(LEARN, 61.0), info)
+    with pytest.raises(PredictorError, match="a genotype is there twice"):
+        predictor.fit([genotypes[0], *genotypes[: LEARN - 1]], targets[:LEARN], info)
+    with pytest.raises(PredictorError, match="target 5 is nan"):
+        predictor.fit(genotypes[:LEARN], np.where(np.arange(LEARN) == 5, np.nan, targets[:LEARN]), info)
+    for missing in sorted(predictor.requires):
+        rest = {key: values for key, values in info.items() if key != missing}
+        with pytest.raises(PredictorError, match=f"needs {missing} of every network"):
+            predictor.fit(genotypes[:LEARN], targets[:LEARN], rest)
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(PredictorError, match=r"no predictor 'oracle'; known are .*random_forest"):
+        make_predictor("oracle", ENCODING)
