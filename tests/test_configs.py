@@ -17,12 +17,14 @@ from sparsenas.comparison import read_plan
 from sparsenas.comparison.images import read_image_plan
 from sparsenas.comparison.images.contest import KINDS
 from sparsenas.comparison.images.contestant import compete
+from sparsenas.comparison.predictors import read_predictor_plan
 from sparsenas.comparison.worker import search_once
 from sparsenas.complexity import Complexity
 from sparsenas.training import WeightTraining
 
-#: Configs of `fit`; those of `compare` are of another kind.
-CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith("compare_")}
+#: Configs of `fit`; those of `compare` and `rank-predictors` are of another kind.
+CONFIGS = {name: path for name, path in shipped_configs().items() if not name.startswith(("compare_", "predictors_"))}
+OF_PREDICTORS = {name: path for name, path in shipped_configs().items() if name.startswith("predictors_")}
 BY_TABLE = {name: path for name, path in shipped_configs().items() if name.startswith("compare_")}
 ON_IMAGES = BY_TABLE.pop("compare_images")
 COMPARISONS = BY_TABLE | {"compare_images": ON_IMAGES}
@@ -199,6 +201,23 @@ def test_the_official_recipe_in_the_comparison():
     assert entry["recovery"] == official["recovery"] | {"compressed_size": 12}
     default = {"gradient_clip": WeightTraining().gradient_clip}
     assert default | entry["training"] == official["training"]
+
+
+@pytest.mark.parametrize("name", OF_PREDICTORS)
+def test_config_of_predictors_begins_with_its_command_cost_and_expectation(name):
+    text = OF_PREDICTORS[name].read_text()
+    assert text.startswith(f"# python -m sparsenas rank-predictors --config {name}\n")
+    assert "# Cost: " in text
+    assert "# Expect: " in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DATA is None, reason="SPARSENAS_DATA is not set: no real tables")
+@pytest.mark.parametrize("name", OF_PREDICTORS)
+def test_config_of_predictors_can_be_run(name):
+    plan = read_predictor_plan(OF_PREDICTORS[name])
+    plan.check()
+    assert len(plan.runs) >= 10 * len(plan.predictors)
 
 
 def test_every_config_has_a_row():

@@ -47,7 +47,7 @@ ALLOWED = {
         "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search "
         "drawing complexity latency predictors reporting",
         "comparison": "__init__ classification errors reading files latency limits parser trainer spaces sparse_coding "
-        "networks data drawing complexity search callbacks ranking tables training",
+        "networks data drawing complexity predictors search callbacks ranking tables training",
         "api": "classification checkpoints errors reading files imports texts limits parser trainer spaces "
         "sparse_coding networks data drawing complexity search training callbacks export comparison reporting",
         "cli": "__init__ errors reading files imports texts trainer spaces sparse_coding networks data drawing "

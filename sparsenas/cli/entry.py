@@ -27,6 +27,7 @@ COMMANDS = {
     **TRAINER_COMMANDS,
     "export": "turn a checkpoint into files for use elsewhere, each proven to compute the same",
     "compare": "compare networks on your images, or searchers by a published table, at equal cost with several seeds",
+    "rank-predictors": "judge predictors of accuracy by networks whose accuracies are known",
     "latency": "time every candidate on this device, for searches with a budget of milliseconds",
     "draw": "draw a genotype to a PNG, SVG or PDF file",
     "tables": "list published tables and where to get them; of downloaded files, make the tables that are read here",
@@ -97,7 +98,7 @@ def _output_is_closed() -> bool:
 
 
 def _dispatch(args: list[str]) -> int:
-    lines = "\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())
+    lines = "\n".join(f"  {name:<17}{line}" for name, line in COMMANDS.items())
     parser = Parser(
         prog="python -m sparsenas",
         usage="%(prog)s COMMAND [options]",
@@ -116,6 +117,10 @@ def _dispatch(args: list[str]) -> int:
             from sparsenas.cli.compare import compare
 
             return compare(args[1:])
+        if command == "rank-predictors":
+            from sparsenas.cli.rank_predictors import rank_predictors
+
+            return rank_predictors(args[1:])
         if command == "draw":
             from sparsenas.cli.draw import draw
 

@@ -195,8 +195,8 @@ def read_plan(path: str | Path) -> Plan:
         budget_seconds=budget,
         caps=caps,
         published=published,
-        training=_training(config["accuracy"], f"{where}: accuracy"),
-        also=tuple(_training(entry, f"{where}: also") for entry in also),
+        training=read_training(config["accuracy"], f"{where}: accuracy"),
+        also=tuple(read_training(entry, f"{where}: also") for entry in also),
         table=config["table"] if isinstance(config["table"], Mapping) else {"class_path": str(config["table"])},
         runs=tuple(runs),
     )
@@ -226,7 +226,8 @@ def _runs(
     ]
 
 
-def _training(entry: Any, where: str) -> Training:
+def read_training(entry: Any, where: str) -> Training:
+    """Read the entry of an accuracy: ``dataset``, ``split`` and ``epochs``; a ``ConfigError`` names what is wrong."""
     entry = check_mapping(entry, where, ("dataset", "split", "epochs"))
     return Training(str(entry["dataset"]), str(entry["split"]), check_whole(entry["epochs"], f"{where}.epochs"))
 

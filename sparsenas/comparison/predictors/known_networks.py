@@ -1,0 +1,192 @@
+"""Networks whose accuracies are known, by which predictors are judged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os.path import expandvars
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsenas.errors import ConfigError, DataError, TableError
+from sparsenas.spaces import DartsSpace, Encoding, Genotype, encoding_of
+from sparsenas.tables import BenchmarkTable, Training
+
+Floats = NDArray[np.float64]
+
+#: Info that is a learning curve; all other is one number of a network.
+CURVES = ("train_loss", "val_loss", "val_accuracy")
+#: Last epochs of a curve whose mean is the final accuracy: single epochs are noisy.
+LAST_EPOCHS = 10
+
+
+class Look(NamedTuple):
+    """A look at learning curves.
+
+    Attributes:
+        epoch: Epoch up to which they are known.
+        columns: Number of their points up to there.
+        spent: Epochs of training that it takes to know those of a network.
+    """
+
+    epoch: int
+    columns: int
+    spent: int
+
+
+class Split(NamedTuple):
+    """Networks to learn from, of which smaller sizes are a beginning, and networks to predict."""
+
+    learn: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownNetworks:
+    """What is known of ``R`` networks.
+
+    Attributes:
+        genotypes: The networks.
+        encoding: Encoding of their space.
+        targets: Final accuracies in percent, shape ``(R,)``.
+        epochs: Epochs of the training behind them.
+        classes: Number of the isomorphism class of each network, shape ``(R,)``.
+        curves: Learning curves by name, each of shape ``(R, T)``.
+        looks: Where predictors may look at the curves.
+        scores: What is known of networks before they are trained, by name, each of shape ``(R,)``.
+    """
+
+    genotypes: tuple[Genotype, ...]
+    encoding: Encoding
+    targets: Floats
+    epochs: int
+    classes: NDArray[np.int64]
+    curves: Mapping[str, Floats]
+    looks: tuple[Look, ...]
+    scores: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        """Number of networks."""
+        return len(self.genotypes)
+
+    def info(self, names: frozenset[str], rows: NDArray[np.int64], look: Look | None) -> dict[str, Floats]:
+        """Take what a predictor may know of networks.
+
+        Args:
+            names: What it requires.
+            rows: Numbers of the networks.
+            look: How far the curves are known; ``None`` for not at all.
+
+        Returns:
+            Curves of shape ``(N, columns)``, scores of shape ``(N, 1)``.
+        """
+        known = self.curves if look is not None else {}
+        found = {name: known[name][rows, : look.columns] for name in names if name in known and look is not None}
+        return found | {name: self.scores[name][rows, None] for name in names if name in self.scores}
+
+    def split(self, learn: int, test: int, seed: int) -> Split:
+        """Draw networks uniformly, of which no two are isomorphic.
+
+        Args:
+            learn: Number of networks to learn from.
+            test: Number of networks to predict.
+            seed: Seed of the draw.
+
+        Raises:
+            ConfigError: If there are too few.
+        """
+        order = np.random.default_rng(seed).permutation(len(self))
+        _, first = np.unique(self.classes[order], return_index=True)
+        rows = order[np.sort(first)]
+        if len(rows) < learn + test:
+            raise ConfigError(
+                f"sizes: {learn} networks to learn from and {test} to predict are more than the {len(rows)} that differ"
+            )
+        return Split(rows[test : test + learn], rows[:test])
+
+
+def networks_of_table(table: BenchmarkTable, training: Training, early: Sequence[int]) -> KnownNetworks:
+    """Take networks from a published table.
+
+    Early accuracies are of shorter trainings, each one from the start: to know several takes the epochs of all.
+
+    Args:
+        table: The table.
+        training: Accuracies that judge.
+        early: Epochs of shorter trainings, on the same images.
+
+    Raises:
+        SparseNASError: If the table does not hold them, or its space has no encoding.
+    """
+    if list(early) != sorted(set(early)) or (early and early[-1] >= training.epochs):
+        raise ConfigError(f"early is {list(early)}; name ascending epochs below the {training.epochs} of the accuracy")
+    columns = [table.accuracies(training.dataset, training.split, epochs) for epochs in early]
+    genotypes = table.genotypes
+    form = getattr(table.space, "isomorphism", None)
+    names = [form(genotype) if form is not None else row for row, genotype in enumerate(genotypes)]
+    _, classes = np.unique(np.array(names), return_inverse=True)
+    return KnownNetworks(
+        genotypes=genotypes,
+        encoding=encoding_of(table.space),
+        targets=table.accuracies(*training),
+        epochs=training.epochs,
+        classes=classes,
+        curves={"val_accuracy": np.stack(columns, 1)} if columns else {},
+        looks=tuple(Look(epochs, number, sum(early[:number])) for number, epochs in enumerate(early, start=1)),
+        scores=_scores(table),
+    )
+
+
+def networks_of_curves(path: str | Path, early: Sequence[int]) -> KnownNetworks:
+    """Read whole learning curves of DARTS cells.
+
+    Args:
+        path: File ``.npz`` with ``curves``, shape ``(R, T)``, accuracies in percent, or whole numbers of a hundredth of
+            that, and ``genotypes``, the printed cells; ``curves_214`` and ``genotype_214`` are taken as well.
+        early: Epochs up to which curves are known, at the points at which predictors are asked.
+
+    Raises:
+        DataError: If the file cannot be read, or is another one.
+        ConfigError: If an epoch is not on the curves.
+    """
+    found = Path(expandvars(path)).expanduser()
+    try:
+        with np.load(found) as file:
+            kept = {name.partition("_")[0].rstrip("s"): file[name] for name in file if name in _NAMES}
+            curves, texts = kept["curve"], kept["genotype"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{found}: no learning curves of DARTS cells can be read ({error})") from error
+    if curves.dtype.kind == "u":
+        curves = curves / 100
+    if curves.ndim != 2 or len(curves) != len(texts):
+        raise DataError(f"{found}: curves have shape {curves.shape}, but there are {len(texts)} genotypes")
+    if not early or list(early) != sorted(set(early)) or early[0] < 1 or early[-1] >= curves.shape[1]:
+        raise ConfigError(f"early is {list(early)}; name ascending epochs below the {curves.shape[1]} of the curves")
+    genotypes = [Genotype.from_printed(str(text), str(found)) for text in texts]
+    return KnownNetworks(
+        genotypes=tuple(genotypes),
+        encoding=encoding_of(DartsSpace()),
+        targets=curves[:, -LAST_EPOCHS:].mean(1),
+        epochs=curves.shape[1],
+        classes=np.arange(len(curves)),
+        curves={"val_accuracy": curves},
+        looks=tuple(Look(epochs, epochs, epochs) for epochs in early),
+        scores={},
+    )
+
+
+#: Arrays that are read.
+_NAMES = ("curves", "genotypes", "curves_214", "genotype_214")
+
+
+def _scores(table: BenchmarkTable) -> dict[str, Floats]:
+    """Sizes of the networks of a table, where it knows them."""
+    try:
+        costs = [table.cost(genotype) for genotype in table]
+    except TableError:
+        return {}
+    return {
+        "parameters": np.array([cost.parameters for cost in costs], dtype=np.float64),
+        "flops": np.array([cost.flops for cost in costs], dtype=np.float64),
+    }

@@ -1,0 +1,117 @@
+"""The plan of a ranking of predictors: networks whose accuracies are known, predictors, sizes, seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsenas.comparison.build import build_table
+from sparsenas.comparison.checks import check_mapping, check_name, check_number, check_whole, digest_of, read_settings
+from sparsenas.comparison.plan import PlannedRun, read_training
+from sparsenas.comparison.predictors.known_networks import (
+    KnownNetworks,
+    networks_of_curves,
+    networks_of_table,
+)
+from sparsenas.errors import ConfigError
+from sparsenas.predictors import SUITE, make_predictor
+
+
+@dataclass(frozen=True)
+class PredictorPlan:
+    """A ranking of predictors.
+
+    Attributes:
+        name: Name of its config.
+        settings: Plain settings of every run: ``networks``, ``sizes``, ``test``, ``limit_seconds``.
+        runs: A predictor with a seed each; predictors in the order of the config.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Names in the order of the config."""
+        return tuple(dict.fromkeys(run.searcher for run in self.runs))
+
+    def check(self) -> None:
+        """Find out what cannot work: a missing table, too few networks, info that nobody knows.
+
+        Raises:
+            SparseNASError: Naming it.
+        """
+        networks = read_networks(self.settings["networks"])
+        networks.split(max(self.settings["sizes"]), self.settings["test"], 0)
+        known = {*networks.curves, *networks.scores}
+        for name in self.predictors:
+            predictor = make_predictor(name, networks.encoding)
+            if missing := sorted(predictor.requires - known):
+                raise ConfigError(
+                    f"predictors: {name} needs {', '.join(missing)}, of which these networks know nothing; they have "
+                    f"{', '.join(sorted(known)) or 'accuracies only'}: leave it out, or give curves by early"
+                )
+
+
+def read_networks(settings: Mapping[str, Any]) -> KnownNetworks:
+    """Read the networks of a plan.
+
+    Args:
+        settings: ``table`` and ``accuracy``, or ``curves``; and ``early``.
+
+    Raises:
+        SparseNASError: If a file is missing or damaged, or does not hold what is asked for.
+    """
+    early = settings["early"]
+    if "curves" in settings:
+        return networks_of_curves(settings["curves"], early)
+    return networks_of_table(build_table(settings["table"]), read_training(settings["accuracy"], "accuracy"), early)
+
+
+def read_predictor_plan(path: str | Path) -> PredictorPlan:
+    """Read the config of a ranking of predictors; read no table.
+
+    Raises:
+        ConfigError: Naming the entry that is missing, unknown, or of the wrong kind.
+    """
+    where = str(path)
+    needed = ("sizes", "test", "seeds", "predictors")
+    optional = ("table", "accuracy", "curves", "early", "limit_seconds", "first_seed", "executor")
+    config = check_mapping(read_settings(path), where, needed, optional)
+    if ("curves" in config) == ("table" in config) or ("table" in config) != ("accuracy" in config):
+        raise ConfigError(f"{where}: give table and accuracy, or curves: networks whose accuracies are known")
+    networks = {name: config[name] for name in ("table", "accuracy", "curves") if name in config}
+    if isinstance(networks.get("table"), str):
+        networks["table"] = {"class_path": networks["table"]}
+    if "accuracy" in networks:
+        read_training(networks["accuracy"], f"{where}: accuracy")
+    networks["early"] = _ascending(config.get("early", []), f"{where}: early")
+    settings = {
+        "networks": networks,
+        "sizes": _ascending(config["sizes"], f"{where}: sizes"),
+        "test": check_whole(config["test"], f"{where}: test", least=2),
+        "limit_seconds": check_number(config.get("limit_seconds", 120), f"{where}: limit_seconds"),
+    }
+    if not settings["sizes"]:
+        raise ConfigError(f"{where}: sizes: empty; name numbers of networks to learn from")
+    names = config["predictors"]
+    if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+        raise ConfigError(f"{where}: predictors must be a list of names, each once; known are {', '.join(SUITE)}")
+    for name in names:
+        check_name(str(name), f"{where}: predictors")
+        if name not in SUITE:
+            raise ConfigError(f"{where}: predictors: no {name}; known are {', '.join(SUITE)}")
+    first = check_whole(config.get("first_seed", 0), f"{where}: first_seed", least=0)
+    digest, seeds = digest_of(settings), check_whole(config["seeds"], f"{where}: seeds")
+    runs = (PlannedRun(name, seed, settings, digest) for name in names for seed in range(first, first + seeds))
+    return PredictorPlan(Path(path).stem, settings, tuple(runs))
+
+
+def _ascending(values: Any, where: str) -> list[int]:
+    if not isinstance(values, list):
+        raise ConfigError(f"{where} must be a list of ascending whole numbers")
+    found = [check_whole(value, where) for value in values]
+    if found != sorted(set(found)):
+        raise ConfigError(f"{where} is {found}; name ascending whole numbers, each once")
+    return found
