@@ -3,6 +3,13 @@
 from sparsenas.predictors.base import Info, Predictor
 from sparsenas.predictors.curve_file import CurveRecord, append_curve, read_curves
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
+from sparsenas.predictors.guided import (
+    GuidedStrategy,
+    RandomStrategy,
+    RegularizedEvolution,
+    SearchStrategy,
+    guided_search,
+)
 from sparsenas.predictors.regression import CurveRegression
 from sparsenas.predictors.stopping import Decision, Replay, StoppingRule, replay
 from sparsenas.predictors.suite import SUITE, Entry, make_predictor
@@ -16,13 +23,18 @@ __all__ = [
     "EarlyStopAccuracy",
     "EarlyStopLoss",
     "Entry",
+    "GuidedStrategy",
     "Info",
     "Predictor",
+    "RandomStrategy",
+    "RegularizedEvolution",
     "Replay",
+    "SearchStrategy",
     "StoppingRule",
     "SumOfLosses",
     "VectorRegression",
     "append_curve",
+    "guided_search",
     "make_predictor",
     "random_forest",
     "read_curves",
