@@ -15,6 +15,7 @@ from sparsenas.comparison.checks import (
     read_settings,
 )
 from sparsenas.comparison.images.competitors import Competitor, Given, Largest, RandomDraw, Reference, option_names
+from sparsenas.comparison.images.guiding import Guided
 from sparsenas.comparison.images.halving import Asha
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.searching import Search
@@ -33,6 +34,7 @@ KINDS: dict[str, type[Competitor]] = {
     "random": RandomDraw,
     "largest": Largest,
     "asha": Asha,
+    "guided": Guided,
     "search": Search,
     "tournament": Held,
     "timm": TimmNetwork,

@@ -23,6 +23,7 @@ def test_the_same_images_budget_and_seconds_for_all(contest, write, tmp_path, ca
         "hand": {"reference": "resnet8"},
         "deep": {"reference": "mobilenet_v1"},
         "asha": {"asha": {"share": 0.4, "trial_share": 0.2}},
+        "guided": {"guided": {"share": 0.4, "trial_share": 0.1, "random": 2}},
     }
     out = tmp_path / "out"
     command = ["compare", "--config", str(write(contest)), "--out", str(out), "--jobs", "2"]
@@ -30,7 +31,7 @@ def test_the_same_images_budget_and_seconds_for_all(contest, write, tmp_path, ca
     runs = {run["searcher"]: run for run in lines(out)}
     assert len({run["parts"] for run in runs.values()}) == 1
     assert "images are 8x8" in runs["deep"]["impossible"]
-    for name in ("hand", "asha"):
+    for name in ("hand", "asha", "guided"):
         run = runs[name]
         assert run["seconds"] == pytest.approx(SECONDS, rel=0.1)
         assert run["parameters"] <= 6000
@@ -41,7 +42,7 @@ def test_the_same_images_budget_and_seconds_for_all(contest, write, tmp_path, ca
         assert run["deciding"] < seconds[0] < seconds[-1] <= run["seconds"]
     assert runs["hand"]["accuracy"] > 50  # chance is 10
     assert runs["hand"]["deciding"] < 0.4 < runs["asha"]["deciding"]
-    assert "trials" in runs["asha"]["remark"]
+    assert all("trials" in runs[name]["remark"] for name in ("asha", "guided"))
     text = capsys.readouterr().out
     assert (out / "table.md").read_text().strip() in text
     table = json.loads((out / "table.json").read_text())
