@@ -39,7 +39,7 @@ ALLOWED = {
         "runtimes": "errors",
         "export": "__init__ classification errors files reading images spaces networks complexity latency runtimes",
         "latency": "errors reading files spaces networks complexity runtimes",
-        "zero_cost": "errors networks",
+        "zero_cost": "classification errors networks",
         "limits": "errors spaces networks complexity latency",
         "training": "classification checkpoints errors export trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints classification errors reading files trainer spaces networks sparse_coding "

@@ -42,7 +42,7 @@ class JacobianCovariance(ZeroCostScore):
     norms: Literal["none", "batch", "auto"] = "none"
     k: float = 1e-5
 
-    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+    def __call__(self, network: DerivedNet, images: Tensor, labels: Tensor | None = None) -> float:
         """See :class:`ZeroCostScore`."""
         images = images.detach().requires_grad_()
         if self.norms == "none" or (self.norms == "auto" and network.neck is None):

@@ -26,7 +26,7 @@ class Naswot(ZeroCostScore):
     Source: Mellor et al., Neural Architecture Search without Training (ICML 2021).
     """
 
-    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+    def __call__(self, network: DerivedNet, images: Tensor, labels: Tensor | None = None) -> float:
         """See :class:`ZeroCostScore`."""
         agreement = _Agreement(len(images))
         with torch.no_grad(), batch_statistics(network), agreement:

@@ -23,7 +23,7 @@ class SynFlow(ZeroCostScore):
     the logarithm in double precision, because the sum grows exponentially with depth.
     """
 
-    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+    def __call__(self, network: DerivedNet, images: Tensor, labels: Tensor | None = None) -> float:
         """See :class:`ZeroCostScore`."""
         positive = without_norms(copy.deepcopy(network).double().eval())
         positive.auxiliary = None

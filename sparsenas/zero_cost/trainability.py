@@ -43,7 +43,7 @@ class Trainability(ZeroCostScore):
             raise ConfigError(f"seed is {self.seed}; use a number not below 0")
 
     @torch.enable_grad()
-    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+    def __call__(self, network: DerivedNet, images: Tensor, labels: Tensor | None = None) -> float:
         """See :class:`ZeroCostScore`."""
         generator = torch.Generator().manual_seed(self.seed)
         terms = []

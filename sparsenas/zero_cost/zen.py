@@ -48,7 +48,7 @@ class Zen(ZeroCostScore):
                 "second at least 1, the third not below 0"
             )
 
-    def __call__(self, network: DerivedNet, images: Tensor) -> float:
+    def __call__(self, network: DerivedNet, images: Tensor, labels: Tensor | None = None) -> float:
         """See :class:`ZeroCostScore`."""
         gaussian = copy.deepcopy(network)
         gaussian.auxiliary = None

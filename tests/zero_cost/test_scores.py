@@ -18,13 +18,26 @@ from sparsenas import zero_cost
 from sparsenas.errors import ConfigError
 from sparsenas.networks import DerivedNet, NormOptions
 from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace
-from sparsenas.zero_cost import JacobianCovariance, Naswot, SynFlow, Trainability, Zen, ZeroCostScore
+from sparsenas.zero_cost import (
+    Fisher,
+    GradNorm,
+    Grasp,
+    JacobianCovariance,
+    Naswot,
+    Snip,
+    SynFlow,
+    Trainability,
+    Zen,
+    ZeroCostScore,
+)
 from sparsenas.zero_cost.jacobian import correlation_score
 from sparsenas.zero_cost.trainability import block_gain
 
+BY_LOSS = [Fisher(), GradNorm(), Grasp(), Snip()]
 SCORES = [
     *(JacobianCovariance(), JacobianCovariance(norms="batch"), JacobianCovariance(norms="auto")),
     *(Naswot(), SynFlow(), Trainability(), Zen(repeats=2)),
+    *BY_LOSS,
 ]
 every_score = pytest.mark.parametrize("score", SCORES, ids=str)
 SPACE = NasBench201Space()
@@ -46,6 +59,11 @@ def images():
     return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture
+def labels():
+    return torch.tensor([3, 1, 4, 1, 5, 9])
+
+
 def test_every_score_has_a_row():
     public = (getattr(zero_cost, name) for name in zero_cost.__all__)
     classes = {thing for thing in public if isinstance(thing, type) and issubclass(thing, ZeroCostScore)}
@@ -55,37 +73,38 @@ def test_every_score_has_a_row():
 @every_score
 @pytest.mark.parametrize("track", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_it_is_repeatable_and_changes_nothing(score, images, track, training):
+def test_it_is_repeatable_and_changes_nothing(score, images, labels, track, training):
     network = network_of(norms=NormOptions(track=track)).train(training)
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
-    found = score(network, images)
+    found = score(network, images, labels)
     assert math.isfinite(found)
-    assert score(network, images) == found
+    assert score(network, images, labels) == found
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert {module.training for module in network.modules()} == {training}
     assert torch.equal(torch.get_rng_state(), random)
     assert not images.requires_grad
+    assert not any(module._forward_hooks for module in network.modules())
 
 
 @every_score
 @pytest.mark.parametrize("text", CUT_OFF)
-def test_a_network_that_is_cut_off_is_the_worst(score, images, text):
-    assert score(network_of(text), images) == -math.inf
+def test_a_network_that_is_cut_off_is_the_worst(score, images, labels, text):
+    assert score(network_of(text), images, labels) == -math.inf
 
 
 @pytest.mark.parametrize("score", [score for score in SCORES if getattr(score, "norms", "") != "batch"], ids=str)
-def test_it_runs_in_the_darts_space(score, images):
+def test_it_runs_in_the_darts_space(score, images, labels):
     torch.manual_seed(0)
     genotype = DartsSpace().sample(np.random.default_rng(0))
     network = DerivedNet(genotype, (3, 8, 8), 10, channels=4, cells=3, stem="small", auxiliary=True)
-    assert math.isfinite(score(network, images))
+    assert math.isfinite(score(network, images, labels))
 
 
-@pytest.mark.parametrize("score", [JacobianCovariance(), Naswot()], ids=lambda score: type(score).__name__)
-def test_the_order_of_the_images_does_not_matter(score, images):
+@pytest.mark.parametrize("score", [JacobianCovariance(), Naswot(), *BY_LOSS], ids=lambda score: type(score).__name__)
+def test_the_order_of_the_images_does_not_matter(score, images, labels):
     network = network_of()
-    assert score(network, images.flip(0)) == pytest.approx(score(network, images), rel=1e-3)
+    assert score(network, images.flip(0), labels.flip(0)) == pytest.approx(score(network, images, labels), rel=1e-3)
 
 
 @pytest.mark.parametrize("score", [SynFlow(), Zen(repeats=2)], ids=lambda score: type(score).__name__)

@@ -135,13 +135,13 @@ class Trainings:
         """Make the function that scores untrained networks on the first validation images; ``None`` without a score."""
         if score is None:
             return None
-        images, _ = self.validation[0]
+        images, labels = self.validation[0]
 
         def scored(genotype: Genotype) -> float:
             with isolate_rng(), torch.enable_grad():
                 torch.manual_seed(self.seed)
                 network = self.build(genotype.to_json()).to(self.device).to(memory_format=torch.channels_last)
-                found = float(score(network, images[:SCORED]))
+                found = float(score(network, images[:SCORED], labels[:SCORED]))
             return found if math.isfinite(found) else -math.inf
 
         return scored

@@ -13,6 +13,7 @@ from sparsenas.search.measured.history import Entrant
 from sparsenas.search.measured.trainings import PARTS, Trainings
 from sparsenas.spaces import REFERENCES, read_genotype
 from sparsenas.training import ClassificationLoss, WeightTraining
+from sparsenas.zero_cost import Snip
 
 ENTRANT = Entrant(0, REFERENCES["plain_cnn"].genotype.to_json(), "plain_cnn")
 #: Steps of an epoch of 1,293 images.
@@ -167,3 +168,12 @@ def test_entrants_are_ranked_by_the_weighted_loss(images, tmp_path):
         each = torch.nn.functional.cross_entropy(network.eval()(logits), labels, reduction="none")
     parts = [part.mean() for part in (each * trainings.loss.weights[labels]).tensor_split(PARTS)]
     assert losses == pytest.approx(torch.stack(parts).tolist(), rel=1e-4)
+
+
+def test_a_zero_cost_score_sees_an_untrained_network_its_images_and_their_labels(images, tmp_path):
+    trainings = make(images, tmp_path)
+    genotype, first = REFERENCES["plain_cnn"].genotype, trainings.validation[0]
+    found = trainings.zero_cost(Snip())(genotype)
+    torch.manual_seed(0)
+    assert found == pytest.approx(Snip()(build(genotype.to_json()), first[0][:64], first[1][:64]), rel=1e-5)
+    assert trainings.zero_cost(None) is None
