@@ -2,8 +2,9 @@
 
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
-from sparsenas.spaces.encodings import CellEncoding, Encoding, Graph, encoding_of
+from sparsenas.spaces.encodings import CellEncoding, Encoding, Graph, NasBench101Encoding, encoding_of
 from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.nasbench101 import NASBENCH101_PRIMITIVES, NasBench101Space
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
 from sparsenas.spaces.proxyless import PROXYLESS_NETWORKS, PROXYLESS_PRIMITIVES, ProxylessSpace
@@ -16,6 +17,7 @@ from sparsenas.spaces.weight_sharing64 import WEIGHT_SHARING64_PRIMITIVES, Weigh
 __all__ = [
     "DARTS_PRIMITIVES",
     "LAYER_TYPES",
+    "NASBENCH101_PRIMITIVES",
     "NASBENCH201_PRIMITIVES",
     "NASBENCH_MACRO_PRIMITIVES",
     "NONE",
@@ -31,6 +33,8 @@ __all__ = [
     "Encoding",
     "Genotype",
     "Graph",
+    "NasBench101Encoding",
+    "NasBench101Space",
     "NasBench201Space",
     "NasBenchMacroSpace",
     "ProxylessSpace",

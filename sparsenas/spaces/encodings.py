@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sparsenas.errors import ConfigError
 from sparsenas.spaces.base import SearchSpace
 from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.nasbench101 import MOST_VERTICES, Matrix, NasBench101Space
 from sparsenas.spaces.topology import Candidate
 
 #: Encodings that are vectors of zeros and ones.
@@ -244,12 +245,73 @@ def _paths(candidates: Sequence[Candidate], source: int, everywhere: bool) -> se
     return found
 
 
+class NasBench101Encoding(Encoding):
+    """Encodings of the cells of NAS-Bench-101, whose vertices are those of the graph: at most 7.
+
+    The one-hot vector holds the 21 places above the diagonal of the largest matrix, then 3 places for each of 5 inner
+    vertices. In a smaller cell, those that it lacks are unconnected, without an operation, before the output. There are
+    364 paths, that without an operation among them, 5 operations, and 27 tokens in a sequence.
+
+    Args:
+        space: The space.
+
+    Source: encodings of White et al., How Powerful are Performance Predictors (NeurIPS 2021), and its code.
+
+    Differs: the code draws matrices of 7 vertices, and encodes them with what is on no path from input to output.
+    """
+
+    vertices = MOST_VERTICES
+    parts = 1
+
+    def __init__(self, space: NasBench101Space) -> None:
+        self.space = space
+        self.operations = (INPUT, *space.primitives, OUTPUT)
+
+    def one_hot(self, genotype: Genotype) -> NDArray[np.bool_]:
+        """See :meth:`Encoding.one_hot`."""
+        matrix, operations = self.space.to_matrix(genotype)
+        places = [*range(len(matrix) - 1), self.vertices - 1]
+        edges = np.zeros((self.vertices, self.vertices), dtype=np.bool_)
+        edges[np.ix_(places, places)] = matrix
+        kept = np.zeros((self.vertices - 2, len(self.space.primitives)), dtype=np.bool_)
+        kept[range(len(operations)), [self.space.primitives.index(name) for name in operations]] = True
+        return np.concatenate([edges[np.triu_indices(self.vertices, 1)], kept.ravel()])
+
+    def paths(self, genotype: Genotype) -> NDArray[np.bool_]:
+        """See :meth:`Encoding.paths`."""
+        matrix, operations = self.space.to_matrix(genotype)
+        base = len(self.space.primitives)
+        first = np.cumsum([0, *(base**length for length in range(self.vertices - 1))])  # bit of each length
+        found: list[set[tuple[int, int]]] = [{(0, 0)}]  # length and number of the paths to each vertex
+        for vertex in range(1, len(matrix)):
+            before = set().union(*(found[source] for source in np.flatnonzero(matrix[:, vertex])))
+            if vertex <= len(operations):
+                digit = self.space.primitives.index(operations[vertex - 1])
+                before = {(length + 1, base * number + digit) for length, number in before}
+            found.append(before)
+        marks: Matrix = np.zeros(first[-1], dtype=np.bool_)
+        marks[[first[length] + number for length, number in found[-1]]] = True
+        return marks
+
+    def graph(self, genotype: Genotype) -> Graph:
+        """See :meth:`Encoding.graph`."""
+        matrix, operations = self.space.to_matrix(genotype)
+        numbers = [self.operations.index(name) for name in (INPUT, *operations, OUTPUT)]
+        return Graph(np.array(numbers, dtype=np.int64), matrix, np.zeros(len(matrix), dtype=np.int64))
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """See :meth:`Encoding.sample`."""
+        return self.space.sample(rng)
+
+
 def encoding_of(space: object) -> Encoding:
     """Make the encoding of a space.
 
     Raises:
         ConfigError: If it has none.
     """
+    if isinstance(space, NasBench101Space):
+        return NasBench101Encoding(space)
     if not isinstance(space, SearchSpace):
         raise ConfigError(f"encoding: {type(space).__name__} has no encoding; use a search space")
     return CellEncoding(space)
