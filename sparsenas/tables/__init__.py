@@ -1,6 +1,7 @@
 """Published benchmark tables behind one protocol: accuracy, cost and latency of a genotype."""
 
 from sparsenas.tables.base import BenchmarkTable, Best, Cost, Training, WrittenSpace
+from sparsenas.tables.nasbench101 import NasBench101Table
 from sparsenas.tables.nasbench201 import NasBench201Table
 from sparsenas.tables.nasbench_macro import NasBenchMacroTable
 from sparsenas.tables.nats_bench import NatsBenchTable
@@ -10,6 +11,7 @@ __all__ = [
     "BenchmarkTable",
     "Best",
     "Cost",
+    "NasBench101Table",
     "NasBench201Table",
     "NasBenchMacroTable",
     "NatsBenchTable",

@@ -15,7 +15,7 @@ import numpy as np
 from sparsenas.errors import TableError
 from sparsenas.reading import ReadingError, parse_json, read_text
 from sparsenas.tables.files import Floats
-from sparsenas.tables.nasbench101 import nasbench101_rows
+from sparsenas.tables.nasbench101_release import nasbench101_rows
 from sparsenas.tables.nasbench201 import NASBENCH201_COLUMNS, NASBENCH201_SIZE
 from sparsenas.tables.nats_bench import NatsBenchTable
 from sparsenas.tables.releases import (

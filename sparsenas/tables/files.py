@@ -4,7 +4,7 @@ import csv
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ def read_columns(
     rows: int,
     texts: Sequence[str],
     numbers: Sequence[str] | None = None,
-    optional: Sequence[str] = (),
+    optional: Iterable[str] = (),
+    sample: bool = False,
 ) -> tuple[list[tuple[str, ...]], dict[str, Floats]]:
     """Read columns of a gzipped CSV file with a header.
 
@@ -56,6 +57,7 @@ def read_columns(
         texts: Names of the columns that are wanted as text.
         numbers: Names of the columns that are wanted as finite numbers; by default all others.
         optional: Names of further number columns, which the file may lack.
+        sample: The file may have fewer rows, but one at least.
 
     Returns:
         The text columns, and shape ``(rows,)`` per name of a number column.
@@ -68,7 +70,7 @@ def read_columns(
     missing = [name for name in (*texts, *numbers) if name not in header]
     if missing:
         raise TableError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}: is it another table?")
-    if len(lines) != rows:
+    if len(lines) != rows and not (sample and 0 < len(lines) < rows):
         raise TableError(f"{path}: {len(lines)} rows; the benchmark has {rows:,}: is the file complete?")
     numbers = [*numbers, *(name for name in optional if name in header)]
     columns = dict(zip(header, zip(*lines, strict=True), strict=True))

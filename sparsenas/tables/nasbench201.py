@@ -56,6 +56,8 @@ class NasBench201Table(BenchmarkTable):
     Source: Dong and Yang, NAS-Bench-201 (ICLR 2020); Lee et al., HELP (NeurIPS 2021).
     """
 
+    space: NasBench201Space
+
     def __init__(self, path: str | Path | None = None, latency_path: str | Path | None = None) -> None:
         self.path = table_path(path, NASBENCH201)
         self._latency_path = latency_path or self.path.with_name(LATENCIES.table)

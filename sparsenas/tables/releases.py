@@ -74,7 +74,7 @@ NATS_BENCH = Release(
 NASBENCH101 = Release(
     "NAS-Bench-101",
     "nasbench101.csv.gz",
-    "no class yet",  # it comes with the predictors
+    "NasBench101Table",
     "https://github.com/google-research/nasbench",
     "nasbench_only108.tfrecord or nasbench_full.tfrecord",
     CONVERT.format("nasbench_only108.tfrecord"),

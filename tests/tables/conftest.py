@@ -12,9 +12,16 @@ import pytest
 
 from sparsenas.cli import main
 from sparsenas.spaces import NASBENCH201_PRIMITIVES
-from sparsenas.tables import NasBench201Table, NasBenchMacroTable, NatsBenchTable, WeightSharing64Table
+from sparsenas.tables import (
+    NasBench101Table,
+    NasBench201Table,
+    NasBenchMacroTable,
+    NatsBenchTable,
+    WeightSharing64Table,
+)
 
 TABLES = {
+    "nasbench101": lambda: NasBench101Table("$SPARSENAS_DATA/nasbench101_30k.csv.gz"),
     "nasbench201": NasBench201Table,
     "nasbench_macro": NasBenchMacroTable,
     "weight_sharing64": WeightSharing64Table,

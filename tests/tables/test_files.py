@@ -6,9 +6,16 @@ from itertools import product
 import pytest
 
 from sparsenas.errors import TableError
-from sparsenas.tables import NasBench201Table, NasBenchMacroTable, NatsBenchTable, WeightSharing64Table
+from sparsenas.tables import (
+    NasBench101Table,
+    NasBench201Table,
+    NasBenchMacroTable,
+    NatsBenchTable,
+    WeightSharing64Table,
+)
 from sparsenas.tables.releases import (
     LATENCIES,
+    NASBENCH101,
     NASBENCH201,
     NASBENCH_MACRO,
     NATS_BENCH,
@@ -58,6 +65,7 @@ def test_files_are_found_by_the_environment_or_a_path(write, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("table", "release"),
     [
+        (NasBench101Table, NASBENCH101),
         (NasBench201Table, NASBENCH201),
         (NasBenchMacroTable, NASBENCH_MACRO),
         (NatsBenchTable, NATS_BENCH),

@@ -1,112 +1,86 @@
-"""The release of NAS-Bench-101, encoded by hand and by TensorBoard: second opinions on its formats."""
+"""NAS-Bench-101: cells by their hash; whole files, samples, and damaged ones."""
 
-import base64
-import json
-import struct
+import gzip
 
 import numpy as np
 import pytest
-from tensorboard.summary.writer.record_writer import RecordWriter
+from scipy.stats import spearmanr
 
 from sparsenas.errors import TableError
-from sparsenas.tables import nasbench101
-from sparsenas.tables.convert import convert, recognise
-from sparsenas.tables.releases import NASBENCH101
+from sparsenas.spaces import NasBench101Space
+from sparsenas.tables import NasBench101Table, Training
+
+SPACE = NasBench101Space()
+#: Texts of cells; the second one has two inner vertices that can change places.
+TEXTS = ["1/", "110011/3m", "101/1"]
 
 
-def varint(number):
-    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+def rows(texts=TEXTS):
+    header = ["hash", "n_vertices", "adj_upper", "ops", "params", "val4", "val108", "test108", "train_time_s"]
+    body = []
+    for number, text in enumerate(texts):
+        upper, _, letters = text.partition("/")
+        name = SPACE.isomorphism(SPACE.from_string(text))
+        numbers = [f"{10 * number + place}" for place in range(1, 6)]
+        body.append([name, str(len(letters) + 2), upper, letters, *numbers])
+    return [header, *body]
 
 
-def field(number, value):
-    if isinstance(value, float):
-        return bytes([number << 3 | 1]) + struct.pack("<d", value)
-    if isinstance(value, int):
-        return bytes([number << 3]) + varint(value)
-    return bytes([number << 3 | 2]) + varint(len(value)) + value
+@pytest.fixture
+def write(tmp_path):
+    def file(lines):
+        path = tmp_path / "nasbench101.csv.gz"
+        path.write_bytes(gzip.compress("".join(",".join(line) + "\n" for line in lines).encode()))
+        return path
+
+    return file
 
 
-def training(name, epochs, matrix, operations, params, valid, test, seconds):
-    """One record: a start and a half, which are not read, then the end."""
-    evaluations = [
-        (0.0, 0.0, 0.1, 0.1, 0.1),
-        (epochs / 2, 1.0, 0.5, 0.5, 0.5),
-        (float(epochs), seconds, 1.0, valid, test),
-    ]
-    message = b"".join(
-        field(1, b"".join(field(number, value) for number, value in enumerate(evaluation, start=1)) + field(6, b"ckpt"))
-        for evaluation in evaluations
+def test_a_sample_is_read_by_its_columns(write):
+    table = NasBench101Table(write(rows()))
+    assert table.trainings == tuple(
+        Training("cifar10", *training) for training in (("valid", 4), ("valid", 108), ("test", 108))
     )
-    message += field(2, params) + field(3, 2000.0)
-    return json.dumps([name, epochs, matrix, operations, base64.b64encode(message).decode()]).encode()
+    assert [SPACE.to_string(genotype) for genotype in table] == TEXTS
+    assert table.accuracies("cifar10", "valid", 4).tolist() == [2, 12, 22]
+    assert table.accuracies("cifar10", "test", 108).tolist() == [4, 14, 24]
+    assert (table.parameters.tolist(), table.seconds.tolist()) == ([1, 11, 21], [5, 15, 25])
+    assert [SPACE.isomorphism(genotype) for genotype in table] == list(table.hashes)
 
 
-def tfrecord(path, rows):
-    with path.open("wb") as file:
-        writer = RecordWriter(file)
-        for row in rows:
-            writer.write(row)
-    return path
-
-
-CELL = ("0110" + "0001" + "0001" + "0000", "input,conv3x3-bn-relu,maxpool3x3,output", 3_000_000)
-
-
-def test_nasbench101_becomes_means_over_runs(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(nasbench101, "NASBENCH101_SIZE", 2)
-    rows = [
-        training(name, epochs, *CELL, 0.5 + epochs / 1000 + run, 0.25 + run, 100.0 + epochs + 300 * run)
-        for name in ("b" * 32, "a" * 32)
-        for epochs in (108, 4)
-        for run in (0.0, 0.01, 0.02)
-    ]
-    assert make(tfrecord(tmp_path / "nasbench_full.tfrecord", rows))[1] == [
-        ["hash", "n_vertices", "adj_upper", "ops", "params", "val4", "val108", "test4", "test108", "train_time_s"],
-        ["a" * 32, "4", "110011", "3m", "3000000", "51.4", "61.8", "26.0", "26.0", "211.0"],
-        ["b" * 32, "4", "110011", "3m", "3000000", "51.4", "61.8", "26.0", "26.0", "211.0"],
-    ]
-
-
-def test_nasbench101_becomes_our_rows(ours, make, tmp_path, monkeypatch):
-    header, *rows = ours("nasbench101_30k.csv.gz")
-    rows = rows[:500]
-    monkeypatch.setattr(nasbench101, "NASBENCH101_SIZE", len(rows))
-    names = {"3": "conv3x3-bn-relu", "1": "conv1x1-bn-relu", "m": "maxpool3x3"}
-    records = []
-    for name, size, upper, letters, params, *accuracies, seconds in rows:
-        matrix = np.zeros((int(size), int(size)), dtype=int)
-        matrix[np.triu_indices(int(size), 1)] = list(map(int, upper))
-        text = "".join(map(str, matrix.flatten()))
-        operations = ",".join(["input", *(names[letter] for letter in letters), "output"])
-        for epochs, value in zip((4, 12, 36, 108), accuracies, strict=True):
-            run = (float(value) / 100, 0.9, float(seconds))
-            records.append(training(name, epochs, text, operations, int(params), *run))
-    found_header, *found = make(tfrecord(tmp_path / "release", records))[1]
-    assert [name for name in found_header if not name.startswith("test")] == header
-    kept = [position for position, name in enumerate(found_header) if name in header]
-    found = [[row[position] for position in kept] for row in found]
-    assert [row[:5] for row in found] == [row[:5] for row in rows]
-    np.testing.assert_allclose(
-        [list(map(float, row[5:])) for row in found], [list(map(float, row[5:])) for row in rows]
-    )
+def test_a_cell_is_found_in_any_order_of_its_vertices(write):
+    table = NasBench101Table(write(rows()))
+    other = SPACE.from_string("110011/m3")
+    assert other != SPACE.from_string("110011/3m")
+    assert table.row(other) == 1
+    assert table.accuracy(other, "cifar10", "valid", 108) == 13
+    with pytest.raises(TableError, match=r"no 110011/33 \(hash \w{32}\); it holds 3 of 423,624 networks, e\.g\. 1/"):
+        table.row(SPACE.from_string("110011/33"))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("lines", "message"),
     [
-        (lambda whole: whole[:-3], r"damaged or cut off before byte"),
-        (lambda whole: whole[: len(whole) // 2], r"1 networks of 423,624"),
-        (lambda whole: whole + b"\1", r"damaged or cut off before byte"),
-        (lambda whole: whole.replace(b"conv3x3", b"conv9x9"), r"record 1 is no training of NAS-Bench-101 \(KeyError"),
-        (lambda whole: whole.replace(b'4, "0110', b'4, "0210'), r"record 1 is no training .*no cell: 0210"),
-        (lambda whole: whole.replace(b'"]', b'A]'), r"record 1 is no training of NAS-Bench-101 \(JSONDecodeError"),
-        (lambda whole: whole, r"2 networks of 423,624"),
+        (rows()[:1], "0 rows; the benchmark has 423,624"),
+        ([line[:5] + line[8:] for line in rows()], "no column of accuracies, such as val108: is it another table"),
+        ([line[1:] for line in rows()], "no column hash; it has n_vertices, .*: is it another table"),
+        ([*rows()[:3], [*rows()[3][:5], "x", *rows()[3][6:]]], "line 4: val4 is 'x'; it must be a number"),
+        (rows(["110011/m3", *TEXTS]), r"hash \w{32} occurs twice; list each network once"),
+        (rows([TEXTS[0], *TEXTS]), "1/ occurs twice; list each network once"),
     ],
-)  # fmt: skip
-def test_damaged_files_of_nasbench101(tmp_path, change, message):
-    rows = [training(name * 32, 4, *CELL, 0.9, 0.9, 10.0) for name in "ab"]
-    path = tfrecord(tmp_path / "release", rows)
-    path.write_bytes(change(path.read_bytes()))
-    assert recognise(path) is NASBENCH101
+)
+def test_damaged_files(write, lines, message):
     with pytest.raises(TableError, match=message):
-        convert(path, NASBENCH101)
+        NasBench101Table(write(lines))
+
+
+def test_published_figures(real):
+    table = real("nasbench101")
+    final = table.accuracies("cifar10", "valid", 108)
+    assert len(table) == 30_001
+    assert final.max() == pytest.approx(94.91, abs=0.005)
+    assert np.median(final) == pytest.approx(91.62, abs=0.005)
+    for epochs, expected in ((4, 0.451), (12, 0.618), (36, 0.879)):
+        found = spearmanr(table.accuracies("cifar10", "valid", epochs), final).statistic
+        assert found == pytest.approx(expected, abs=0.001)
+    assert spearmanr(table.parameters, final).statistic == pytest.approx(0.448, abs=0.001)

@@ -18,7 +18,7 @@ class OwnTable(BenchmarkTable):
         return 50.0 + row % 3
 
 
-@pytest.fixture(params=["own", "nats", "nasbench201", "nasbench_macro", "weight_sharing64"])
+@pytest.fixture(params=["own", "nats", "nasbench101", "nasbench201", "nasbench_macro", "weight_sharing64"])
 def table(request):
     if request.param == "own":
         return OwnTable()
