@@ -6,6 +6,7 @@ from sparsenas.tables.nasbench201 import NasBench201Table
 from sparsenas.tables.nasbench_macro import NasBenchMacroTable
 from sparsenas.tables.nats_bench import NatsBenchTable
 from sparsenas.tables.weight_sharing64 import WeightSharing64Table
+from sparsenas.tables.zero_cost import PublishedScores, read_published_scores
 
 __all__ = [
     "BenchmarkTable",
@@ -15,7 +16,9 @@ __all__ = [
     "NasBench201Table",
     "NasBenchMacroTable",
     "NatsBenchTable",
+    "PublishedScores",
     "Training",
     "WeightSharing64Table",
     "WrittenSpace",
+    "read_published_scores",
 ]

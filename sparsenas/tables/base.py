@@ -1,7 +1,7 @@
 """The base of all benchmark tables."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -130,6 +130,20 @@ class BenchmarkTable(ABC):
     def cost(self, genotype: Genotype) -> Cost:
         """Return parameters and FLOPs of a genotype."""
         return self._cost(self.row(genotype))
+
+    def scores(self, name: str) -> NDArray[np.float64]:
+        """Return a score by which all genotypes can be ordered without training, shape ``(R,)``.
+
+        More is better, or larger. It is NaN where the benchmark has no number.
+        """
+        if name not in self._scores:
+            raise TableError(f"{self}: no score {name!r}; it has {', '.join(self._scores) or 'none'}")
+        return self._scores[name]
+
+    @property
+    def _scores(self) -> Mapping[str, NDArray[np.float64]]:
+        """Scores by name; a table that has some defines this."""
+        return {}
 
     def latency(self, genotype: Genotype, device: str) -> float:
         """Return the measured time of one forward pass on one of :attr:`devices`, in milliseconds."""

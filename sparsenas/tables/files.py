@@ -47,6 +47,7 @@ def read_columns(
     texts: Sequence[str],
     numbers: Sequence[str] | None = None,
     optional: Iterable[str] = (),
+    gaps: Iterable[str] = (),
     sample: bool = False,
 ) -> tuple[list[tuple[str, ...]], dict[str, Floats]]:
     """Read columns of a gzipped CSV file with a header.
@@ -57,6 +58,7 @@ def read_columns(
         texts: Names of the columns that are wanted as text.
         numbers: Names of the columns that are wanted as finite numbers; by default all others.
         optional: Names of further number columns, which the file may lack.
+        gaps: Names of further number columns, which the file may lack, and whose entries may be empty: NaN.
         sample: The file may have fewer rows, but one at least.
 
     Returns:
@@ -74,7 +76,9 @@ def read_columns(
         raise TableError(f"{path}: {len(lines)} rows; the benchmark has {rows:,}: is the file complete?")
     numbers = [*numbers, *(name for name in optional if name in header)]
     columns = dict(zip(header, zip(*lines, strict=True), strict=True))
-    return [columns[name] for name in texts], {name: _numbers(path, name, columns[name]) for name in numbers}
+    found = {name: _numbers(path, name, columns[name]) for name in numbers}
+    found |= {name: _numbers(path, name, columns[name], gaps=True) for name in gaps if name in header}
+    return [columns[name] for name in texts], found
 
 
 def check_order(path: Path, index: Sequence[str]) -> None:
@@ -101,10 +105,11 @@ def _lines(path: Path) -> list[list[str]]:
     return lines
 
 
-def _numbers(path: Path, name: str, entries: Sequence[str]) -> Floats:
+def _numbers(path: Path, name: str, entries: Sequence[str], gaps: bool = False) -> Floats:
     values = np.array([_number(entry) for entry in entries])
-    if not np.isfinite(values).all():
-        row = int(np.isfinite(values).argmin())
+    right = np.isfinite(values) | np.array([gaps and not entry for entry in entries])
+    if not right.all():
+        row = int(right.argmin())
         raise TableError(f"{path}, line {row + 2}: {name} is {entries[row]!r}; it must be a number")
     return values
 

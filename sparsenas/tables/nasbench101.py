@@ -1,5 +1,6 @@
 """NAS-Bench-101: accuracies of cells on CIFAR-10 at up to four training budgets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparsenas.errors import TableError
@@ -24,7 +25,8 @@ class NasBench101Table(BenchmarkTable):
 
     A genotype is found in any order of its vertices. :attr:`trainings` are those that the file has. Budgets are
     separate trainings, not points of one curve. Accuracies of the release are means over three runs; those of a sample
-    are what its file holds. There are no FLOPs, so no costs, and no latencies.
+    are what its file holds. The number of weights is the score ``parameters``. There are no FLOPs, so no costs, and no
+    latencies.
 
     Args:
         path: ``nasbench101.csv.gz``, or a file with some of its rows and columns; by default that one in the folder
@@ -32,7 +34,6 @@ class NasBench101Table(BenchmarkTable):
 
     Attributes:
         hashes: The benchmark's hash of each cell, ``R`` of them.
-        parameters: Numbers of weights, shape ``(R,)``.
         seconds: Seconds of the longest training, shape ``(R,)``.
 
     Raises:
@@ -43,7 +44,6 @@ class NasBench101Table(BenchmarkTable):
 
     space: NasBench101Space
     hashes: tuple[str, ...]
-    parameters: Floats
     seconds: Floats
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -56,7 +56,7 @@ class NasBench101Table(BenchmarkTable):
             NASBENCH101_COLUMNS.values(),
             sample=True,
         )
-        self.parameters, self.seconds = self._columns["params"], self._columns["train_time_s"]
+        self.seconds = self._columns["train_time_s"]
         trainings = [training for training, column in NASBENCH101_COLUMNS.items() if column in self._columns]
         if not trainings:
             raise TableError(f"{self.path}: no column of accuracies, such as val108: is it another table?")
@@ -76,6 +76,10 @@ class NasBench101Table(BenchmarkTable):
                 f"{NASBENCH101_SIZE:,} networks, e.g. {self.texts[0]}"
             )
         return self._row_of_hash[name]
+
+    @property
+    def _scores(self) -> Mapping[str, Floats]:
+        return {"parameters": self._columns["params"]}
 
     def _accuracy(self, row: int, training: Training) -> float:
         return float(self._columns[NASBENCH101_COLUMNS[training]][row])

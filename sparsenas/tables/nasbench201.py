@@ -1,5 +1,6 @@
 """NAS-Bench-201: accuracies on three data sets, and latencies on 27 devices."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +27,15 @@ NASBENCH201_COLUMNS = {
     Training("ImageNet16-120", "test", 12): "in16_test12",
 }
 
+#: Column of every score, all of the CIFAR-10 network. ``naswot_c10`` is the first version of NASWOT, which is that
+#: covariance.
+NASBENCH201_SCORES = {
+    "parameters": "params_m",
+    "flops": "flops_c10_m",
+    "jacobian_covariance": "naswot_c10",
+    "zen": "zen_c10",
+}
+
 #: Ending of columns that hold one run and no mean.
 ONE_SEED = "_1seed"
 
@@ -41,6 +51,9 @@ class NasBench201Table(BenchmarkTable):
     After 200 epochs, accuracies are means over one to three seeds; those of a column that ends in ``_1seed``, and
     everything after 12 epochs, are one run. :attr:`trainings` are those that the file has. Costs are those of the
     CIFAR-10 network, FLOPs rounded to hundreds.
+
+    :meth:`scores` are parameters and FLOPs in millions, and published zero-cost scores, where the file has them:
+    ``jacobian_covariance`` and ``zen``.
 
     Latencies are measured times of a whole network; devices ending in ``_1``, ``_32``, ``_256`` name the batch size. In
     341 cells the input does not reach the output, and most of them take less than a millisecond on raspi4 and pixel3.
@@ -67,6 +80,7 @@ class NasBench201Table(BenchmarkTable):
             ("index", "arch"),
             ("params_m", "flops_c10_m"),
             [column + ending for column in NASBENCH201_COLUMNS.values() for ending in ("", ONE_SEED)],
+            gaps=[column for column in NASBENCH201_SCORES.values() if not column.endswith("_m")],
         )
         check_order(self.path, index)
         self._held = {
@@ -91,6 +105,10 @@ class NasBench201Table(BenchmarkTable):
         (index,), columns = read_columns(path, NASBENCH201_SIZE, ("index",))
         check_order(path, index)
         return columns
+
+    @property
+    def _scores(self) -> Mapping[str, Floats]:
+        return {name: self._columns[column] for name, column in NASBENCH201_SCORES.items() if column in self._columns}
 
     def _accuracy(self, row: int, training: Training) -> float:
         return float(self._columns[self._held[training]][row])

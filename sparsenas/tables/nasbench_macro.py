@@ -1,10 +1,11 @@
 """NAS-Bench-Macro: accuracies and costs of chains of eight layers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparsenas.spaces import NasBenchMacroSpace
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
-from sparsenas.tables.files import read_columns, table_path
+from sparsenas.tables.files import Floats, read_columns, table_path
 from sparsenas.tables.releases import NASBENCH_MACRO
 
 #: Number of networks, 3^8.
@@ -32,6 +33,10 @@ class NasBenchMacroTable(BenchmarkTable):
         (texts,), columns = read_columns(self.path, NASBENCH_MACRO_SIZE, ("arch",), ("mean_acc", "params", "flops"))
         self._columns = columns
         super().__init__(str(self.path), NasBenchMacroSpace(), texts, [Training("cifar10", "test", 50)])
+
+    @property
+    def _scores(self) -> Mapping[str, Floats]:
+        return {"parameters": self._columns["params"], "flops": self._columns["flops"]}
 
     def _accuracy(self, row: int, training: Training) -> float:
         return float(self._columns["mean_acc"][row])

@@ -79,5 +79,14 @@ NASBENCH101 = Release(
     "nasbench_only108.tfrecord or nasbench_full.tfrecord",
     CONVERT.format("nasbench_only108.tfrecord"),
 )
-#: All of them.
+#: Not converted: its files are of many forms.
+ZERO_COST = Release(
+    "NAS-Bench-Suite-Zero",
+    "zero_cost_proxies.csv.gz",
+    "read_published_scores",
+    "https://github.com/automl/NASLib",
+    "zc_nasbench201.json",
+    "write it as a table whose columns docs/tables.md names",
+)
+#: All that can be converted, or read as it is.
 RELEASES = (NASBENCH201, LATENCIES, NASBENCH_MACRO, WEIGHT_SHARING64, NATS_BENCH, NASBENCH101)

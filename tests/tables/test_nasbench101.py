@@ -44,7 +44,7 @@ def test_a_sample_is_read_by_its_columns(write):
     assert [SPACE.to_string(genotype) for genotype in table] == TEXTS
     assert table.accuracies("cifar10", "valid", 4).tolist() == [2, 12, 22]
     assert table.accuracies("cifar10", "test", 108).tolist() == [4, 14, 24]
-    assert (table.parameters.tolist(), table.seconds.tolist()) == ([1, 11, 21], [5, 15, 25])
+    assert (table.scores("parameters").tolist(), table.seconds.tolist()) == ([1, 11, 21], [5, 15, 25])
     assert [SPACE.isomorphism(genotype) for genotype in table] == list(table.hashes)
 
 
@@ -83,4 +83,4 @@ def test_published_figures(real):
     for epochs, expected in ((4, 0.451), (12, 0.618), (36, 0.879)):
         found = spearmanr(table.accuracies("cifar10", "valid", epochs), final).statistic
         assert found == pytest.approx(expected, abs=0.001)
-    assert spearmanr(table.parameters, final).statistic == pytest.approx(0.448, abs=0.001)
+    assert spearmanr(table.scores("parameters"), final).statistic == pytest.approx(0.448, abs=0.001)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from sparsenas.errors import GenotypeError, TableError
 from sparsenas.spaces import PUBLISHED, NasBench201Space, WeightSharing64Space
@@ -41,6 +42,8 @@ def test_every_table_keeps_the_protocol(table):
             assert accuracy == table.accuracies(*training)[row]
         for device in table.devices:
             assert table.latency(genotype, device) > 0
+        with pytest.raises(TableError, match=f"{table}: no score 'luck'; it has [a-z]"):
+            table.scores("luck")
         try:
             assert isinstance(table.cost(genotype), Cost)
             assert table.cost(genotype).parameters > 0
@@ -115,6 +118,22 @@ def test_costs_of_nasbench201_are_those_of_its_space(real):
         cost = table.cost(genotype)
         assert cost.parameters == space.parameters(genotype)
         assert cost.flops == pytest.approx(space.flops(genotype), abs=50)
+
+
+def test_published_scores_of_nasbench201(real):
+    """Spearman with the accuracy, over all cells with a score, as published in the notes of the file."""
+    table = real("nasbench201")
+    accuracies = table.accuracies("cifar10", "test", 200)
+    for name, published, without in (
+        ("parameters", 0.753, 0),
+        ("flops", 0.732, 0),
+        ("jacobian_covariance", 0.694, 341),  # cells whose input is cut off from the output
+        ("zen", 0.386, 0),
+    ):
+        scores = table.scores(name)
+        known = np.isfinite(scores)
+        assert (~known).sum() == without
+        assert spearmanr(scores[known], accuracies[known]).statistic == pytest.approx(published, abs=0.002), name
 
 
 def test_latencies_of_nasbench201(real):
