@@ -63,6 +63,7 @@ from sparsenas.search.selection import (
     RegularizedEvolution,
     Selection,
 )
+from sparsenas.search.shared_accuracy import SharedAccuracy
 from sparsenas.search.shared_result import (
     SharedResult,
     compare_with_baselines,
@@ -99,6 +100,7 @@ __all__ = [
     "Searcher",
     "Selection",
     "SettlingRule",
+    "SharedAccuracy",
     "SharedResult",
     "Signal",
     "SignalStep",

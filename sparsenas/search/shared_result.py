@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from sparsenas.complexity import candidate_costs
-from sparsenas.networks import batch_statistics
 from sparsenas.search.base import SearchModule
 from sparsenas.search.searcher import ImageBatch, SearchResult
+from sparsenas.search.shared_accuracy import evaluating
 from sparsenas.search.size_band import SizeBand
 from sparsenas.spaces import SearchSpace, Support
 
@@ -114,19 +114,12 @@ def compare_with_baselines(search: SearchModule, batches: Iterable[ImageBatch]) 
     )
 
 
-@torch.no_grad()
 def _losses(search: SearchModule, supports: list[Support], batches: Iterable[ImageBatch]) -> Floats:
     """Loss of every image, with the weight of its class, shape ``(len(supports), images)``."""
-    network = search.network
-    training = network.training
-    network.eval()
     rows = []
-    try:
-        with batch_statistics(network):
-            for images, labels in batches:
-                logits = [search.shared_logits(images, support).float() for support in supports]
-                rows.append(torch.stack([search.loss.each(row, labels) for row in logits]))
-    finally:
-        network.train(training)
+    with evaluating(search.network):
+        for images, labels in batches:
+            logits = [search.shared_logits(images, support).float() for support in supports]
+            rows.append(torch.stack([search.loss.each(row, labels) for row in logits]))
     losses: Floats = torch.cat(rows, 1).double().cpu().numpy()
     return losses
