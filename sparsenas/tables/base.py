@@ -97,6 +97,11 @@ class BenchmarkTable(ABC):
         """Names of the devices that :meth:`latency` knows."""
         return ()
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores that :meth:`scores` knows."""
+        return tuple(self._scores)
+
     def row(self, genotype: Genotype) -> int:
         """Return the number of a genotype in the order of the benchmark, from 0."""
         text = self.space.to_string(genotype)
@@ -132,12 +137,12 @@ class BenchmarkTable(ABC):
         return self._cost(self.row(genotype))
 
     def scores(self, name: str) -> NDArray[np.float64]:
-        """Return a score by which all genotypes can be ordered without training, shape ``(R,)``.
+        """Return one of :attr:`score_names`, which order networks without training; shape ``(R,)``.
 
         More is better, or larger. It is NaN where the benchmark has no number.
         """
         if name not in self._scores:
-            raise TableError(f"{self}: no score {name!r}; it has {', '.join(self._scores) or 'none'}")
+            raise TableError(f"{self}: no score {name!r}; it has {', '.join(self.score_names) or 'none'}")
         return self._scores[name]
 
     @property
