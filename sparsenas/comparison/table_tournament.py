@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsenas.errors import ConfigError, TableError
-from sparsenas.search.measured.decisions import describe
 from sparsenas.search.measured.governor import Governor
 from sparsenas.search.measured.history import History, Measurement, scores
 from sparsenas.search.measured.plan import Field, Plan, Tournament
 from sparsenas.search.measured.proposals import Expected, Proposer
 from sparsenas.spaces import Genotype
+from sparsenas.spaces.features import describe
 
 Floats = NDArray[np.float64]
 

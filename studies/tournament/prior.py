@@ -14,9 +14,9 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 import sparsenas.search.measured
-from sparsenas.search.measured.decisions import Dictionary, Floats, describe
 from sparsenas.search.measured.prior import Prior
 from sparsenas.spaces import Genotype, StageSpace
+from sparsenas.spaces.features import Dictionary, Floats, describe
 from sparsenas.sparse_coding import GroupRegression
 from studies.common import Row, read_runs
 

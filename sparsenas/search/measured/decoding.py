@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from sparsenas.search.measured.decisions import Dictionary, Feature, Floats, Place, describe, step
 from sparsenas.spaces import Genotype, SearchSpace, StageSpace
+from sparsenas.spaces.features import Dictionary, Feature, Floats, Place, describe, step
 
 #: Spaces of at most so many genotypes are enumerated.
 ENUMERABLE = 50_000

@@ -12,12 +12,12 @@ from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.limits import smaller
 from sparsenas.networks import CHANNEL_GRID, NetworkConfig
 from sparsenas.search.budget import Budget
-from sparsenas.search.measured.decisions import describe
 from sparsenas.search.measured.history import Measurement
 from sparsenas.search.measured.plan import LEAST, Field, Plan, Tournament
 from sparsenas.search.measured.prior import Prior, prior_of, read_prior
 from sparsenas.search.measured.proposals import Proposer
 from sparsenas.spaces import REFERENCES, Genotype, SearchSpace, StageSpace
+from sparsenas.spaces.features import describe
 
 #: Random draws that references are compared with, where a prior is made of these.
 DRAWS = 64

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsenas.errors import ConfigError
 from sparsenas.reading import ReadingError, parse_json, read_text
-from sparsenas.search.measured.decisions import Dictionary, Feature
+from sparsenas.spaces.features import Dictionary, Feature
 from sparsenas.sparse_coding import RidgeRegression
 
 SCHEMA = "sparsenas.prior/1"

@@ -8,11 +8,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.search.measured.decisions import Dictionary, Feature, Floats, describe
 from sparsenas.search.measured.decoding import Decoder
 from sparsenas.search.measured.history import Measurement, scores
 from sparsenas.search.measured.prior import OPEN, Prior
 from sparsenas.spaces import Genotype, SearchSpace, StageSpace
+from sparsenas.spaces.features import Dictionary, Feature, Floats, describe
 from sparsenas.spaces.stage import Chain, read_chain
 from sparsenas.sparse_coding import GroupFit, GroupRegression
 

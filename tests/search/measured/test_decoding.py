@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sparsenas.search.measured.decisions import PAIR, Dictionary, Feature, Place, describe, step
 from sparsenas.search.measured.decoding import Decoder
 from sparsenas.spaces import REFERENCES, DartsSpace, NasBench201Space, NasBenchMacroSpace, StageSpace
+from sparsenas.spaces.features import PAIR, Dictionary, Feature, Place, describe, step
 from sparsenas.spaces.stage import stage_genotype
 
 SMALL = StageSpace(

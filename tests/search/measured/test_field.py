@@ -10,12 +10,12 @@ import pytest
 from sparsenas.errors import BudgetError, ConfigError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import Budget, Tournament
-from sparsenas.search.measured.decisions import Dictionary, Feature, describe
 from sparsenas.search.measured.field import Entry
 from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.measured.prior import Prior, combined, prior_of, read_prior
 from sparsenas.search.measured.proposals import identity
 from sparsenas.spaces import REFERENCES, Genotype, NasBenchMacroSpace, StageSpace
+from sparsenas.spaces.features import Dictionary, Feature, describe
 from sparsenas.spaces.stage import read_chain, stage_genotype
 
 SPACE = StageSpace(layers=2, types=("conv_3x3", "residual_3x3", "sep_conv_3x3"), stems=("conv_3x3", "conv_3x3/stride"))

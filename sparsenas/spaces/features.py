@@ -1,4 +1,4 @@
-"""Decisions: an architecture as features that fall into groups, one group for each decision."""
+"""Architecture features: an architecture as numbers that fall into groups, one group for each decision."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.spaces import Genotype, StageSpace
-from sparsenas.spaces.stage import SKIP, Chain, read_chain, read_growth, read_layer
+from sparsenas.spaces.genotype import Genotype
+from sparsenas.spaces.stage import SKIP, Chain, StageSpace, read_chain, read_growth, read_layer
 
 Floats = NDArray[np.float64]
 
