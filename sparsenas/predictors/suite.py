@@ -7,8 +7,11 @@ from typing import Literal
 from sparsenas.errors import PredictorError
 from sparsenas.predictors.base import Predictor
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
+from sparsenas.predictors.gaussian import gaussian_process, sparse_gaussian_process, variational_gaussian_process
 from sparsenas.predictors.regression import CurveRegression
-from sparsenas.predictors.vectors import random_forest
+from sparsenas.predictors.sparse import SparseRegression
+from sparsenas.predictors.vectors import bayesian_linear, lightgbm, ngboost, random_forest, xgboost
+from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman
 from sparsenas.spaces import Encoding
 
 #: Who predicts: a model of genotypes, a learning curve, a score of an untrained network, shared weights, several of
@@ -33,7 +36,16 @@ class Entry:
 
 #: All predictors by name.
 SUITE: dict[str, Entry] = {
+    "bayesian_linear": Entry("model", bayesian_linear),
+    "gaussian_process": Entry("model", gaussian_process),
+    "lightgbm": Entry("model", lightgbm),
+    "ngboost": Entry("model", ngboost),
     "random_forest": Entry("model", random_forest),
+    "sparse_gaussian_process": Entry("model", sparse_gaussian_process),
+    "sparse_regression": Entry("model", lambda encoding, seed: SparseRegression(encoding), studied=False),
+    "variational_gaussian_process": Entry("model", variational_gaussian_process),
+    "weisfeiler_lehman": Entry("model", lambda encoding, seed: WeisfeilerLehman(encoding)),
+    "xgboost": Entry("model", xgboost),
     "sotl": Entry("curve", lambda encoding, seed: SumOfLosses()),
     "sotl_e": Entry("curve", lambda encoding, seed: SumOfLosses(window=1)),
     "early_stop_accuracy": Entry("curve", lambda encoding, seed: EarlyStopAccuracy()),
