@@ -3,6 +3,8 @@
 from sparsenas.predictors.base import Info, Predictor
 from sparsenas.predictors.curve_file import CurveRecord, append_curve, read_curves
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
+from sparsenas.predictors.extrapolation import CurveExtrapolation
+from sparsenas.predictors.gaussian import GaussianProcess
 from sparsenas.predictors.guided import (
     GuidedStrategy,
     RandomStrategy,
@@ -10,29 +12,40 @@ from sparsenas.predictors.guided import (
     SearchStrategy,
     guided_search,
 )
+from sparsenas.predictors.known import KnownScore, MeasuredScore
+from sparsenas.predictors.omni import Omni
 from sparsenas.predictors.regression import CurveRegression
+from sparsenas.predictors.sparse import SparseRegression
 from sparsenas.predictors.stopping import Decision, Replay, StoppingRule, replay
 from sparsenas.predictors.suite import SUITE, Entry, make_predictor
 from sparsenas.predictors.vectors import VectorRegression, random_forest
+from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman
 
 __all__ = [
     "SUITE",
+    "CurveExtrapolation",
     "CurveRecord",
     "CurveRegression",
     "Decision",
     "EarlyStopAccuracy",
     "EarlyStopLoss",
     "Entry",
+    "GaussianProcess",
     "GuidedStrategy",
     "Info",
+    "KnownScore",
+    "MeasuredScore",
+    "Omni",
     "Predictor",
     "RandomStrategy",
     "RegularizedEvolution",
     "Replay",
     "SearchStrategy",
+    "SparseRegression",
     "StoppingRule",
     "SumOfLosses",
     "VectorRegression",
+    "WeisfeilerLehman",
     "append_curve",
     "guided_search",
     "make_predictor",

@@ -25,7 +25,7 @@ class SparseRegression(Predictor):
     no paths where an operation gives zero, so cells that compute the same share them.
 
     Targets are normal scores of their ranks, and predictions are such scores. A few networks that do not learn would
-    else pull the code: on NAS-Bench-201, ranks raise Kendall's tau in cross-validation by about 0.05.
+    else pull the code. Cross-validation over 121 networks of NAS-Bench-201 gives a Kendall's tau 0.04 higher.
 
     Args:
         encoding: Encoding of the space, whose graphs give the paths.

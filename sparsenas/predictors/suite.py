@@ -7,7 +7,10 @@ from typing import Literal
 from sparsenas.errors import PredictorError
 from sparsenas.predictors.base import Predictor
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
+from sparsenas.predictors.extrapolation import CurveExtrapolation
 from sparsenas.predictors.gaussian import gaussian_process, sparse_gaussian_process, variational_gaussian_process
+from sparsenas.predictors.known import KnownScore
+from sparsenas.predictors.omni import Omni
 from sparsenas.predictors.regression import CurveRegression
 from sparsenas.predictors.sparse import SparseRegression
 from sparsenas.predictors.vectors import bayesian_linear, lightgbm, ngboost, random_forest, xgboost
@@ -17,6 +20,10 @@ from sparsenas.spaces import Encoding
 #: Who predicts: a model of genotypes, a learning curve, a score of an untrained network, shared weights, several of
 #: these together, or the size of the network.
 Family = Literal["model", "curve", "zero_cost", "weight_sharing", "combined", "size"]
+#: Last epoch of the trainings whose curves are extrapolated: that of NAS-Bench-201.
+FINAL = 200
+#: Draws of OMNI's hyper-parameters: the study takes 35, or 25 inside of a search, and as many times longer.
+OMNI_DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,11 @@ class Entry:
     family: Family
     make: Callable[[Encoding, int], Predictor]
     studied: bool = True
+
+
+def _known(family: Family, name: str, studied: bool = True) -> Entry:
+    """Make the entry of a score that is known."""
+    return Entry(family, lambda encoding, seed: KnownScore(name), studied)
 
 
 #: All predictors by name.
@@ -50,7 +62,24 @@ SUITE: dict[str, Entry] = {
     "sotl_e": Entry("curve", lambda encoding, seed: SumOfLosses(window=1)),
     "early_stop_accuracy": Entry("curve", lambda encoding, seed: EarlyStopAccuracy()),
     "early_stop_loss": Entry("curve", lambda encoding, seed: EarlyStopLoss()),
+    "lce": Entry("curve", lambda encoding, seed: CurveExtrapolation(FINAL, seed=seed)),
+    "lce_m": Entry("curve", lambda encoding, seed: CurveExtrapolation(FINAL, "ensemble", 800, 500, seed=seed)),
     "lcsvr": Entry("combined", lambda encoding, seed: CurveRegression(draws=200, seed=seed)),
+    "omni_ngboost": Entry("combined", lambda encoding, seed: Omni(encoding, draws=OMNI_DRAWS, seed=seed), False),
+    "omni_ngboost_no_curve": Entry(
+        "combined", lambda encoding, seed: Omni(encoding, curve=False, draws=OMNI_DRAWS, seed=seed), False
+    ),
+    "fisher": _known("zero_cost", "fisher"),
+    "grad_norm": _known("zero_cost", "grad_norm"),
+    "grasp": _known("zero_cost", "grasp"),
+    "jacobian_covariance": _known("zero_cost", "jacobian_covariance"),
+    "naswot": _known("zero_cost", "naswot", studied=False),
+    "snip": _known("zero_cost", "snip"),
+    "synflow": _known("zero_cost", "synflow"),
+    "zen": _known("zero_cost", "zen", studied=False),
+    "shared_accuracy": _known("weight_sharing", "shared_accuracy"),
+    "flops": _known("size", "flops", studied=False),
+    "parameters": _known("size", "parameters", studied=False),
 }
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from sparsenas.predictors.base import Floats, Info, Predictor, library
+from sparsenas.predictors.boosting import BoostedDistributions
 from sparsenas.spaces import Encoding, Genotype
 from sparsenas.spaces.encodings import VectorEncoding
 
@@ -137,42 +136,6 @@ def lightgbm(encoding: Encoding, seed: int = 0) -> VectorRegression:
     return VectorRegression(encoding, lambda: LeafTrees(seed), least=4)
 
 
-class SharedState(np.random.RandomState):
-    """Random state that copies of an estimator share, so that one tree after another draws anew, from one seed."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedState":
-        return self
-
-
-def boosted_distributions(
-    seed: int, estimators: int = 505, rate: float = 0.0812705, minibatch: float = 0.5, **tree: float
-) -> Any:
-    """Make a regressor of NGBoost: boosted trees for mean and deviation of a normal distribution.
-
-    Args:
-        seed: Seeds all draws.
-        estimators: Number of boosting steps.
-        rate: Learning rate.
-        minibatch: Share of the networks that each step sees.
-        tree: Options of scikit-learn's trees; by default those of the study.
-
-    Raises:
-        PredictorError: If NGBoost is not installed.
-    """
-    from sklearn.tree import DecisionTreeRegressor
-
-    boosting = library("ngboost", "ngboost")
-    options: dict[str, Any] = {"max_depth": 6, "max_features": 0.7920456318712875, **tree}
-    return boosting.NGBRegressor(
-        Base=DecisionTreeRegressor(random_state=SharedState(seed), **options),
-        n_estimators=estimators,
-        learning_rate=rate,
-        minibatch_frac=minibatch,
-        random_state=seed,
-        verbose=False,
-    )
-
-
 def ngboost(encoding: Encoding, seed: int = 0) -> VectorRegression:
     """Make boosted distributions of NGBoost with the settings of the study; its means are the predictions.
 
@@ -181,5 +144,5 @@ def ngboost(encoding: Encoding, seed: int = 0) -> VectorRegression:
 
     Source: Duan et al., NGBoost (ICML 2020); White et al. (NeurIPS 2021) and its code.
     """
-    boosted_distributions(seed)  # who lacks the library hears of it now
-    return VectorRegression(encoding, lambda: boosted_distributions(seed), least=4)
+    BoostedDistributions(seed)  # who lacks the library hears of it now
+    return VectorRegression(encoding, lambda: BoostedDistributions(seed), least=4)

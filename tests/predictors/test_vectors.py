@@ -9,8 +9,9 @@ from sklearn.ensemble import RandomForestRegressor
 
 from sparsenas.errors import PredictorError
 from sparsenas.predictors import VectorRegression, make_predictor
+from sparsenas.predictors.boosting import BoostedDistributions, SharedState
 from sparsenas.predictors.sparse import SparseRegression, effective_paths
-from sparsenas.predictors.vectors import bayesian_linear, boosted_distributions, lightgbm, xgboost
+from sparsenas.predictors.vectors import bayesian_linear, lightgbm, xgboost
 from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, encoding_of
 
 SPACE = NasBench201Space()
@@ -91,12 +92,28 @@ def test_trees_after_one_another_draw_anew_from_one_seed_alone():
     rows = np.random.default_rng(0).random((40, 6))
     goal = rows.sum(1)
     before = np.random.get_state()[1].tolist()
-    models = [boosted_distributions(seed, estimators=10, max_features=1).fit(rows, goal) for seed in (1, 1, 2)]
+    models = [BoostedDistributions(seed, estimators=10, max_features=1).fit(rows, goal) for seed in (1, 1, 2)]
     first, again, other = (model.predict(rows).tolist() for model in models)
     assert first == again != other
     assert np.random.get_state()[1].tolist() == before
-    roots = {pair[0].tree_.feature[0] for pair in models[0].base_models}
+    roots = {pair[0].tree_.feature[0] for pair in models[0].model.base_models}
     assert len(roots) > 1  # with one feature a split, one stream of draws would begin each tree alike
+
+
+def test_boosted_distributions_are_those_of_the_library():
+    from ngboost import NGBRegressor
+    from sklearn.tree import DecisionTreeRegressor
+
+    rng = np.random.default_rng(0)
+    rows = rng.random((60, 5))
+    goal = rows.sum(1) + 0.1 * rng.standard_normal(60)
+    ours = BoostedDistributions(4, estimators=40, rate=0.05, minibatch=0.7, max_depth=3).fit(rows[:40], goal[:40])
+    tree = DecisionTreeRegressor(random_state=SharedState(4), max_depth=3, max_features=0.7920456318712875)
+    theirs = NGBRegressor(
+        Base=tree, n_estimators=40, learning_rate=0.05, minibatch_frac=0.7, random_state=4, verbose=False
+    ).fit(rows[:40], goal[:40])
+    assert ours.predict(rows) == pytest.approx(theirs.predict(rows), rel=1e-9)
+    assert ours.loss(rows[40:], goal[40:]) == pytest.approx(theirs.score(rows[40:], goal[40:]), rel=1e-9)
 
 
 @pytest.mark.parametrize(
