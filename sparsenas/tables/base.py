@@ -92,6 +92,11 @@ class BenchmarkTable(ABC):
         """All genotypes, in the order of the benchmark."""
         return tuple(self.space.from_string(text) for text in self.texts)
 
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """Numbers of the isomorphism classes of the networks, shape ``(R,)``; those of one class compute the same."""
+        return np.arange(len(self))
+
     @property
     def devices(self) -> tuple[str, ...]:
         """Names of the devices that :meth:`latency` knows."""

@@ -1,11 +1,14 @@
 """NAS-Bench-201: accuracies on three data sets, and latencies on 27 devices."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparsenas.errors import TableError
-from sparsenas.spaces import NasBench201Space
+from sparsenas.spaces import Genotype, NasBench201Space
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import Floats, check_order, read_columns, table_path
 from sparsenas.tables.releases import LATENCIES, NASBENCH201
@@ -41,6 +44,12 @@ ONE_SEED = "_1seed"
 
 #: Number of networks.
 NASBENCH201_SIZE = 15_625
+
+
+def nasbench201_classes(genotypes: Iterable[Genotype]) -> NDArray[np.int64]:
+    """Number the isomorphism classes of cells, shape ``(R,)``; all cells have 6,466."""
+    space = NasBench201Space()
+    return np.unique([space.isomorphism(genotype) for genotype in genotypes], return_inverse=True)[1]
 
 
 class NasBench201Table(BenchmarkTable):
@@ -92,6 +101,11 @@ class NasBench201Table(BenchmarkTable):
         if not self._held:
             raise TableError(f"{self.path}: no column of accuracies, such as c10_test200: is it another table?")
         super().__init__(str(self.path), NasBench201Space(), texts, tuple(self._held))
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """See :attr:`BenchmarkTable.classes`."""
+        return nasbench201_classes(self)
 
     @property
     def devices(self) -> tuple[str, ...]:

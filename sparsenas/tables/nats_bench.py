@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparsenas.errors import TableError
 from sparsenas.spaces import NasBench201Space
 from sparsenas.tables.base import BenchmarkTable, Cost, Training
 from sparsenas.tables.files import table_path
-from sparsenas.tables.nasbench201 import NASBENCH201_SIZE
+from sparsenas.tables.nasbench201 import NASBENCH201_SIZE, nasbench201_classes
 from sparsenas.tables.releases import NATS_BENCH
 
 #: Splits of the data sets; ``cifar10`` was trained on all training images.
@@ -63,6 +67,11 @@ class NatsBenchTable(BenchmarkTable):
             for epochs in (12, 200)
         ]
         super().__init__(str(self.path), NasBench201Space(), texts, trainings)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """See :attr:`BenchmarkTable.classes`."""
+        return nasbench201_classes(self)
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The 64 cells of the weight-sharing study: stand-alone accuracies, and shared ones over time."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ SNAPSHOT = "ss_"
 class WeightSharing64Table(BenchmarkTable):
     """The 64 cells with their stand-alone accuracy, and their shared accuracy after each of the last mini-batches.
 
-    Stand-alone accuracies are means over ten seeds. There are no costs and no latencies.
+    Stand-alone accuracies are means over ten seeds. There are no costs and no latencies. The last shared accuracy is
+    one of :meth:`scores`.
 
     Args:
         path: ``weight_sharing_64.csv.gz``; by default in the folder ``SPARSENAS_DATA``.
@@ -53,6 +55,10 @@ class WeightSharing64Table(BenchmarkTable):
         self.steps = np.array(steps)
         self.snapshots = 100 * np.stack([columns[f"{SNAPSHOT}{step}"] for step in steps])
         super().__init__(str(self.path), WeightSharing64Space(), texts, [Training("cifar10", "test", 200)])
+
+    @property
+    def _scores(self) -> Mapping[str, Floats]:
+        return {"shared_accuracy": self.snapshots[-1]}
 
     def _accuracy(self, row: int, training: Training) -> float:
         return float(self._accuracies[row])

@@ -1,7 +1,7 @@
 """Networks whose accuracies are known, by which predictors are judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import expandvars
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.errors import ConfigError, DataError, TableError
+from sparsenas.errors import ConfigError, DataError
 from sparsenas.spaces import DartsSpace, Encoding, Genotype, encoding_of
-from sparsenas.tables import BenchmarkTable, Training
+from sparsenas.tables import BenchmarkTable, PublishedScores, Training
 
 Floats = NDArray[np.float64]
 
@@ -122,19 +122,40 @@ def networks_of_table(table: BenchmarkTable, training: Training, early: Sequence
     if list(early) != sorted(set(early)) or (early and early[-1] >= training.epochs):
         raise ConfigError(f"early is {list(early)}; name ascending epochs below the {training.epochs} of the accuracy")
     columns = [table.accuracies(training.dataset, training.split, epochs) for epochs in early]
-    genotypes = table.genotypes
-    form = getattr(table.space, "isomorphism", None)
-    names = [form(genotype) if form is not None else row for row, genotype in enumerate(genotypes)]
-    _, classes = np.unique(np.array(names), return_inverse=True)
     return KnownNetworks(
-        genotypes=genotypes,
+        genotypes=table.genotypes,
         encoding=encoding_of(table.space),
         targets=table.accuracies(*training),
         epochs=training.epochs,
-        classes=classes,
+        classes=table.classes,
         curves={"val_accuracy": np.stack(columns, 1)} if columns else {},
         looks=tuple(Look(epochs, number, sum(early[:number])) for number, epochs in enumerate(early, start=1)),
-        scores=_scores(table),
+        scores={name: ranked_last(table.scores(name)) for name in table.score_names},
+    )
+
+
+def networks_with_scores(networks: KnownNetworks, published: PublishedScores) -> KnownNetworks:
+    """Keep the networks of a whole table of which others have published scores.
+
+    Args:
+        networks: All networks of the benchmark, in its order.
+        published: Scores of some of them.
+
+    Raises:
+        ConfigError: If the networks are of another benchmark.
+    """
+    rows = published.rows
+    if rows.max() >= len(networks) or any(
+        networks.genotypes[row] != genotype for row, genotype in zip(rows, published.genotypes, strict=True)
+    ):
+        raise ConfigError("published_scores: they are of NAS-Bench-201, and the table is another one")
+    return replace(
+        networks,
+        genotypes=published.genotypes,
+        targets=networks.targets[rows],
+        classes=networks.classes[rows],
+        curves={name: curve[rows] for name, curve in networks.curves.items()},
+        scores={name: ranked_last(scores) for name, scores in published.scores.items()},
     )
 
 
@@ -180,13 +201,10 @@ def networks_of_curves(path: str | Path, early: Sequence[int]) -> KnownNetworks:
 _NAMES = ("curves", "genotypes", "curves_214", "genotype_214")
 
 
-def _scores(table: BenchmarkTable) -> dict[str, Floats]:
-    """Sizes of the networks of a table, where it knows them."""
-    try:
-        costs = [table.cost(genotype) for genotype in table]
-    except TableError:
-        return {}
-    return {
-        "parameters": np.array([cost.parameters for cost in costs], dtype=np.float64),
-        "flops": np.array([cost.flops for cost in costs], dtype=np.float64),
-    }
+def ranked_last(scores: Floats) -> Floats:
+    """Give networks without a score, which have no path from input to output, one below all others.
+
+    As :class:`sparsenas.predictors.MeasuredScore` does, it is lower by the range of the others.
+    """
+    known = scores[np.isfinite(scores)]
+    return np.where(np.isfinite(scores), scores, known.min() - (np.ptp(known) or 1.0))

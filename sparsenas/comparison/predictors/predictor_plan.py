@@ -12,9 +12,11 @@ from sparsenas.comparison.predictors.known_networks import (
     KnownNetworks,
     networks_of_curves,
     networks_of_table,
+    networks_with_scores,
 )
 from sparsenas.errors import ConfigError
 from sparsenas.predictors import SUITE, make_predictor
+from sparsenas.tables import read_published_scores
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_networks(settings: Mapping[str, Any]) -> KnownNetworks:
     """Read the networks of a plan.
 
     Args:
-        settings: ``table`` and ``accuracy``, or ``curves``; and ``early``.
+        settings: ``table`` and ``accuracy``, perhaps ``published_scores``; or ``curves``; and ``early``.
 
     Raises:
         SparseNASError: If a file is missing or damaged, or does not hold what is asked for.
@@ -66,7 +68,11 @@ def read_networks(settings: Mapping[str, Any]) -> KnownNetworks:
     early = settings["early"]
     if "curves" in settings:
         return networks_of_curves(settings["curves"], early)
-    return networks_of_table(build_table(settings["table"]), read_training(settings["accuracy"], "accuracy"), early)
+    table, training = build_table(settings["table"]), read_training(settings["accuracy"], "accuracy")
+    networks = networks_of_table(table, training, early)
+    if "published_scores" in settings:
+        return networks_with_scores(networks, read_published_scores(settings["published_scores"]))
+    return networks
 
 
 def read_predictor_plan(path: str | Path) -> PredictorPlan:
@@ -77,11 +83,12 @@ def read_predictor_plan(path: str | Path) -> PredictorPlan:
     """
     where = str(path)
     needed = ("sizes", "test", "seeds", "predictors")
-    optional = ("table", "accuracy", "curves", "early", "limit_seconds", "first_seed", "executor")
+    optional = ("table", "accuracy", "published_scores", "curves", "early", "limit_seconds", "first_seed", "executor")
     config = check_mapping(read_settings(path), where, needed, optional)
     if ("curves" in config) == ("table" in config) or ("table" in config) != ("accuracy" in config):
         raise ConfigError(f"{where}: give table and accuracy, or curves: networks whose accuracies are known")
-    networks = {name: config[name] for name in ("table", "accuracy", "curves") if name in config}
+    sources = ("table", "accuracy", "published_scores", "curves")
+    networks = {name: config[name] for name in sources if name in config}
     if isinstance(networks.get("table"), str):
         networks["table"] = {"class_path": networks["table"]}
     if "accuracy" in networks:

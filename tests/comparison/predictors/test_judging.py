@@ -19,12 +19,12 @@ from sparsenas.comparison.predictors import (
     pareto_front,
     summarize_predictors,
 )
-from sparsenas.comparison.predictors.known_networks import KnownNetworks, Look
+from sparsenas.comparison.predictors.known_networks import KnownNetworks, Look, networks_with_scores, ranked_last
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError, PredictorError
 from sparsenas.predictors import EarlyStopAccuracy, Predictor
 from sparsenas.spaces import DartsSpace, NasBench201Space, encoding_of
-from sparsenas.tables import Training
+from sparsenas.tables import PublishedScores, Training
 
 
 class Memory(Predictor):
@@ -198,6 +198,23 @@ def test_tables_give_early_accuracies_each_from_a_training_of_its_own(settings):
     assert known.scores == {}
     with pytest.raises(ConfigError, match=r"early is \[9, 30\]; name ascending epochs below the 30 of the accuracy"):
         networks_of_table(table, Training("digits", "valid", 30), [9, 30])
+
+
+def test_networks_without_a_score_come_last():
+    found = ranked_last(np.array([3.0, np.nan, 1.0, 5.0]))
+    assert found.tolist() == [3, 1 - 4, 1, 5]
+
+
+def test_published_scores_belong_to_their_benchmark():
+    known = networks()
+    genotypes = (known.genotypes[7], known.genotypes[2])
+    scores = {"snip": np.array([np.nan, 2.0])}
+    kept = networks_with_scores(known, PublishedScores(genotypes, np.array([7, 2]), scores))
+    assert kept.targets.tolist() == known.targets[[7, 2]].tolist()
+    assert kept.scores["snip"].tolist() == [1, 2]
+    assert kept.split(1, 1, 0).test.tolist() != kept.split(1, 1, 0).learn.tolist()
+    with pytest.raises(ConfigError, match="they are of NAS-Bench-201, and the table is another one"):
+        networks_with_scores(known, PublishedScores(genotypes, np.array([2, 7]), scores))
 
 
 def curve_file(path, curves, **others):
