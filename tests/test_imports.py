@@ -30,7 +30,7 @@ ALLOWED = {
         "classification": "",
         "reporting": "classification files texts drawing",
         "ranking": "errors spaces",
-        "predictors": "errors reading spaces sparse_coding",
+        "predictors": "errors ranking reading spaces sparse_coding",
         "tables": "errors reading spaces",
         "images": "errors",
         "data": "checkpoints classification errors images reading texts",
