@@ -1,9 +1,11 @@
 """Performance predictors: scores and accuracies of networks before, or early in, their training."""
 
+from sparsenas.predictors.acenas import AceNasRanker
 from sparsenas.predictors.base import Info, Predictor
 from sparsenas.predictors.curve_file import CurveRecord, append_curve, read_curves
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
 from sparsenas.predictors.extrapolation import CurveExtrapolation
+from sparsenas.predictors.fine_tuning import FineTuned, iterate
 from sparsenas.predictors.gaussian import GaussianProcess
 from sparsenas.predictors.guided import (
     GuidedStrategy,
@@ -13,7 +15,9 @@ from sparsenas.predictors.guided import (
     guided_search,
 )
 from sparsenas.predictors.known import KnownScore, MeasuredScore
+from sparsenas.predictors.lambda_rank import lambda_gradients
 from sparsenas.predictors.omni import Omni
+from sparsenas.predictors.omni_sequences import OmniSequenceRegression
 from sparsenas.predictors.regression import CurveRegression
 from sparsenas.predictors.sparse import SparseRegression
 from sparsenas.predictors.stopping import Decision, Replay, StoppingRule, replay
@@ -23,6 +27,7 @@ from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman
 
 __all__ = [
     "SUITE",
+    "AceNasRanker",
     "CurveExtrapolation",
     "CurveRecord",
     "CurveRegression",
@@ -30,12 +35,14 @@ __all__ = [
     "EarlyStopAccuracy",
     "EarlyStopLoss",
     "Entry",
+    "FineTuned",
     "GaussianProcess",
     "GuidedStrategy",
     "Info",
     "KnownScore",
     "MeasuredScore",
     "Omni",
+    "OmniSequenceRegression",
     "Predictor",
     "RandomStrategy",
     "RegularizedEvolution",
@@ -48,6 +55,8 @@ __all__ = [
     "WeisfeilerLehman",
     "append_curve",
     "guided_search",
+    "iterate",
+    "lambda_gradients",
     "make_predictor",
     "random_forest",
     "read_curves",

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsenas.errors import PredictorError
+from sparsenas.predictors.acenas import AceNasRanker
 from sparsenas.predictors.base import Predictor
+from sparsenas.predictors.bayesian import bohamiann, dngo
 from sparsenas.predictors.curves import EarlyStopAccuracy, EarlyStopLoss, SumOfLosses
 from sparsenas.predictors.extrapolation import CurveExtrapolation
+from sparsenas.predictors.feedforward import bananas, mlp
 from sparsenas.predictors.gaussian import gaussian_process, sparse_gaussian_process, variational_gaussian_process
+from sparsenas.predictors.graphs import bonas, gcn
 from sparsenas.predictors.known import KnownScore
 from sparsenas.predictors.omni import Omni
+from sparsenas.predictors.omni_sequences import omni_seminas
 from sparsenas.predictors.regression import CurveRegression
+from sparsenas.predictors.sequences import nao, seminas
 from sparsenas.predictors.sparse import SparseRegression
 from sparsenas.predictors.vectors import bayesian_linear, lightgbm, ngboost, random_forest, xgboost
 from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman
@@ -48,11 +54,20 @@ def _known(family: Family, name: str, studied: bool = True) -> Entry:
 
 #: All predictors by name.
 SUITE: dict[str, Entry] = {
+    "acenas": Entry("model", lambda encoding, seed: AceNasRanker(encoding, seed=seed), studied=False),
+    "bananas": Entry("model", bananas),
     "bayesian_linear": Entry("model", bayesian_linear),
+    "bohamiann": Entry("model", bohamiann),
+    "bonas": Entry("model", bonas),
+    "dngo": Entry("model", dngo),
     "gaussian_process": Entry("model", gaussian_process),
+    "gcn": Entry("model", gcn),
     "lightgbm": Entry("model", lightgbm),
+    "mlp": Entry("model", mlp),
+    "nao": Entry("model", nao),
     "ngboost": Entry("model", ngboost),
     "random_forest": Entry("model", random_forest),
+    "seminas": Entry("model", seminas),
     "sparse_gaussian_process": Entry("model", sparse_gaussian_process),
     "sparse_regression": Entry("model", lambda encoding, seed: SparseRegression(encoding), studied=False),
     "variational_gaussian_process": Entry("model", variational_gaussian_process),
@@ -69,6 +84,7 @@ SUITE: dict[str, Entry] = {
     "omni_ngboost_no_curve": Entry(
         "combined", lambda encoding, seed: Omni(encoding, curve=False, draws=OMNI_DRAWS, seed=seed), False
     ),
+    "omni_seminas": Entry("combined", omni_seminas, studied=False),
     "fisher": _known("zero_cost", "fisher"),
     "grad_norm": _known("zero_cost", "grad_norm"),
     "grasp": _known("zero_cost", "grasp"),
