@@ -84,7 +84,8 @@ def iterate(
     scores = np.zeros(len(genotypes))
     for iteration in range(iterations):
         best = [row for row in _best_first(scores) if row not in measured][: each // 2 if iteration else 0]
-        rest = [row for row in rng.permutation(len(genotypes)).tolist() if row not in {*measured, *best}]
+        taken = {*measured, *best}
+        rest = [row for row in rng.permutation(len(genotypes)).tolist() if row not in taken]
         for row in [*best, *rest][:each]:
             measured[row] = measure(genotypes[row])
         learn = ranker.refit if carry_on and iteration else ranker.fit

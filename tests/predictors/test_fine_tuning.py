@@ -92,17 +92,19 @@ def test_a_budget_that_cannot_be_divided_is_refused(options, message):
         iterate(networks(30), lambda genotype: 1.0, Oracle(lambda genotype: 1.0), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["lambda_rank", "mse"])
 def test_a_fit_begins_anew_and_a_refit_goes_on(loss):
-    genotypes, fitted = networks(60), ranker(loss=loss)
+    genotypes, fitted = networks(30), ranker(loss=loss)
     targets = np.array([float(SPACE.parameters(genotype)) for genotype in genotypes])
     scores = []
     for learn in (fitted.fit, fitted.fit, fitted.refit, fitted.fit):
-        learn(genotypes[:40], targets[:40], {})
-        scores.append(fitted.query(genotypes[40:], {}).tolist())
+        learn(genotypes[:20], targets[:20], {})
+        scores.append(fitted.query(genotypes[20:], {}).tolist())
     assert scores[0] == scores[1] == scores[3] != scores[2]
 
 
+@pytest.mark.slow
 def test_pre_training_on_a_label_orders_by_it():
     genotypes = networks(300)
     labels = {

@@ -50,8 +50,8 @@ def fitted(options, seed=0, dropout=0.0, count=50):
 
 
 def test_a_fit_finds_the_function():
-    line = fitted(Fitting(epochs=200, batch_size=10, lr=0.05, cosine=True))
-    assert line.layer.weight[0].tolist() == pytest.approx([1, -2, 3], abs=1e-3)
+    line = fitted(Fitting(epochs=60, batch_size=10, lr=0.1, cosine=True))
+    assert line.layer.weight[0].tolist() == pytest.approx([1, -2, 3], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -166,17 +166,18 @@ def test_omni_sequences_mark_one_bin_of_each_thing_known(curve, monkeypatch):
     assert (seen[0][:, ENCODING.length :] == tokens + 1).sum(0)[:3].tolist() == [7, 6, 7]
 
 
+@pytest.mark.slow
 def test_samples_of_the_chain_have_the_mean_and_deviation_of_a_normal_distribution():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights, items = nn.Parameter(torch.zeros(2000)), 10
         optimizer, drawn = AdaptiveSGHMC([weights], items, lr=0.1, burn_in=50), []
-        for step in range(1500):
+        for step in range(1000):
             optimizer.zero_grad()
             # minus the log-density of a normal distribution of mean 2 and deviation 0.5, for each of 10 items
             torch.autograd.backward((((weights - 2) / 0.5) ** 2 / 2).sum() / items)
             optimizer.step()
-            if step >= 1000:
+            if step >= 600:
                 drawn.append(weights.detach().clone())
     samples = torch.stack(drawn)
     assert samples.mean().item() == pytest.approx(2, abs=0.03)
