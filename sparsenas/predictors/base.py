@@ -15,7 +15,8 @@ from sparsenas.spaces import Genotype
 Floats = NDArray[np.float64]
 #: What is known of networks beside their genotypes, by name. Learning curves up to an epoch, ``train_loss``,
 #: ``val_loss`` and ``val_accuracy``, have shape ``(N, epochs)``. Scores have shape ``(N, 1)``, more being better, such
-#: as ``jacobian_covariance``, ``shared_accuracy``, ``parameters`` and ``flops``.
+#: as ``jacobian_covariance``, ``shared_accuracy``, ``parameters`` and ``flops``. So has ``epochs``, the length of the
+#: whole training.
 Info = Mapping[str, Floats]
 
 

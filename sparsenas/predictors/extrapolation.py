@@ -27,10 +27,10 @@ class CurveExtrapolation(Predictor):
 
     Each family is fitted by least squares, from several starts, between bounds in which no curve falls. An ensemble of
     them with normal noise is then sampled around the fit, with a flat prior in the bounds. The prediction is the mean
-    of its curves at the last epoch. Seeds do not depend on the network, so neither do scores on their company.
+    of its curves at the last epoch, ``epochs`` of the info. Seeds do not depend on the network, so neither do scores on
+    their company.
 
     Args:
-        final: Last epoch of the training, at which the accuracy is predicted.
         sampler: See :data:`Sampler`. ``metropolis`` weights all families alike, ``ensemble`` by non-negative least
             squares.
         steps: Steps of the sampler.
@@ -50,11 +50,10 @@ class CurveExtrapolation(Predictor):
         error.
     """
 
-    requires = frozenset({"val_accuracy"})
+    requires = frozenset({"val_accuracy", "epochs"})
 
     def __init__(
         self,
-        final: int,
         sampler: Sampler = "metropolis",
         steps: int = 300,
         burn_in: int = 0,
@@ -68,16 +67,17 @@ class CurveExtrapolation(Predictor):
                 f"seed={seed}; use metropolis or ensemble, fewer steps of burn-in than steps, a positive best "
                 "accuracy, and a seed not below 0"
             )
-        self.final, self.sampler, self.steps, self.burn_in = final, sampler, steps, burn_in
+        self.sampler, self.steps, self.burn_in = sampler, steps, burn_in
         self.best, self.seed = best, seed
         self._emcee = library("emcee", "curve extrapolation (ensemble)") if sampler == "ensemble" else None
 
     def _query(self, genotypes: Sequence[Genotype], info: Info) -> Floats:
         curves = info["val_accuracy"]
-        if not SHORTEST <= curves.shape[1] < self.final:
+        ends = info["epochs"][:, 0]
+        if not SHORTEST <= curves.shape[1] < ends.min(initial=np.inf):
             raise PredictorError(
                 f"curve extrapolation: learning curves have {curves.shape[1]} epochs; give at least {SHORTEST}, and "
-                f"fewer than the {self.final} of the training"
+                f"fewer than the {ends.min():g} of the training"
             )
         if curves.min() < 0 or curves.max() > self.best:
             where = int(np.flatnonzero(((curves < 0) | (curves > self.best)).any(1))[0])
@@ -85,10 +85,11 @@ class CurveExtrapolation(Predictor):
                 f"curve extrapolation: the accuracies of network {where} go from {curves[where].min():g} to "
                 f"{curves[where].max():g}; give numbers between 0 and best={self.best:g}"
             )
-        return self.best * np.array([self._extrapolate(curve / self.best, n) for n, curve in enumerate(curves)])
+        shares = [self._extrapolate(curve / self.best, ends[row], row) for row, curve in enumerate(curves)]
+        return self.best * np.array(shares)
 
-    def _extrapolate(self, curve: Floats, network: int) -> float:
-        """Predict the last value of a curve of shares."""
+    def _extrapolate(self, curve: Floats, end: float, network: int) -> float:
+        """Predict a curve of shares at its end."""
         time = np.log(np.arange(1, len(curve) + 1))
         fits = {name: family.fit(curve) for name, family in FAMILIES.items()}
         values = np.stack([FAMILIES[name].formula(found, time) for name, found in fits.items()])
@@ -104,7 +105,7 @@ class CurveExtrapolation(Predictor):
         noise = np.log(np.sqrt(np.square(weights @ values - curve).mean()) + np.exp(NOISE[0]))
         start = np.concatenate([*(fits[name] for name in kept), [min(noise, NOISE[1])]])
         samples = self._walk(ensemble, start) if self._emcee is None else self._sample(ensemble, start)
-        return float(ensemble.curves(samples, np.log([self.final])).mean())
+        return float(ensemble.curves(samples, np.log([end])).mean())
 
     def _walk(self, ensemble: "_Ensemble", start: Floats) -> Floats:
         """Draw samples by a Metropolis walk, shape ``(S, P)``."""

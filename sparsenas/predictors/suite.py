@@ -26,8 +26,6 @@ from sparsenas.spaces import Encoding
 #: Who predicts: a model of genotypes, a learning curve, a score of an untrained network, shared weights, several of
 #: these together, or the size of the network.
 Family = Literal["model", "curve", "zero_cost", "weight_sharing", "combined", "size"]
-#: Last epoch of the trainings whose curves are extrapolated: that of NAS-Bench-201.
-FINAL = 200
 #: Draws of OMNI's hyper-parameters: the study takes 35, or 25 inside of a search, and as many times longer.
 OMNI_DRAWS = 4
 
@@ -77,8 +75,8 @@ SUITE: dict[str, Entry] = {
     "sotl_e": Entry("curve", lambda encoding, seed: SumOfLosses(window=1)),
     "early_stop_accuracy": Entry("curve", lambda encoding, seed: EarlyStopAccuracy()),
     "early_stop_loss": Entry("curve", lambda encoding, seed: EarlyStopLoss()),
-    "lce": Entry("curve", lambda encoding, seed: CurveExtrapolation(FINAL, seed=seed)),
-    "lce_m": Entry("curve", lambda encoding, seed: CurveExtrapolation(FINAL, "ensemble", 800, 500, seed=seed)),
+    "lce": Entry("curve", lambda encoding, seed: CurveExtrapolation(seed=seed)),
+    "lce_m": Entry("curve", lambda encoding, seed: CurveExtrapolation("ensemble", 800, 500, seed=seed)),
     "lcsvr": Entry("combined", lambda encoding, seed: CurveRegression(draws=200, seed=seed)),
     "omni_ngboost": Entry("combined", lambda encoding, seed: Omni(encoding, draws=OMNI_DRAWS, seed=seed), False),
     "omni_ngboost_no_curve": Entry(

@@ -60,11 +60,15 @@ def test_no_curve_between_the_bounds_falls_or_overflows(name, seed):
     assert (np.diff(curves, axis=1) >= -1e-12).all()
 
 
+def info(curves, epochs=200):
+    return {"val_accuracy": curves, "epochs": np.full((len(curves), 1), float(epochs))}
+
+
 @pytest.mark.parametrize("sampler", ["metropolis", pytest.param("ensemble", marks=pytest.mark.slow)])
 def test_the_end_of_curves_is_found(sampler):
     curves = 100 * np.stack([curve for curve, _ in TRUE.values()])
-    predictor = CurveExtrapolation(200, sampler, steps=300, burn_in=200 if sampler == "ensemble" else 0)
-    ends = predictor.query(GENOTYPES[:4], {"val_accuracy": curves[:, :60]})
+    predictor = CurveExtrapolation(sampler, steps=300, burn_in=200 if sampler == "ensemble" else 0)
+    ends = predictor.query(GENOTYPES[:4], info(curves[:, :60]))
     # alike in weight, each family pulls to its own end
     assert ends == pytest.approx(curves[:, -1], abs=2.5 if sampler == "ensemble" else 6)
     assert (ends > curves[:, 59]).all()
@@ -75,39 +79,39 @@ def test_a_score_depends_on_its_curve_alone_and_on_no_unit(sampler):
     rng = np.random.default_rng(0)
     ends = rng.uniform(0.5, 0.95, 5)
     curves = ends[:, None] * EPOCHS[:20] / (EPOCHS[:20] + 4) + 0.01 * rng.standard_normal((5, 20))
-    predictor = CurveExtrapolation(200, sampler, steps=60, best=1.0, seed=2)
+    predictor = CurveExtrapolation(sampler, steps=60, best=1.0, seed=2)
     before = np.random.get_state()[1].tolist()
-    scores = predictor.query(GENOTYPES[:5], {"val_accuracy": curves})
-    assert predictor.query(GENOTYPES[3:5], {"val_accuracy": curves[3:]}).tolist() == scores[3:].tolist()
+    scores = predictor.query(GENOTYPES[:5], info(curves))
+    assert predictor.query(GENOTYPES[3:5], info(curves[3:])).tolist() == scores[3:].tolist()
     assert np.random.get_state()[1].tolist() == before
     assert kendall_tau(scores, ends) > 0.5
-    percent = CurveExtrapolation(200, sampler, steps=60, seed=2)
-    assert percent.query(GENOTYPES[:5], {"val_accuracy": 100 * curves}) == pytest.approx(100 * scores, abs=0.2)
+    percent = CurveExtrapolation(sampler, steps=60, seed=2)
+    assert percent.query(GENOTYPES[:5], info(100 * curves)) == pytest.approx(100 * scores, abs=0.2)
 
 
 def test_a_network_that_does_not_learn_stays_where_it_is():
     chance = np.full((1, 30), 10.0)
-    assert CurveExtrapolation(200).query(GENOTYPES[:1], {"val_accuracy": chance}) == pytest.approx(10, abs=0.2)
+    assert CurveExtrapolation().query(GENOTYPES[:1], info(chance)) == pytest.approx(10, abs=0.2)
 
 
 def test_curves_that_cannot_be_extrapolated():
     curves = np.full((2, 10), 50.0)
     curves[1, 4] = 101
     with pytest.raises(PredictorError, match="accuracies of network 1 go from 50 to 101; give numbers between 0 and"):
-        CurveExtrapolation(200).query(GENOTYPES[:2], {"val_accuracy": curves})
+        CurveExtrapolation().query(GENOTYPES[:2], info(curves))
     for epochs, final in ((3, 200), (10, 10)):
         with pytest.raises(PredictorError, match=f"have {epochs} epochs; give at least 4, and fewer than the {final}"):
-            CurveExtrapolation(final).query(GENOTYPES[:2], {"val_accuracy": np.full((2, epochs), 50.0)})
-    zeros = {"val_accuracy": np.stack([np.linspace(10, 50, 10), np.zeros(10)])}
+            CurveExtrapolation().query(GENOTYPES[:2], info(np.full((2, epochs), 50.0), final))
+    zeros = info(np.stack([np.linspace(10, 50, 10), np.zeros(10)]))
     with pytest.raises(PredictorError, match="the learning curve of network 1 fits no family; leave this network out"):
-        CurveExtrapolation(200, "ensemble", steps=2).query(GENOTYPES[:2], zeros)
+        CurveExtrapolation("ensemble", steps=2).query(GENOTYPES[:2], zeros)
 
 
 def test_options_and_a_library_that_are_not_there(monkeypatch):
     for options in ({"sampler": "gibbs"}, {"steps": 0}, {"burn_in": 300}, {"best": 0}, {"seed": -1}):
         with pytest.raises(PredictorError, match="use metropolis or ensemble, fewer steps of burn-in than steps"):
-            CurveExtrapolation(200, **options)
+            CurveExtrapolation(**options)
     monkeypatch.setitem(sys.modules, "emcee", None)
     with pytest.raises(PredictorError, match=r"needs emcee, .*pip install 'sparsenas\[predictors\]'"):
-        CurveExtrapolation(200, "ensemble")
-    assert CurveExtrapolation(200).final == 200
+        CurveExtrapolation("ensemble")
+    assert CurveExtrapolation().steps == 300

@@ -39,6 +39,7 @@ def info_of(targets, predictor, seed=0):
     noise = rng.normal(scale=0.5, size=(len(targets), EPOCHS))  # twice as much is what extrapolation cannot bear
     rise = targets[:, None] * (1 - np.exp(-np.arange(1, EPOCHS + 1) / 3)) + noise
     curves = {"val_accuracy": rise, "train_loss": 3 - rise / 50, "val_loss": 3 - rise / 50}
+    curves["epochs"] = np.full((len(targets), 1), 200.0)
     return {name: curves.get(name, rise[:, -1:]) for name in predictor.requires}
 
 

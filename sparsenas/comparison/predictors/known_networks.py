@@ -83,7 +83,13 @@ class KnownNetworks:
         """
         known = self.curves if look is not None else {}
         found = {name: known[name][rows, : look.columns] for name in names if name in known and look is not None}
-        return found | {name: self.scores[name][rows, None] for name in names if name in self.scores}
+        found |= {name: self.scores[name][rows, None] for name in names if name in self.scores}
+        return found | ({"epochs": np.full((len(rows), 1), float(self.epochs))} if "epochs" in names else {})
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names of all that is known of the networks."""
+        return frozenset({*self.curves, *self.scores, "epochs"})
 
     def split(self, learn: int, test: int, seed: int) -> Split:
         """Draw networks uniformly, of which no two are isomorphic.

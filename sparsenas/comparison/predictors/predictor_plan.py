@@ -46,13 +46,12 @@ class PredictorPlan:
         """
         networks = read_networks(self.settings["networks"])
         networks.split(max(self.settings["sizes"]), self.settings["test"], 0)
-        known = {*networks.curves, *networks.scores}
         for name in self.predictors:
             predictor = make_predictor(name, networks.encoding)
-            if missing := sorted(predictor.requires - known):
+            if missing := sorted(predictor.requires - networks.known):
                 raise ConfigError(
                     f"predictors: {name} needs {', '.join(missing)}, of which these networks know nothing; they have "
-                    f"{', '.join(sorted(known)) or 'accuracies only'}: leave it out, or give curves by early"
+                    f"{', '.join(sorted(networks.known))}: leave it out, or give curves by early"
                 )
 
 

@@ -107,7 +107,7 @@ def test_no_whole_trial_names_the_options(decide):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"predictor": "sotl"}, "predictor is 'sotl'; use one that learns from genotypes: random_forest"),
+        ({"predictor": "sotl"}, "predictor is 'sotl'; use one that learns from genotypes: acenas"),
         ({"acquisition": "ei"}, "acquisition is 'ei'; use mean or thompson"),
         ({"share": 1.5}, "share is 1.5; a share of the seconds lies between 0 and 1"),
         ({"batch": 0}, "batch is 0; use a whole number from 1 on"),

@@ -60,7 +60,7 @@ def test_a_compare_names_the_command(settings, write, run_error):
         ({"early": 5}, "early must be a list of ascending whole numbers"),
         ({"seeds": 0}, "seeds is 0"),
         ({"limit_seconds": 0}, "limit_seconds is 0; use a positive number"),
-        ({"predictors": ["oracle"]}, "predictors: no oracle; known are random_forest"),
+        ({"predictors": ["oracle"]}, "predictors: no oracle; known are acenas"),
         ({"predictors": []}, "predictors must be a list of names"),
         ({"predictors": ["sotl", "sotl"]}, "predictors must be a list of names, each once"),
         ({"other": 1}, "unknown entry 'other'"),
@@ -78,7 +78,7 @@ def test_wrong_entries_are_named(settings, write, change, message):
     [
         (
             {"predictors": ["sotl"]},
-            "sotl needs train_loss, of which these networks know nothing; they have val_accuracy",
+            "sotl needs train_loss, of which these networks know nothing; they have epochs, val_accuracy",
         ),
         ({"test": 60}, "20 networks to learn from and 60 to predict are more than the 64 that differ"),
         ({"early": [3]}, "no accuracy digits/valid/3"),
