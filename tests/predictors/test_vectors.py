@@ -1,8 +1,10 @@
 """Regressions of vectors and of architecture features: agreements with the libraries and closed forms."""
 
 import sys
+from collections import Counter
 from functools import partial
 
+import networkx as nx
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
@@ -10,9 +12,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sparsenas.errors import PredictorError
 from sparsenas.predictors import VectorRegression, make_predictor
 from sparsenas.predictors.boosting import BoostedDistributions, SharedState
-from sparsenas.predictors.sparse import SparseRegression, effective_paths
+from sparsenas.predictors.sparse import IDENTITIES, Flow, SparseRegression
 from sparsenas.predictors.vectors import bayesian_linear, lightgbm, xgboost
-from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, encoding_of
+from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, StageSpace, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
@@ -133,10 +135,46 @@ def test_who_lacks_a_library_reads_how_to_get_it(name, module, monkeypatch):
 
 def test_paths_leave_out_what_hands_on_or_gives_zero():
     cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
-    paths = effective_paths(ENCODING, SPACE.from_string(cell))
-    assert paths == {(0, ()), (0, ("nor_conv_3x3", "avg_pool_3x3"))}
+    flow = Flow(ENCODING, SPACE.from_string(cell))
+    assert flow.paths == {(0, ()), (0, ("nor_conv_3x3", "avg_pool_3x3"))}
+    assert (flow.depth, flow.counts["nor_conv_3x3"], flow.counts["none"]) == (2, 1, 0)
     cut = "|none~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
-    assert effective_paths(ENCODING, SPACE.from_string(cut)) == set()
+    nothing = Flow(ENCODING, SPACE.from_string(cut))
+    assert (nothing.paths, nothing.depth, nothing.counts.total()) == (set(), 0, 0)
+    assert nothing.effective.cell("normal") == ()
+
+
+def test_what_has_no_effect_is_no_feature():
+    predictor = SparseRegression(ENCODING)
+    cells = [f"|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|{name}~2|" for name in SPACE.primitives]
+    described = [predictor.features(SPACE.from_string(cell)) for cell in cells]
+    assert all(features == described[0] for features in described)
+    other = predictor.features(
+        SPACE.from_string("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|nor_conv_3x3~1|none~2|")
+    )
+    assert other != described[0]
+
+
+@pytest.mark.parametrize(
+    "space", [SPACE, DartsSpace(), NasBenchMacroSpace(), StageSpace()], ids=lambda space: space.name
+)
+def test_flow_agrees_with_a_search_for_paths_by_another_library(space):
+    encoding = encoding_of(space)
+    for genotype in networks(40, space):
+        graph, flow = encoding.graph(genotype), Flow(encoding, genotype)
+        names = [encoding.operations[operation] for operation in graph.operations]
+        alive = [vertex for vertex, name in enumerate(names) if name != "none"]
+        network = nx.DiGraph(map(tuple, np.argwhere(graph.adjacency).tolist())).subgraph(alive)
+        ends = [[v for v in alive if names[v] == end] for end in ("input", "output")]
+        paths = [
+            p for a in ends[0] for b in ends[1] if {a, b} <= set(network) for p in nx.all_simple_paths(network, a, b)
+        ]
+        effect = [[names[v] for v in path[1:-1] if names[v] not in IDENTITIES] for path in paths]
+        assert flow.depth == max(map(len, effect), default=0)
+        assert {names for _, names in flow.paths} == {tuple(path) for path in effect if len(path) <= 3}
+        used = {v for path in paths for v in path[1:-1]}
+        assert flow.counts == Counter(names[v] for v in used)
+        assert len([c for _, kept in flow.effective.cells for c in kept]) == len(used)
 
 
 @pytest.mark.parametrize("space", [DartsSpace(), NasBenchMacroSpace()], ids=["darts", "macro"])
