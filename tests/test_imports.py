@@ -43,7 +43,7 @@ ALLOWED = {
         "limits": "errors spaces networks complexity latency",
         "training": "classification checkpoints errors export trainer spaces networks schedules metrics limits",
         "search": "__init__ checkpoints classification errors reading files trainer spaces networks sparse_coding "
-        "complexity latency limits schedules metrics zero_cost training",
+        "complexity latency limits schedules metrics zero_cost training predictors",
         "callbacks": "__init__ classification checkpoints errors files texts trainer spaces networks training search "
         "drawing complexity latency predictors reporting",
         "comparison": "__init__ classification errors reading files latency limits parser trainer spaces sparse_coding "

@@ -8,6 +8,7 @@ from sparsenas.predictors.extrapolation import CurveExtrapolation
 from sparsenas.predictors.fine_tuning import FineTuned, iterate
 from sparsenas.predictors.gaussian import GaussianProcess
 from sparsenas.predictors.guided import (
+    Feasible,
     GuidedStrategy,
     RandomStrategy,
     RegularizedEvolution,
@@ -35,6 +36,7 @@ __all__ = [
     "EarlyStopAccuracy",
     "EarlyStopLoss",
     "Entry",
+    "Feasible",
     "FineTuned",
     "GaussianProcess",
     "GuidedStrategy",

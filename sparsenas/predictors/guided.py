@@ -6,14 +6,16 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from sparsenas.errors import PredictorError
+from sparsenas.errors import BudgetError, PredictorError
 from sparsenas.predictors.base import Floats, Info, Predictor
-from sparsenas.spaces import Genotype
+from sparsenas.spaces import Genotype, SearchSpace
 
 #: Accuracies of the networks that were trained, in the order of their training.
 Trained = Mapping[Genotype, float]
 #: Draws without a new network after which a space is taken for exhausted.
 PATIENCE = 200
+#: Random draws until one keeps a budget.
+DRAWS = 1000
 
 
 class Neighbourhood(Protocol):
@@ -24,6 +26,50 @@ class Neighbourhood(Protocol):
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
         """Change one decision of a network."""
+
+
+class Feasible:
+    """The networks of a space that keep a rule, such as a budget.
+
+    Args:
+        space: The space.
+        fits: Says if a network keeps the rule; it is asked once about each.
+    """
+
+    def __init__(self, space: SearchSpace, fits: Callable[[Genotype], bool]) -> None:
+        self.space = space
+        self._fits: dict[Genotype, bool] = {}
+        self._ask = fits
+        self._neighbours: dict[Genotype, tuple[Genotype, ...]] = {}
+
+    def fits(self, genotype: Genotype) -> bool:
+        """Say if a network keeps the rule."""
+        if genotype not in self._fits:
+            self._fits[genotype] = self._ask(genotype)
+        return self._fits[genotype]
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """Draw a network uniformly from those that keep the rule.
+
+        Raises:
+            BudgetError: If none of many draws does.
+        """
+        for _ in range(DRAWS):
+            genotype = self.space.sample(rng)
+            if self.fits(genotype):
+                return genotype
+        raise BudgetError(f"none of {DRAWS} random networks of the space keeps the budget: raise it")
+
+    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        """Change one decision of a network; draw one where no change keeps the rule."""
+        if genotype not in self._neighbours:
+            self._neighbours[genotype] = tuple(self.space.neighbours(genotype))
+        neighbours = self._neighbours[genotype]
+        order: list[int] = rng.permutation(len(neighbours)).tolist()
+        for place in order:
+            if self.fits(neighbours[place]):
+                return neighbours[place]
+        return self.sample(rng)
 
 
 class SearchStrategy(ABC):

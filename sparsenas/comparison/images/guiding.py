@@ -1,7 +1,6 @@
 """Short trainings that a predictor chooses, and that end early where their end is foreseen."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -9,9 +8,9 @@ import numpy as np
 from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.clock import accuracy_on
 from sparsenas.comparison.images.common import Common
-from sparsenas.comparison.images.competitors import PATIENCE, Competitor, Decision, check_share
-from sparsenas.errors import BudgetError, ConfigError, DivergenceError, PredictorError
-from sparsenas.predictors import SUITE, GuidedStrategy, StoppingRule, make_predictor
+from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
+from sparsenas.errors import ConfigError, DivergenceError, PredictorError
+from sparsenas.predictors import SUITE, Feasible, GuidedStrategy, StoppingRule, make_predictor
 from sparsenas.spaces import Genotype, encoding_of
 from sparsenas.spaces.stage import read_chain
 
@@ -76,7 +75,7 @@ class Guided(Competitor):
         """See :meth:`Competitor.decide`."""
         encoding, rng = encoding_of(common.space), np.random.default_rng(common.seed)
         strategy = GuidedStrategy(
-            _Affordable(common),
+            Feasible(common.space, lambda genotype: common.width(genotype) is not None),
             lambda seed: make_predictor(self.predictor, encoding, seed),
             read_chain,
             self.acquisition,
@@ -139,29 +138,3 @@ class Guided(Competitor):
         if len(curve) == VALIDATIONS - 1:  # short trainings may leave points out
             rule.add([*curve, accuracy])
         return accuracy, True
-
-
-class _Affordable:
-    """The networks of a space that keep the budget at some width."""
-
-    def __init__(self, common: Common) -> None:
-        self._space = common.space
-        self._width = lru_cache(maxsize=None)(common.width)
-        self._neighbours = lru_cache(maxsize=None)(lambda genotype: tuple(common.space.neighbours(genotype)))
-
-    def sample(self, rng: np.random.Generator) -> Genotype:
-        """Draw a network."""
-        for _ in range(PATIENCE):
-            genotype: Genotype = self._space.sample(rng)
-            if self._width(genotype) is not None:
-                return genotype
-        raise BudgetError(f"none of {PATIENCE} random networks of the space keeps the budget: raise it")
-
-    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-        """Change a decision; a random network where no change keeps the budget."""
-        neighbours = self._neighbours(genotype)
-        for place in rng.permutation(len(neighbours)).tolist():
-            changed: Genotype = neighbours[place]
-            if self._width(changed) is not None:
-                return changed
-        return self.sample(rng)

@@ -14,6 +14,7 @@ from sparsenas.networks import CHANNEL_GRID, NetworkConfig
 from sparsenas.search.budget import Budget
 from sparsenas.search.measured.history import Measurement
 from sparsenas.search.measured.plan import LEAST, Field, Plan, Tournament
+from sparsenas.search.measured.predicted import PredictedProposals
 from sparsenas.search.measured.prior import Prior, prior_of, read_prior
 from sparsenas.search.measured.proposals import Proposer
 from sparsenas.spaces import REFERENCES, Genotype, SearchSpace, StageSpace
@@ -60,6 +61,7 @@ class Entry:
         self._references = {name: REFERENCES[name].genotype for name in names}
         self.prior = self._prior()
         self.proposer = Proposer(space, self.side, self.fits, self.prior, options.regression, seed)
+        self._guide = PredictedProposals(space, self.fits, options.predictor, seed) if options.predictor else None
 
     @property
     def learned(self) -> bool:
@@ -151,7 +153,8 @@ class Entry:
         )
 
     def _propose(self, measured: Sequence[Measurement], taken: set[str], count: int) -> list[str]:
-        return [genotype.to_json() for genotype in self.proposer.propose(measured, taken, count)]
+        proposals = self._guide or self.proposer
+        return [genotype.to_json() for genotype in proposals.propose(measured, taken, count)]
 
     def _why_none(self) -> ConfigError:
         """Say why nothing fits: by the budget, unless not even the narrowest networks can be built, or timed."""

@@ -39,6 +39,7 @@ class Tournament:
             as both agree.
         governor: Decides when to stop searching.
         regression: Recovers codes.
+        predictor: Name of a predictor of accuracy that proposes in the place of the code; ``None`` for the code.
         again: Trainings at the first rung with fresh seeds of what was found and of the best reference, by which alone
             one is said to be better.
         filter: Score of untrained networks by which random draws are chosen; ``None`` takes them as they come.
@@ -61,6 +62,7 @@ class Tournament:
     belief: tuple[float, ...] = (1.0, 0.7)
     governor: Governor = Governor()
     regression: GroupRegression = field(default_factory=GroupRegression)
+    predictor: str | None = None
     again: int = 0
     filter: ZeroCostScore | None = None
     filtered: int = 64
