@@ -77,6 +77,7 @@ def test_default_recovery_is_what_the_method_page_tabulates():
     [
         ("ranking.md", ["| non-pool edges | 0.791 |", "| last snapshot | ", "| mean snapshot | 0.658 |"]),
         ("tables.md", [" 91.6067", "Cost(parameters="]),
+        ("predictors.md", ["0.", " after 0.", " s"]),
     ],
 )
 def test_tables_are_asked_as_the_pages_show(docs, page, printed, capsys):

@@ -64,6 +64,7 @@ SNIPPETS = {
     ("python.md", "python"): 2,
     ("spaces.md", "python"): 3,
     ("spaces.md", "shell"): 1,
+    ("predictors.md", "python"): 1,
     ("ranking.md", "python"): 1,
     ("tables.md", "python"): 1,
     ("tables.md", "shell"): 1,

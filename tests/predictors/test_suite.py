@@ -17,8 +17,10 @@ FITTED = [name for name in SUITE if make_predictor(name, ENCODING).least]
 LEARN, ASK, EPOCHS = 60, 60, 8
 #: Networks that a slow predictor is asked about, about a second each.
 FEWER = {"lce_m": 25}
-#: Shuffles of a predictor whose fit takes long; of the others there are three. Kendall's tau deviates by 0.09 in one.
-SHUFFLES = {"omni_ngboost": 1, "omni_ngboost_no_curve": 1}
+#: Those whose fit takes long learn from one shuffle, the others from three.
+LONG = {"bananas", "gcn", "omni_ngboost", "omni_ngboost_no_curve", "omni_seminas", "seminas"}
+#: Kendall's tau by chance, in one shuffle: few features decide here, and a wrong one may be right by luck.
+CHANCE = 0.4
 
 
 def accuracy(genotype):
@@ -65,6 +67,8 @@ def test_scores_follow_the_accuracy_and_repeat_with_the_seed(name, data):
         assert (predictor.fit_seconds > 0) == (predictor.least > 0)
     assert kendall_tau(scores[0], targets[LEARN:]) > 0.4
     assert scores[0].tolist() == scores[1].tolist()
+    few = predictor.query(genotypes[LEARN : LEARN + 3], {key: values[:3] for key, values in asked.items()})
+    assert few == pytest.approx(scores[0][:3], rel=1e-4, abs=1e-4)  # whoever is asked beside
 
 
 @pytest.mark.slow
@@ -72,7 +76,7 @@ def test_scores_follow_the_accuracy_and_repeat_with_the_seed(name, data):
 def test_nothing_is_learned_from_shuffled_targets(name, data):
     genotypes, targets = data
     taus = []
-    for seed in range(SHUFFLES.get(name, 3)):
+    for seed in range(1 if name in LONG else 3):
         shuffled = np.random.default_rng(seed).permutation(targets)
         predictor = make_predictor(name, ENCODING, seed)
         known = info_of(np.random.default_rng(seed).permutation(targets), predictor, seed)  # of other networks
@@ -80,7 +84,7 @@ def test_nothing_is_learned_from_shuffled_targets(name, data):
         asked = {k: v[LEARN:] for k, v in known.items()}
         scores = predictor.query(genotypes[LEARN:], asked)
         taus.append(kendall_tau(scores, targets[LEARN:]) if np.ptp(scores) else 0.0)
-    assert abs(np.mean(taus)) < 0.25
+    assert abs(np.mean(taus)) < CHANCE / np.sqrt(len(taus))
 
 
 @pytest.mark.parametrize("name", FITTED)
