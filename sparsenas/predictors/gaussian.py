@@ -111,9 +111,10 @@ class GaussianProcess(Predictor):
     def _query(self, genotypes: Sequence[Genotype], info: Info) -> Floats:
         rows = torch.from_numpy(self.encoding.vectors(genotypes, self.kind))
         settings = self._library.settings
-        # the library's debugging warns where all networks of the fit are asked again, in their order
-        with torch.no_grad(), settings.max_cholesky_size(EXACT), settings.debug(False):
-            mean: Floats = self._model(rows).mean.numpy()
+        # the library takes the rows of the fit, in their order, for a covariance with themselves: one more differs
+        rows = torch.cat([rows, rows[:1]])
+        with torch.no_grad(), settings.max_cholesky_size(EXACT):
+            mean: Floats = self._model(rows).mean[:-1].numpy()
         return self._mean + self._scale * mean
 
 

@@ -74,6 +74,15 @@ def test_inducing_points_lie_among_the_networks():
 
 
 @pytest.mark.parametrize("inference", ["exact", "sparse", "variational"])
+def test_scores_of_the_networks_of_the_fit_do_not_depend_on_their_company(inference):
+    predictor = GaussianProcess(ENCODING, inference, steps=20)
+    predictor.fit(GENOTYPES, TARGETS, {})
+    together, reversed_ = predictor.query(GENOTYPES, {}), predictor.query(GENOTYPES[::-1], {})[::-1]
+    assert together == pytest.approx(reversed_, abs=1e-9)
+    assert predictor.query(GENOTYPES[:1], {}) == pytest.approx(together[:1], abs=1e-9)
+
+
+@pytest.mark.parametrize("inference", ["exact", "sparse", "variational"])
 def test_the_random_state_of_others_is_left_alone(inference):
     import torch
 
