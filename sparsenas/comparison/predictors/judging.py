@@ -138,6 +138,10 @@ def _point(
     return Point(size, epoch, size * networks.epochs, spent, figures or {}, *seconds, problem)
 
 
+class _Late(BaseException):
+    """Time is over; no ``Exception``, which libraries catch to go on, such as a search for hyper-parameters."""
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise a ``TimeoutError`` within, after so many seconds; as soon as a library returns to Python.
@@ -150,12 +154,16 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     def ring(number: int, frame: FrameType | None) -> None:
         del number, frame
-        raise TimeoutError
+        raise _Late
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Late:
+        raise TimeoutError from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

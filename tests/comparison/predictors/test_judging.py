@@ -130,6 +130,20 @@ def test_what_takes_too_long_is_stopped_and_larger_sizes_are_not_tried():
     assert not any(point.figures for point in points)
 
 
+def test_a_library_that_catches_errors_is_stopped_too():
+    class Stubborn(Memory):
+        def _fit(self, genotypes, targets, info):
+            end = time.perf_counter() + 3
+            while time.perf_counter() < end:
+                try:
+                    time.sleep(1)
+                except Exception:  # as scikit-learn does for each draw of hyper-parameters
+                    continue
+
+    (point,) = judge(Stubborn, networks(), [5], test=15, seed=0, limit=0.2)
+    assert (point.problem, point.figures) == ("took more than 0.2 s", {})
+
+
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [(lambda genotype: 1.0, "all 15 values are 1"), (lambda genotype: np.nan, "the score of network 0 is nan")],
