@@ -9,7 +9,7 @@ from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.clock import accuracy_on
 from sparsenas.comparison.images.common import Common
 from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
-from sparsenas.errors import ConfigError, DivergenceError, PredictorError
+from sparsenas.errors import ConfigError, DivergenceError, PredictorError, RankingError
 from sparsenas.predictors import SUITE, Feasible, GuidedStrategy, StoppingRule, make_predictor
 from sparsenas.spaces import Genotype, encoding_of
 from sparsenas.spaces.stage import read_chain
@@ -27,7 +27,7 @@ class Guided(Competitor):
     """Trials that a predictor chooses; the best whole one is trained anew.
 
     Each trial is a short training of its own, by the recipe of all. Random networks come first, then those of which the
-    predictor, fitted to all trials so far, expects most.
+    predictor, fitted to all trials so far, expects most. While it cannot learn from these, random ones go on.
 
     Attributes:
         predictor: Name of a predictor that learns from genotypes alone.
@@ -41,6 +41,7 @@ class Guided(Competitor):
 
     Raises:
         ConfigError: If an option is out of range.
+        PredictorError: When it decides, before the first trial, if the library of the predictor is missing.
 
     Source: White et al., BANANAS (AAAI 2021); Baker et al., Accelerating Neural Architecture Search using Performance
         Prediction (2017).
@@ -81,6 +82,7 @@ class Guided(Competitor):
             self.acquisition,
             ensemble=self.ensemble,
         )
+        least = strategy.make(0).least  # who lacks its library hears of it now
         rule, end = self._rule(common.seed), self.share * common.clock.total
         queue = strategy.draw([], self.random, rng)
         trained: dict[Genotype, float] = {}
@@ -93,7 +95,7 @@ class Guided(Competitor):
             if ended and accuracy is not None:
                 whole[genotype] = accuracy
             if not queue and common.clock.seconds < end:
-                queue = self._propose(strategy, trained, int(rng.integers(2**31)))
+                queue = self._propose(strategy, trained, least, int(rng.integers(2**31)))
         if not whole:
             raise ConfigError(
                 f"guided: no trial came to its end within {end:g} s; raise seconds, share or the budget, or lower "
@@ -105,10 +107,15 @@ class Guided(Competitor):
     def _rule(self, seed: int) -> StoppingRule:
         return StoppingRule(self.delta, LEAST, draws=DRAWS, seed=seed)
 
-    def _propose(self, strategy: GuidedStrategy, trained: dict[Genotype, float], seed: int) -> list[Genotype]:
-        if len(set(trained.values())) < 2:  # nothing to learn from
-            return strategy.draw(trained, self.batch, np.random.default_rng(seed))
-        return strategy.propose(trained, self.batch, seed)
+    def _propose(
+        self, strategy: GuidedStrategy, trained: dict[Genotype, float], least: int, seed: int
+    ) -> list[Genotype]:
+        if len(trained) >= least:
+            try:
+                return strategy.propose(trained, self.batch, seed)
+            except (PredictorError, RankingError):  # nothing to learn from, such as equal accuracies
+                pass
+        return strategy.draw(trained, self.batch, np.random.default_rng(seed))
 
     def _try(
         self, common: Common, genotype: Genotype, rule: StoppingRule, number: int, end: float

@@ -8,7 +8,7 @@ import pytest
 from sparsenas.comparison.images import guiding
 from sparsenas.comparison.images.contest import make_competitor
 from sparsenas.comparison.images.guiding import Guided
-from sparsenas.errors import BudgetError, ConfigError, DivergenceError
+from sparsenas.errors import BudgetError, ConfigError, DivergenceError, PredictorError
 from sparsenas.spaces import StageSpace
 
 SPACE = StageSpace(stages=2, layers=2, types=["conv_3x3", "residual_3x3"], growths=[1.0, 2.0])
@@ -97,6 +97,33 @@ def test_what_diverges_is_left_behind(decide):
     decision = decide(fake)
     assert quality(decision.genotype) <= 0.65
     assert len(set(fake.begun)) == len(fake.begun)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("predictor", "least"), [("sparse_regression", 5), ("random_forest", 2)])
+def test_random_trials_go_on_until_a_predictor_can_learn(decide, monkeypatch, predictor, least):
+    asked = []
+    propose = guiding.GuidedStrategy.propose
+    monkeypatch.setattr(
+        guiding.GuidedStrategy,
+        "propose",
+        lambda self, trained, *rest: asked.append(len(trained)) or propose(self, trained, *rest),
+    )
+    fake = Fake(total=25)
+    decide(fake, predictor=predictor, random=1, batch=1)
+    assert min(asked) == least
+    assert len(set(fake.begun)) == len(fake.begun) > least
+
+
+def test_a_missing_library_is_told_before_the_first_trial(decide, monkeypatch):
+    def missing(*_):
+        raise PredictorError("xgboost: needs xgboost")
+
+    monkeypatch.setattr(guiding, "make_predictor", missing)
+    fake = Fake()
+    with pytest.raises(PredictorError, match="needs xgboost"):
+        decide(fake)
+    assert fake.begun == []
 
 
 def test_no_whole_trial_names_the_options(decide):
