@@ -146,7 +146,7 @@ class AceNasRanker(Predictor):
         columns = []
         for name in (name for name in LABELS if name in labels):
             values = np.asarray(labels[name], dtype=np.float64)
-            if values.shape != (len(genotypes),) or not np.isfinite(values).all() or np.ptp(values) == 0:
+            if values.shape != (len(genotypes),) or not np.isfinite(values).all() or len(set(values.tolist())) < 2:
                 raise PredictorError(
                     f"pretrain: {name} has shape {values.shape}; give each of the {len(genotypes)} genotypes a number, "
                     "not all the same"

@@ -64,7 +64,7 @@ def iterate(
         seed: Seeds the random networks.
 
     Raises:
-        PredictorError: If the budget cannot be divided, or there are too few networks.
+        PredictorError: If the budget cannot be divided, there are too few networks, or an accuracy is no number.
 
     Source: Zhang et al., AceNAS (2021), and its code.
     """
@@ -87,7 +87,7 @@ def iterate(
         taken = {*measured, *best}
         rest = [row for row in rng.permutation(len(genotypes)).tolist() if row not in taken]
         for row in [*best, *rest][:each]:
-            measured[row] = measure(genotypes[row])
+            measured[row] = _finite(measure(genotypes[row]), genotypes[row])
         learn = ranker.refit if carry_on and iteration else ranker.fit
         learn([genotypes[row] for row in measured], np.array(list(measured.values())), {})
         scores = ranker.query(genotypes, {})
@@ -95,7 +95,7 @@ def iterate(
     chosen = _best_first(scores)[:top]
     for row in chosen:
         if row not in measured:
-            measured[row] = measure(genotypes[row])
+            measured[row] = _finite(measure(genotypes[row]), genotypes[row])
     best_row = max(measured, key=measured.__getitem__)
     return FineTuned(
         tuple(genotypes[row] for row in trained),
@@ -106,6 +106,12 @@ def iterate(
         genotypes[best_row],
         measured[best_row],
     )
+
+
+def _finite(accuracy: float, genotype: Genotype) -> float:
+    if not np.isfinite(accuracy):
+        raise PredictorError(f"iterate: the accuracy of {genotype} is {accuracy}; give a number")
+    return accuracy
 
 
 def _best_first(scores: Floats) -> list[int]:

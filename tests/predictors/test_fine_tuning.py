@@ -136,3 +136,18 @@ def test_labels_that_teach_nothing_are_refused(labels, message):
 def test_unknown_losses_are_refused():
     with pytest.raises(PredictorError, match="loss is 'hinge' and rank_by 'predicted'; use lambda_rank or mse"):
         ranker(loss="hinge")
+
+
+def test_no_networks_to_pretrain_on_are_named():
+    with pytest.raises(PredictorError, match="give each of the 0 genotypes a number"):
+        ranker().pretrain([], {"flops": np.zeros(0)})
+
+
+@pytest.mark.parametrize("bad", [0, 199])  # drawn at random, and of the top alone
+def test_an_accuracy_that_is_no_number_is_named(bad):
+    genotypes = networks(200)
+    worth = {genotype: float(row) for row, genotype in enumerate(genotypes)}
+    accuracies = {**worth, genotypes[bad]: float("nan")}
+    options = {"budget": 200 - 1, "iterations": 1, "top": 1} if bad == 0 else {"budget": 2, "iterations": 1, "top": 1}
+    with pytest.raises(PredictorError, match=r"the accuracy of .* is nan; give a number"):
+        iterate(genotypes, accuracies.__getitem__, Oracle(worth.__getitem__), **options)
