@@ -89,6 +89,9 @@ class Predictor(ABC):
         if self.least and not self._fitted:
             raise PredictorError(f"{name}: has learned from no network yet; fit it first")
         known = self._known(info, len(genotypes))
+        if len(genotypes) == 0:  # libraries do not bear an empty matrix
+            self.query_seconds = 0.0
+            return np.zeros(0)
         begin = process_time()
         scores = np.asarray(self._query(genotypes, known), dtype=np.float64)
         self.query_seconds = process_time() - begin

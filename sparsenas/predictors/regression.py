@@ -105,10 +105,14 @@ class CurveRegression(Predictor):
             cv=KFold(FOLDS, shuffle=True, random_state=self.seed),
             random_state=self.seed,
         )
-        search.fit(rows, targets)
-        self._model = search.best_estimator_
         folds = KFold(min(RESIDUAL_FOLDS, len(targets)), shuffle=True, random_state=self.seed)
-        unseen = cross_val_predict(self._model, rows, targets, cv=folds)
+        state = np.random.get_state()  # NuSVR draws a seed that it does not use
+        try:
+            search.fit(rows, targets)
+            self._model = search.best_estimator_
+            unseen = cross_val_predict(self._model, rows, targets, cv=folds)
+        finally:
+            np.random.set_state(state)
         self.sigma = float(np.std(targets - unseen, ddof=1))
 
     def query_curves(self, curves: Floats) -> Floats:

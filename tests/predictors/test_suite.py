@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsenas.errors import PredictorError
-from sparsenas.predictors import SUITE, make_predictor
+from sparsenas.predictors import SUITE, CurveRegression, make_predictor
 from sparsenas.ranking import kendall_tau
 from sparsenas.spaces import NasBench201Space, encoding_of
 
@@ -85,6 +85,25 @@ def test_nothing_is_learned_from_shuffled_targets(name, data):
         scores = predictor.query(genotypes[LEARN:], asked)
         taus.append(kendall_tau(scores, targets[LEARN:]) if np.ptp(scores) else 0.0)
     assert abs(np.mean(taus)) < CHANCE / np.sqrt(len(taus))
+
+
+@pytest.mark.parametrize("name", ["random_forest", "lightgbm", "nao", "gaussian_process", "lce"])
+def test_no_networks_have_no_scores(name, data):
+    genotypes, targets = data
+    predictor = make_predictor(name, ENCODING)
+    info = info_of(targets, predictor)
+    predictor.fit(genotypes[:10], targets[:10], {key: values[:10] for key, values in info.items()})
+    assert predictor.query([], {key: values[:0] for key, values in info.items()}).shape == (0,)
+
+
+def test_a_regression_of_curves_leaves_the_global_random_state_alone(data):
+    genotypes, targets = data
+    predictor = CurveRegression(draws=2)
+    before = np.random.get_state()[1:3]
+    predictor.fit(genotypes, targets, info_of(targets, predictor))
+    after = np.random.get_state()[1:3]
+    assert (before[0] == after[0]).all()
+    assert before[1] == after[1]
 
 
 @pytest.mark.parametrize("name", FITTED)
