@@ -24,6 +24,10 @@ def draw_predictors(rows: Sequence[PredictorRow]) -> Figure:
     highest mean tau. Right: every predictor at every size and look; those on the front are named. Colours are families.
     The figure has no window or pyplot state.
     """
+    if not any(row.means for row in rows):
+        figure = Figure(figsize=(_WIDTH, 1), dpi=DPI, facecolor="white")
+        figure.text(0.5, 0.5, "no predictor has a ranking", ha="center", va="center", color=INK)
+        return figure
     families = list(dict.fromkeys(row.family for row in rows))
     colours = {family: look(number)[0] for number, family in enumerate(families)}
     handles = [line_sample(colour, family.replace("_", " "), "solid") for family, colour in colours.items()]
