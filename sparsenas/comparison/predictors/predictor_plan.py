@@ -1,6 +1,6 @@
 """The plan of a ranking of predictors: networks whose accuracies are known, predictors, sizes, seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,18 @@ class PredictorPlan:
         """Names in the order of the config."""
         return tuple(dict.fromkeys(run.searcher for run in self.runs))
 
-    def check(self) -> None:
+    def check(self, names: Sequence[str] | None = None) -> None:
         """Find out what cannot work: a missing table, too few networks, info that nobody knows.
+
+        Args:
+            names: Predictors that are to be judged; all by default.
 
         Raises:
             SparseNASError: Naming it.
         """
         networks = read_networks(self.settings["networks"])
         networks.split(max(self.settings["sizes"]), self.settings["test"], 0)
-        for name in self.predictors:
+        for name in self.predictors if names is None else names:
             predictor = make_predictor(name, networks.encoding)
             if missing := sorted(predictor.requires - networks.known):
                 raise ConfigError(
@@ -86,6 +89,11 @@ def read_predictor_plan(path: str | Path) -> PredictorPlan:
     config = check_mapping(read_settings(path), where, needed, optional)
     if ("curves" in config) == ("table" in config) or ("table" in config) != ("accuracy" in config):
         raise ConfigError(f"{where}: give table and accuracy, or curves: networks whose accuracies are known")
+    if "curves" in config and "published_scores" in config:
+        raise ConfigError(f"{where}: published_scores are of a table, not of curves; leave them out")
+    for name in ("curves", "published_scores"):
+        if not isinstance(config.get(name, ""), str):
+            raise ConfigError(f"{where}: {name} is {config[name]!r}; it must be text")
     sources = ("table", "accuracy", "published_scores", "curves")
     networks = {name: config[name] for name in sources if name in config}
     if isinstance(networks.get("table"), str):

@@ -26,7 +26,7 @@ class PredictorSession(Session[PredictorRecord]):
 
     def check(self, runs: Sequence[PlannedRun] | None = None) -> None:
         """See :meth:`Session.check`: a missing table, too few networks, info that nobody knows."""
-        self.plan.check()
+        self.plan.check(None if runs is None else list(dict.fromkeys(run.searcher for run in runs)))
 
     def parse(self, fields: dict[str, Any]) -> PredictorRecord:
         """See :meth:`Session.parse`."""
