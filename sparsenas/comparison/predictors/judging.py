@@ -134,8 +134,8 @@ def _point(
     seconds: tuple[float, float] = (0.0, 0.0),
     problem: str = "",
 ) -> Point:
-    epoch, spent = (0, 0) if look is None else (look.epoch, look.spent)
-    return Point(size, epoch, size * networks.epochs, spent, figures or {}, *seconds, problem)
+    epoch, spent, apart = (0, 0, 0) if look is None else (look.epoch, look.spent, look.apart)
+    return Point(size, epoch, size * (networks.epochs + apart), spent, figures or {}, *seconds, problem)
 
 
 class _Late(BaseException):

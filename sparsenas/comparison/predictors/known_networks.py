@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from os.path import expandvars
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,13 @@ class Look(NamedTuple):
         epoch: Epoch up to which they are known.
         columns: Number of their points up to there.
         spent: Epochs of training that it takes to know those of a network.
+        apart: Those among them that are no part of the whole training, so that networks to learn from take them too.
     """
 
     epoch: int
     columns: int
     spent: int
+    apart: int = 0
 
 
 class Split(NamedTuple):
@@ -84,12 +87,14 @@ class KnownNetworks:
         known = self.curves if look is not None else {}
         found = {name: known[name][rows, : look.columns] for name in names if name in known and look is not None}
         found |= {name: self.scores[name][rows, None] for name in names if name in self.scores}
-        return found | ({"epochs": np.full((len(rows), 1), float(self.epochs))} if "epochs" in names else {})
+        whole = "epochs" in names & self.known
+        return found | ({"epochs": np.full((len(rows), 1), float(self.epochs))} if whole else {})
 
     @property
     def known(self) -> frozenset[str]:
-        """Names of all that is known of the networks."""
-        return frozenset({*self.curves, *self.scores, "epochs"})
+        """Names of all that is known of the networks; no ``epochs``, where points of curves are not one epoch each."""
+        whole = not any(look.apart for look in self.looks)
+        return frozenset({*self.curves, *self.scores, *(("epochs",) if whole else ())})
 
     def split(self, learn: int, test: int, seed: int) -> Split:
         """Draw networks uniformly, of which no two are isomorphic.
@@ -135,7 +140,10 @@ def networks_of_table(table: BenchmarkTable, training: Training, early: Sequence
         epochs=training.epochs,
         classes=table.classes,
         curves={"val_accuracy": np.stack(columns, 1)} if columns else {},
-        looks=tuple(Look(epochs, number, sum(early[:number])) for number, epochs in enumerate(early, start=1)),
+        looks=tuple(
+            Look(epochs, number, sum(early[:number]), sum(early[:number]))
+            for number, epochs in enumerate(early, start=1)
+        ),
         scores={name: ranked_last(table.scores(name)) for name in table.score_names},
     )
 
@@ -179,13 +187,15 @@ def networks_of_curves(path: str | Path, early: Sequence[int]) -> KnownNetworks:
     """
     found = Path(expandvars(path)).expanduser()
     try:
-        with np.load(found) as file:
+        with found.open("rb") as opened, np.load(opened) as file:
             kept = {name.partition("_")[0].rstrip("s"): file[name] for name in file if name in _NAMES}
             curves, texts = kept["curve"], kept["genotype"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:  # TypeError of a single array
         raise DataError(f"{found}: no learning curves of DARTS cells can be read ({error})") from error
-    if curves.dtype.kind == "u":
+    if curves.dtype.kind in "iu":
         curves = curves / 100
+    if curves.dtype.kind != "f" or not np.isfinite(curves).all():
+        raise DataError(f"{found}: curves hold values that are no numbers; leave these networks out")
     if curves.ndim != 2 or len(curves) != len(texts):
         raise DataError(f"{found}: curves have shape {curves.shape}, but there are {len(texts)} genotypes")
     if not early or list(early) != sorted(set(early)) or early[0] < 1 or early[-1] >= curves.shape[1]:
@@ -196,7 +206,7 @@ def networks_of_curves(path: str | Path, early: Sequence[int]) -> KnownNetworks:
         encoding=encoding_of(DartsSpace()),
         targets=curves[:, -LAST_EPOCHS:].mean(1),
         epochs=curves.shape[1],
-        classes=np.arange(len(curves)),
+        classes=np.unique([genotype.to_json() for genotype in genotypes], return_inverse=True)[1],
         curves={"val_accuracy": curves},
         looks=tuple(Look(epochs, epochs, epochs) for epochs in early),
         scores={},
@@ -210,7 +220,9 @@ _NAMES = ("curves", "genotypes", "curves_214", "genotype_214")
 def ranked_last(scores: Floats) -> Floats:
     """Give networks without a score, which have no path from input to output, one below all others.
 
-    As :class:`sparsenas.predictors.MeasuredScore` does, it is lower by the range of the others.
+    As :class:`sparsenas.predictors.MeasuredScore` does, it is lower by the range of the others; 0 if there are none.
     """
     known = scores[np.isfinite(scores)]
+    if not len(known):
+        return np.zeros_like(scores)
     return np.where(np.isfinite(scores), scores, known.min() - (np.ptp(known) or 1.0))

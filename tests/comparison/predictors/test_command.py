@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sparsenas.cli import main
-from sparsenas.comparison.predictors import read_predictor_plan
+from sparsenas.comparison.predictors import PredictorSession, read_predictor_plan
 from sparsenas.errors import ConfigError
 
 
@@ -56,6 +56,8 @@ def test_a_compare_names_the_command(settings, write, run_error):
         ({"curves": "x.npz"}, "give table and accuracy, or curves"),
         ({"sizes": [20, 4]}, r"sizes is \[20, 4\]; name ascending whole numbers, each once"),
         ({"sizes": []}, "sizes: empty"),
+        ({"table": None, "accuracy": None, "curves": "x.npz", "published_scores": "cifar10"}, "of a table, not of"),
+        ({"table": None, "accuracy": None, "curves": 5}, "curves is 5; it must be text"),
         ({"test": 1}, "test is 1; use a whole number from 2 on"),
         ({"early": 5}, "early must be a list of ascending whole numbers"),
         ({"seeds": 0}, "seeds is 0"),
@@ -73,12 +75,20 @@ def test_wrong_entries_are_named(settings, write, change, message):
         read_predictor_plan(write(given))
 
 
+def test_what_is_not_chosen_need_not_work(settings, write, tmp_path):
+    plan = read_predictor_plan(write({**settings, "predictors": ["early_stop_accuracy", "sotl"]}))
+    session = PredictorSession(plan, tmp_path)
+    session.check(session.chosen(["early_stop_accuracy"]))
+    with pytest.raises(ConfigError, match="sotl needs train_loss"):
+        session.check()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
             {"predictors": ["sotl"]},
-            "sotl needs train_loss, of which these networks know nothing; they have epochs, val_accuracy",
+            "sotl needs train_loss, of which these networks know nothing; they have val_accuracy",
         ),
         ({"test": 60}, "20 networks to learn from and 60 to predict are more than the 64 that differ"),
         ({"early": [3]}, "no accuracy digits/valid/3"),

@@ -22,7 +22,7 @@ from sparsenas.comparison.predictors import (
 from sparsenas.comparison.predictors.known_networks import KnownNetworks, Look, networks_with_scores, ranked_last
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError, PredictorError
-from sparsenas.predictors import EarlyStopAccuracy, Predictor
+from sparsenas.predictors import CurveRegression, EarlyStopAccuracy, Predictor
 from sparsenas.spaces import DartsSpace, NasBench201Space, encoding_of
 from sparsenas.tables import PublishedScores, Training
 
@@ -198,7 +198,7 @@ def test_figures_can_be_drawn_where_all_is_free_or_fails():
     rows = [row("random_forest", 50, 0, 0.60, 5000), row("early_stop_accuracy", 0, 9, 0.40, 90)]
     late = PredictorRecord("random_forest", 0, "d", (Point(5, 0, 500, 0, {}, problem="too late"),))
     failed = summarize_predictors([late], 10)
-    for shown in (rows, rows[:1], [*rows, *failed]):
+    for shown in (rows, rows[:1], [*rows, *failed], failed, []):
         assert figure_bytes(draw_predictors(shown), "png").startswith(b"\x89PNG")
 
 
@@ -207,7 +207,11 @@ def test_tables_give_early_accuracies_each_from_a_training_of_its_own(settings):
 
     table = SumTable(**settings["table"]["init_args"])
     known = networks_of_table(table, Training("digits", "valid", 30), [2, 5, 9])
-    assert known.looks == (Look(2, 1, 2), Look(5, 2, 7), Look(9, 3, 16))
+    assert known.looks == (Look(2, 1, 2, 2), Look(5, 2, 7, 7), Look(9, 3, 16, 16))
+    assert "epochs" not in known.known  # points of these curves are not one epoch each
+    assert known.info(frozenset({"epochs"}), np.array([0]), known.looks[0]) == {}
+    (_, _, point) = judge(lambda: CurveRegression(draws=2), known, [10], test=15, seed=0, limit=20)
+    assert (point.trained, point.spent) == (10 * (30 + 16), 16)  # networks to learn from are trained early, too
     assert known.curves["val_accuracy"][:, 1].tolist() == table.accuracies("digits", "valid", 5).tolist()
     assert known.scores == {}
     with pytest.raises(ConfigError, match=r"early is \[9, 30\]; name ascending epochs below the 30 of the accuracy"):
@@ -217,6 +221,7 @@ def test_tables_give_early_accuracies_each_from_a_training_of_its_own(settings):
 def test_networks_without_a_score_come_last():
     found = ranked_last(np.array([3.0, np.nan, 1.0, 5.0]))
     assert found.tolist() == [3, 1 - 4, 1, 5]
+    assert ranked_last(np.full(2, np.nan)).tolist() == [0, 0]
 
 
 def test_published_scores_belong_to_their_benchmark():
@@ -251,6 +256,24 @@ def test_curves_are_known_up_to_an_epoch_and_end_with_a_mean(tmp_path):
     np.savez(tmp_path / "other.npz", x=curves)
     with pytest.raises(DataError, match=r"other\.npz: no learning curves of DARTS cells can be read"):
         networks_of_curves(tmp_path / "other.npz", [5])
+
+
+def test_files_that_hold_no_curves_are_named(tmp_path):
+    whole = curve_file(tmp_path / "whole.npz", np.full((4, 50), 90.0)).read_bytes()
+    for name, content in {"cut.npz": whole[: len(whole) // 2], "empty.npz": b""}.items():
+        (tmp_path / name).write_bytes(content)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for name in ("cut.npz", "empty.npz", "one.npy"):
+        with pytest.raises(DataError, match=f"{name}: no learning curves of DARTS cells can be read"):
+            networks_of_curves(tmp_path / name, [5])
+    with pytest.raises(DataError, match="curves hold values that are no numbers"):
+        networks_of_curves(curve_file(tmp_path / "nan.npz", np.full((4, 50), np.nan)), [5])
+
+
+def test_whole_numbers_are_hundredths_and_a_cell_given_twice_is_one(tmp_path):
+    known = networks_of_curves(curve_file(tmp_path / "whole.npz", np.full((4, 50), 9000)), [5])
+    assert known.targets.tolist() == [90] * 4
+    assert known.classes.tolist() == [0] * 4
 
 
 def test_errors_of_predictors_are_told_not_raised():
