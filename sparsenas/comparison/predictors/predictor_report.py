@@ -167,6 +167,8 @@ def predictor_markdown(plan: PredictorPlan, rows: Sequence[PredictorRow], record
         lines.append(
             f"\n`{row.name}` has no ranking in {row.failed} seeds at n = {row.size}, {row.epoch} epochs: {row.problem}."
         )
+    for name in dict.fromkeys(record.searcher for record in records if not record.points):
+        lines.append(f"\n`{name}` has no ranking: it needs more networks to learn from than the largest size.")
     if note := processors_note(records):
         lines.append(f"\n{note}")
     return "\n".join(lines)

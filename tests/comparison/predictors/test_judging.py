@@ -9,6 +9,7 @@ from scipy import stats
 
 from sparsenas.comparison.predictors import (
     Point,
+    PredictorPlan,
     PredictorRecord,
     best_by_regime,
     draw_predictors,
@@ -20,6 +21,7 @@ from sparsenas.comparison.predictors import (
     summarize_predictors,
 )
 from sparsenas.comparison.predictors.known_networks import KnownNetworks, Look, networks_with_scores, ranked_last
+from sparsenas.comparison.predictors.predictor_report import predictor_markdown
 from sparsenas.drawing import figure_bytes
 from sparsenas.errors import ConfigError, DataError, PredictorError
 from sparsenas.predictors import CurveRegression, EarlyStopAccuracy, Predictor
@@ -191,6 +193,12 @@ def test_summaries_count_what_failed():
     (found,) = summarize_predictors(records, 10)
     assert (found.seeds, found.failed, found.problem, found.tau) == (2, 1, "it broke", pytest.approx(0.4))
     assert (found.epochs, found.fit_seconds) == (500, 2.0)
+
+
+def test_a_report_names_who_needs_more_networks_than_there_are():
+    plan = PredictorPlan("small", {"test": 10, "sizes": [2]}, ())
+    text = predictor_markdown(plan, [], [PredictorRecord("lcsvr", seed, "d", ()) for seed in (0, 1)])
+    assert text.count("`lcsvr` has no ranking") == 1
 
 
 @pytest.mark.slow
