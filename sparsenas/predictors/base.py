@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.errors import PredictorError
+from sparsenas.errors import PredictorError, RankingError
 from sparsenas.spaces import Genotype
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,10 @@ class Predictor(ABC):
             raise PredictorError(f"{name}: a genotype is there twice; give each network once, with its mean accuracy")
         known = self._known(info, len(genotypes))
         begin = process_time()
-        self._fit(genotypes, targets, known)
+        try:
+            self._fit(genotypes, targets, known)
+        except RankingError as error:  # of relevances, where most targets are the best
+            raise PredictorError(f"{name}: {error}") from error
         self.fit_seconds, self._fitted = process_time() - begin, True
 
     def query(self, genotypes: Sequence[Genotype], info: Info) -> Floats:

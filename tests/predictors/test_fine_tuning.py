@@ -151,3 +151,11 @@ def test_an_accuracy_that_is_no_number_is_named(bad):
     options = {"budget": 200 - 1, "iterations": 1, "top": 1} if bad == 0 else {"budget": 2, "iterations": 1, "top": 1}
     with pytest.raises(PredictorError, match=r"the accuracy of .* is nan; give a number"):
         iterate(genotypes, accuracies.__getitem__, Oracle(worth.__getitem__), **options)
+
+
+def test_targets_of_which_most_are_the_best_rank_nothing():
+    targets = np.where(np.arange(20) < 2, 80.0, 90.0)
+    with pytest.raises(
+        PredictorError, match=r"AceNasRanker: truth: the 0\.2 quantile is the maximum, 90; no item is more"
+    ):
+        ranker().fit(networks(20), targets, {})

@@ -9,7 +9,7 @@ from sparsenas.comparison.checks import check_whole
 from sparsenas.comparison.images.clock import accuracy_on
 from sparsenas.comparison.images.common import Common
 from sparsenas.comparison.images.competitors import Competitor, Decision, check_share
-from sparsenas.errors import ConfigError, DivergenceError, PredictorError, RankingError
+from sparsenas.errors import ConfigError, DivergenceError, PredictorError
 from sparsenas.predictors import SUITE, Feasible, GuidedStrategy, StoppingRule, make_predictor
 from sparsenas.spaces import Genotype, encoding_of
 from sparsenas.spaces.stage import read_chain
@@ -31,8 +31,8 @@ class Guided(Competitor):
 
     Attributes:
         predictor: Name of a predictor that learns from genotypes alone.
-        acquisition: ``thompson`` tries what an ensemble does not agree on, ``mean`` does not.
-        ensemble: Number of predictors.
+        acquisition: ``mean`` takes what an ensemble expects most of, ``thompson`` also tries what it disagrees on.
+        ensemble: Number of predictors, which differ by their seed.
         share: Share of the seconds for all trials.
         trial_share: Share of the seconds of a trial.
         random: Random networks before the predictor is asked.
@@ -47,9 +47,9 @@ class Guided(Competitor):
         Prediction (2017).
     """
 
-    predictor: str = "random_forest"
-    acquisition: Literal["mean", "thompson"] = "thompson"
-    ensemble: int = 3
+    predictor: str = "sparse_regression"
+    acquisition: Literal["mean", "thompson"] = "mean"
+    ensemble: int = 1
     share: float = 0.25
     trial_share: float = 0.015
     random: int = 4
@@ -113,7 +113,7 @@ class Guided(Competitor):
         if len(trained) >= least:
             try:
                 return strategy.propose(trained, self.batch, seed)
-            except (PredictorError, RankingError):  # nothing to learn from, such as equal accuracies
+            except PredictorError:  # nothing to learn from, such as equal accuracies
                 pass
         return strategy.draw(trained, self.batch, np.random.default_rng(seed))
 
