@@ -119,14 +119,8 @@ class CellEncoding(Encoding):
     """Encodings of the genotypes of a space of blocks; each kept candidate is a vertex.
 
     Cells of one input follow one another, as the stages of a chain. Cells of two are repeated in the network: their
-    graphs stand beside each other, and all computed nodes enter their output, as in the DARTS space.
-
-    | space | one-hot | paths | vertices | operations | sequence |
-    |---|---|---|---|---|---|
-    | NAS-Bench-201 | 30 | 155 | 8 | 7 | 35 |
-    | DARTS, 4 nodes | 196 | 11,200 | 22 | 9 | 130 |
-    | weight sharing, 64 cells | 12 | 20 | 5 | 6 | 14 |
-    | NAS-Bench-Macro | 24 | 9,840 | 10 | 5 | 54 |
+    graphs stand beside each other, and all computed nodes enter their output, as in the DARTS space. The page on search
+    spaces has the sizes.
 
     Args:
         space: The space.
