@@ -149,7 +149,7 @@ def test_every_searcher_of_a_comparison_decides_under_every_cap(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # see above
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"genotype", "search", "timm"}))  # of the user, in no config
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"genotype", "guided", "search", "timm"}))  # in no config
 def test_every_kind_of_competitor_is_trained_and_tested(kind):
     plan = read_image_plan(ON_IMAGES)
     name = next(name for name, entry in plan.entries.items() if entry.kind == kind)
