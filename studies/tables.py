@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import combine_pvalues, mannwhitneyu, wilcoxon
 
 from studies.common import Row, read_runs
+from studies.predictors import analysis as predictors
 from studies.stage_space import analysis
 from studies.text import Floats, groups, markdown, mean, number, probability, spread, values
 from studies.tournament import analysis as tournament
@@ -194,6 +195,7 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "one_stage_quality": {"runs": partial(cells, against="random cells", seconds=["seconds"])},
     "two_stage_search_quality": {"cells": partial(cells, against="random cells", seconds=["search_seconds"])},
     "capped_quality": {"cells": partial(cells, against="random cells")},
+    "predictors": predictors.TABLES,
     "quickstart": {"runs": cells},
     "stage_space": {
         "competitors": analysis.competitors,
