@@ -1,4 +1,4 @@
-"""What commands share whose runs are processes of their own: options, running what is missing, reporting."""
+"""The common part of commands whose runs are processes of their own: options, running what is missing, reporting."""
 
 import argparse
 import shlex

@@ -85,7 +85,7 @@ class SparseRegression(Predictor):
 
 
 class Flow:
-    """What lies on the paths of a genotype from an input to the output.
+    """The effective part of a genotype: all that lies on a path from an input to the output.
 
     Args:
         encoding: Encoding of the space.

@@ -47,7 +47,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class KnownNetworks:
-    """What is known of ``R`` networks.
+    """Facts about ``R`` networks: their accuracies, curves and scores.
 
     Attributes:
         genotypes: The networks.

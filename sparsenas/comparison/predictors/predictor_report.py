@@ -1,4 +1,4 @@
-"""What a ranking of predictors says: figures with their spread, the best for each budget, the Pareto front."""
+"""The report of a ranking of predictors: figures with their spread, the best for each budget, the Pareto front."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -52,7 +52,7 @@ class PredictorRow:
 
 
 class Regime(NamedTuple):
-    """What may be spent: networks to learn from, and epochs of each network that is scored."""
+    """A budget: most networks to learn from, and most epochs of each network that is scored."""
 
     size: int
     epoch: int
