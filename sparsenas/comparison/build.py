@@ -11,6 +11,7 @@ from sparsenas.data import ImageData
 from sparsenas.errors import ConfigError
 from sparsenas.parser import SettingsParser
 from sparsenas.search import Searcher
+from sparsenas.spaces import SearchSpace
 from sparsenas.tables import BenchmarkTable
 
 
@@ -45,3 +46,11 @@ def build_table(settings: Mapping[str, Any]) -> BenchmarkTable:
     parser.add_subclass_arguments(BenchmarkTable, "table", required=True)
     table: BenchmarkTable = parser.instantiate(parser.parse_object({"table": settings})).table
     return table
+
+
+def build_space(settings: Mapping[str, Any]) -> SearchSpace:
+    """Build a search space; errors as for :func:`build_run`."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(SearchSpace, "space", required=True)
+    space: SearchSpace = parser.instantiate(parser.parse_object({"space": settings})).space
+    return space

@@ -22,11 +22,12 @@ from sparsenas.predictors.omni_sequences import OmniSequenceRegression
 from sparsenas.predictors.regression import CurveRegression
 from sparsenas.predictors.sparse import SparseRegression
 from sparsenas.predictors.stopping import Decision, Replay, StoppingRule, replay
-from sparsenas.predictors.suite import SUITE, Entry, make_predictor
+from sparsenas.predictors.suite import SCORES, SUITE, Entry, make_predictor
 from sparsenas.predictors.vectors import VectorRegression, random_forest
 from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman
 
 __all__ = [
+    "SCORES",
     "SUITE",
     "AceNasRanker",
     "CurveExtrapolation",

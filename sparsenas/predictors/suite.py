@@ -96,6 +96,9 @@ SUITE: dict[str, Entry] = {
     "parameters": _known("size", "parameters", studied=False),
 }
 
+#: Names of scores that are known of a network before it is trained; each is a predictor too.
+SCORES = tuple(name for name, entry in SUITE.items() if entry.family in ("zero_cost", "weight_sharing", "size"))
+
 
 def make_predictor(name: str, encoding: Encoding, seed: int = 0) -> Predictor:
     """Make a predictor of the suite.

@@ -8,7 +8,7 @@ from sparsenas.spaces.nasbench101 import NASBENCH101_PRIMITIVES, NasBench101Spac
 from sparsenas.spaces.nasbench201 import NASBENCH201_PRIMITIVES, NasBench201Space
 from sparsenas.spaces.nasbench_macro import NASBENCH_MACRO_PRIMITIVES, NasBenchMacroSpace
 from sparsenas.spaces.proxyless import PROXYLESS_NETWORKS, PROXYLESS_PRIMITIVES, ProxylessSpace
-from sparsenas.spaces.published import PUBLISHED, read_genotype
+from sparsenas.spaces.published import PUBLISHED, parse_genotype, read_genotype
 from sparsenas.spaces.references import REFERENCES, Reference
 from sparsenas.spaces.stage import LAYER_TYPES, StageSpace
 from sparsenas.spaces.topology import NONE, Block, Candidate, Support
@@ -44,5 +44,6 @@ __all__ = [
     "Support",
     "WeightSharing64Space",
     "encoding_of",
+    "parse_genotype",
     "read_genotype",
 ]

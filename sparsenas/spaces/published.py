@@ -75,16 +75,25 @@ def read_genotype(text: str) -> Genotype:
         return NAMED[bare]
     for name in (text, bare):
         if name and _exists(name):
-            return _from_text(read_text(name), name)
+            return parse_genotype(read_text(name), name)
     no_name = not bare.isprintable() or len(bare.encode(errors="replace")) > _LONGEST_NAME
     if not bare or no_name or _SIGNS & set(bare) or bare.isdigit():
-        return _from_text(text, "genotype")
+        return parse_genotype(text, "genotype")
     if bare.isidentifier():
         raise GenotypeError(f"{bare}: no such file, and no genotype of that name; known are {', '.join(NAMED)}")
     return Genotype.load(bare)  # which says why it cannot be read
 
 
-def _from_text(text: str, where: str) -> Genotype:
+def parse_genotype(text: str, where: str) -> Genotype:
+    """Read a genotype from a name or a text, as :func:`read_genotype` does, but from no file.
+
+    Args:
+        text: The text.
+        where: Where it stands, for messages.
+
+    Raises:
+        GenotypeError: If it is no genotype.
+    """
     bare = _bare(text)
     if bare in NAMED:
         return NAMED[bare]

@@ -1,7 +1,8 @@
 """Predictors of accuracy, judged by networks whose accuracies are known."""
 
 from sparsenas.comparison.predictors.judging import Point, figures_of, judge
-from sparsenas.comparison.predictors.known_networks import KnownNetworks, networks_of_curves, networks_of_table
+from sparsenas.comparison.predictors.known_networks import KnownNetworks, networks_of_table
+from sparsenas.comparison.predictors.network_file import networks_of_file
 from sparsenas.comparison.predictors.predictor_figure import draw_predictors
 from sparsenas.comparison.predictors.predictor_plan import PredictorPlan, read_predictor_plan
 from sparsenas.comparison.predictors.predictor_record import PredictorRecord, rank_once
@@ -24,7 +25,7 @@ __all__ = [
     "draw_predictors",
     "figures_of",
     "judge",
-    "networks_of_curves",
+    "networks_of_file",
     "networks_of_table",
     "pareto_front",
     "rank_once",

@@ -2,24 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os.path import expandvars
-from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsenas.errors import ConfigError, DataError
-from sparsenas.spaces import DartsSpace, Encoding, Genotype, encoding_of
+from sparsenas.errors import ConfigError
+from sparsenas.spaces import Encoding, Genotype, encoding_of
 from sparsenas.tables import BenchmarkTable, PublishedScores, Training
 
 Floats = NDArray[np.float64]
 
 #: Info that is a learning curve; all other is one number of a network.
 CURVES = ("train_loss", "val_loss", "val_accuracy")
-#: Last epochs of a curve whose mean is the final accuracy: single epochs are noisy.
-LAST_EPOCHS = 10
 
 
 class Look(NamedTuple):
@@ -171,50 +166,6 @@ def networks_with_scores(networks: KnownNetworks, published: PublishedScores) ->
         curves={name: curve[rows] for name, curve in networks.curves.items()},
         scores={name: ranked_last(scores) for name, scores in published.scores.items()},
     )
-
-
-def networks_of_curves(path: str | Path, early: Sequence[int]) -> KnownNetworks:
-    """Read whole learning curves of DARTS cells.
-
-    Args:
-        path: File ``.npz`` with ``curves``, shape ``(R, T)``, accuracies in percent, or whole numbers of a hundredth of
-            that, and ``genotypes``, the printed cells; ``curves_214`` and ``genotype_214`` are taken as well.
-        early: Epochs up to which curves are known, at the points at which predictors are asked.
-
-    Raises:
-        DataError: If the file cannot be read, or is another one.
-        ConfigError: If an epoch is not on the curves.
-    """
-    found = Path(expandvars(path)).expanduser()
-    try:
-        with found.open("rb") as opened, np.load(opened) as file:
-            kept = {name.partition("_")[0].rstrip("s"): file[name] for name in file if name in _NAMES}
-            curves, texts = kept["curve"], kept["genotype"]
-    except (OSError, EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:  # TypeError of a single array
-        raise DataError(f"{found}: no learning curves of DARTS cells can be read ({error})") from error
-    if curves.dtype.kind in "iu":
-        curves = curves / 100
-    if curves.dtype.kind != "f" or not np.isfinite(curves).all():
-        raise DataError(f"{found}: curves hold values that are no numbers; leave these networks out")
-    if curves.ndim != 2 or len(curves) != len(texts):
-        raise DataError(f"{found}: curves have shape {curves.shape}, but there are {len(texts)} genotypes")
-    if not early or list(early) != sorted(set(early)) or early[0] < 1 or early[-1] >= curves.shape[1]:
-        raise ConfigError(f"early is {list(early)}; name ascending epochs below the {curves.shape[1]} of the curves")
-    genotypes = [Genotype.from_printed(str(text), str(found)) for text in texts]
-    return KnownNetworks(
-        genotypes=tuple(genotypes),
-        encoding=encoding_of(DartsSpace()),
-        targets=curves[:, -LAST_EPOCHS:].mean(1),
-        epochs=curves.shape[1],
-        classes=np.unique([genotype.to_json() for genotype in genotypes], return_inverse=True)[1],
-        curves={"val_accuracy": curves},
-        looks=tuple(Look(epochs, epochs, epochs) for epochs in early),
-        scores={},
-    )
-
-
-#: Arrays that are read.
-_NAMES = ("curves", "genotypes", "curves_214", "genotype_214")
 
 
 def ranked_last(scores: Floats) -> Floats:

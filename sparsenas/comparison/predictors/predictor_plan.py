@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsenas.comparison.build import build_table
+from sparsenas.comparison.build import build_space, build_table
 from sparsenas.comparison.checks import check_mapping, check_name, check_number, check_whole, digest_of, read_settings
 from sparsenas.comparison.plan import PlannedRun, read_training
 from sparsenas.comparison.predictors.known_networks import (
     KnownNetworks,
-    networks_of_curves,
     networks_of_table,
     networks_with_scores,
 )
+from sparsenas.comparison.predictors.network_file import networks_of_file
 from sparsenas.errors import ConfigError
 from sparsenas.predictors import SUITE, make_predictor
 from sparsenas.tables import read_published_scores
@@ -62,14 +62,16 @@ def read_networks(settings: Mapping[str, Any]) -> KnownNetworks:
     """Read the networks of a plan.
 
     Args:
-        settings: ``table`` and ``accuracy``, perhaps ``published_scores``; or ``curves``; and ``early``.
+        settings: ``table`` and ``accuracy``, perhaps ``published_scores``; or ``curves``, perhaps
+            ``space``; and ``early``.
 
     Raises:
         SparseNASError: If a file is missing or damaged, or does not hold what is asked for.
     """
     early = settings["early"]
     if "curves" in settings:
-        return networks_of_curves(settings["curves"], early)
+        space = (build_space(settings["space"]),) if "space" in settings else ()
+        return networks_of_file(settings["curves"], early, *space)
     table, training = build_table(settings["table"]), read_training(settings["accuracy"], "accuracy")
     networks = networks_of_table(table, training, early)
     if "published_scores" in settings:
@@ -85,19 +87,22 @@ def read_predictor_plan(path: str | Path) -> PredictorPlan:
     """
     where = str(path)
     needed = ("sizes", "test", "seeds", "predictors")
-    optional = ("table", "accuracy", "published_scores", "curves", "early", "limit_seconds", "first_seed", "executor")
+    sources = ("table", "accuracy", "published_scores", "curves", "space")
+    optional = (*sources, "early", "limit_seconds", "first_seed", "executor")
     config = check_mapping(read_settings(path), where, needed, optional)
     if ("curves" in config) == ("table" in config) or ("table" in config) != ("accuracy" in config):
         raise ConfigError(f"{where}: give table and accuracy, or curves: networks whose accuracies are known")
+    if "space" in config and "table" in config:
+        raise ConfigError(f"{where}: a table has its own space; leave space out")
     if "curves" in config and "published_scores" in config:
         raise ConfigError(f"{where}: published_scores are of a table, not of curves; leave them out")
     for name in ("curves", "published_scores"):
         if not isinstance(config.get(name, ""), str):
             raise ConfigError(f"{where}: {name} is {config[name]!r}; it must be text")
-    sources = ("table", "accuracy", "published_scores", "curves")
     networks = {name: config[name] for name in sources if name in config}
-    if isinstance(networks.get("table"), str):
-        networks["table"] = {"class_path": networks["table"]}
+    for name in ("table", "space"):
+        if isinstance(networks.get(name), str):
+            networks[name] = {"class_path": networks[name]}
     if "accuracy" in networks:
         read_training(networks["accuracy"], f"{where}: accuracy")
     networks["early"] = _ascending(config.get("early", []), f"{where}: early")

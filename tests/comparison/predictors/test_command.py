@@ -58,6 +58,7 @@ def test_a_compare_names_the_command(settings, write, run_error):
         ({"sizes": []}, "sizes: empty"),
         ({"table": None, "accuracy": None, "curves": "x.npz", "published_scores": "cifar10"}, "of a table, not of"),
         ({"table": None, "accuracy": None, "curves": 5}, "curves is 5; it must be text"),
+        ({"space": "DartsSpace"}, "a table has its own space; leave space out"),
         ({"test": 1}, "test is 1; use a whole number from 2 on"),
         ({"early": 5}, "early must be a list of ascending whole numbers"),
         ({"seeds": 0}, "seeds is 0"),

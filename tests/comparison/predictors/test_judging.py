@@ -15,7 +15,6 @@ from sparsenas.comparison.predictors import (
     draw_predictors,
     figures_of,
     judge,
-    networks_of_curves,
     networks_of_table,
     pareto_front,
     summarize_predictors,
@@ -23,9 +22,9 @@ from sparsenas.comparison.predictors import (
 from sparsenas.comparison.predictors.known_networks import KnownNetworks, Look, networks_with_scores, ranked_last
 from sparsenas.comparison.predictors.predictor_report import predictor_markdown
 from sparsenas.drawing import figure_bytes
-from sparsenas.errors import ConfigError, DataError, PredictorError
+from sparsenas.errors import ConfigError, PredictorError
 from sparsenas.predictors import CurveRegression, EarlyStopAccuracy, Predictor
-from sparsenas.spaces import DartsSpace, NasBench201Space, encoding_of
+from sparsenas.spaces import NasBench201Space, encoding_of
 from sparsenas.tables import PublishedScores, Training
 
 
@@ -242,46 +241,6 @@ def test_published_scores_belong_to_their_benchmark():
     assert kept.split(1, 1, 0).test.tolist() != kept.split(1, 1, 0).learn.tolist()
     with pytest.raises(ConfigError, match="they are of NAS-Bench-201, and the table is another one"):
         networks_with_scores(known, PublishedScores(genotypes, np.array([2, 7]), scores))
-
-
-def curve_file(path, curves, **others):
-    genotype = "Genotype(normal=[{0}], normal_concat=range(2, 6), reduce=[{0}], reduce_concat=range(2, 6))"
-    pairs = "('sep_conv_3x3', 0), ('skip_connect', 1)"
-    texts = [genotype.format(", ".join([pairs] * 4))] * len(curves)
-    np.savez(path, curves=curves, genotypes=np.array(texts), **others)
-    return path
-
-
-def test_curves_are_known_up_to_an_epoch_and_end_with_a_mean(tmp_path):
-    curves = np.random.default_rng(0).integers(8000, 9500, (4, 50)).astype(np.uint16)
-    known = networks_of_curves(curve_file(tmp_path / "curves.npz", curves), [5, 20])
-    assert known.targets == pytest.approx(curves[:, -10:].mean(1) / 100)
-    assert known.looks == (Look(5, 5, 5), Look(20, 20, 20))
-    assert known.info(frozenset({"val_accuracy"}), np.array([1]), known.looks[0])["val_accuracy"].shape == (1, 5)
-    assert known.encoding.graph(known.genotypes[0]).parts.max() == len(DartsSpace().cell_types) - 1
-    with pytest.raises(ConfigError, match=r"early is \[50\]; name ascending epochs below the 50"):
-        networks_of_curves(tmp_path / "curves.npz", [50])
-    np.savez(tmp_path / "other.npz", x=curves)
-    with pytest.raises(DataError, match=r"other\.npz: no learning curves of DARTS cells can be read"):
-        networks_of_curves(tmp_path / "other.npz", [5])
-
-
-def test_files_that_hold_no_curves_are_named(tmp_path):
-    whole = curve_file(tmp_path / "whole.npz", np.full((4, 50), 90.0)).read_bytes()
-    for name, content in {"cut.npz": whole[: len(whole) // 2], "empty.npz": b""}.items():
-        (tmp_path / name).write_bytes(content)
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    for name in ("cut.npz", "empty.npz", "one.npy"):
-        with pytest.raises(DataError, match=f"{name}: no learning curves of DARTS cells can be read"):
-            networks_of_curves(tmp_path / name, [5])
-    with pytest.raises(DataError, match="curves hold values that are no numbers"):
-        networks_of_curves(curve_file(tmp_path / "nan.npz", np.full((4, 50), np.nan)), [5])
-
-
-def test_whole_numbers_are_hundredths_and_a_cell_given_twice_is_one(tmp_path):
-    known = networks_of_curves(curve_file(tmp_path / "whole.npz", np.full((4, 50), 9000)), [5])
-    assert known.targets.tolist() == [90] * 4
-    assert known.classes.tolist() == [0] * 4
 
 
 def test_errors_of_predictors_are_told_not_raised():
