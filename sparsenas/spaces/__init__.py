@@ -1,6 +1,6 @@
 """Search spaces: genotypes, the graph of a cell, and one file per space."""
 
-from sparsenas.spaces.base import SearchSpace
+from sparsenas.spaces.base import SearchSpace, draw_distinct
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
 from sparsenas.spaces.encodings import CellEncoding, Encoding, Graph, NasBench101Encoding, encoding_of
 from sparsenas.spaces.genotype import Genotype
@@ -43,6 +43,7 @@ __all__ = [
     "StageSpace",
     "Support",
     "WeightSharing64Space",
+    "draw_distinct",
     "encoding_of",
     "parse_genotype",
     "read_genotype",

@@ -4,13 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import combinations, product
 from math import comb
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsenas.errors import GenotypeError
+from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.topology import Block, Candidate, Support
+
+#: Draws in a row without a new genotype after which a space is taken for exhausted.
+PATIENCE = 1000
 
 
 class SearchSpace(ABC):
@@ -173,3 +177,35 @@ class SearchSpace(ABC):
                     if index not in kept and candidate.edge not in taken:
                         changed = tuple(sorted((*rest, index)))
                         yield (*support[:position], changed, *support[position + 1 :])
+
+
+class Drawable(Protocol):
+    """A space from which genotypes can be drawn."""
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """Draw a genotype."""
+
+
+def draw_distinct(space: Drawable, count: int, rng: np.random.Generator) -> list[Genotype]:
+    """Draw genotypes until so many differ; of one generator, more of them begin with fewer.
+
+    Args:
+        space: The space.
+        count: Number of genotypes.
+        rng: Source of the draws.
+
+    Raises:
+        ConfigError: If the space hardly has so many.
+    """
+    found: dict[Genotype, None] = {}
+    missed = 0
+    while len(found) < count:
+        before = len(found)
+        found[space.sample(rng)] = None
+        missed = 0 if len(found) > before else missed + 1
+        if missed == PATIENCE:
+            raise ConfigError(
+                f"count is {count}, but {PATIENCE} draws after {before} different genotypes gave no new one: the space "
+                "has hardly more"
+            )
+    return list(found)

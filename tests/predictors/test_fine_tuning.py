@@ -9,7 +9,7 @@ from sparsenas.predictors.base import Predictor
 from sparsenas.predictors.fine_tuning import iterate
 from sparsenas.predictors.fitting import Fitting
 from sparsenas.ranking import kendall_tau
-from sparsenas.spaces import NasBench201Space, encoding_of
+from sparsenas.spaces import NasBench201Space, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
@@ -17,11 +17,7 @@ QUICK = Fitting(epochs=30, batch_size=20, lr=1e-3)
 
 
 def networks(count):
-    rng = np.random.default_rng(0)
-    found = {}
-    while len(found) < count:
-        found[SPACE.sample(rng)] = None
-    return list(found)
+    return draw_distinct(SPACE, count, np.random.default_rng(0))
 
 
 def ranker(**options):

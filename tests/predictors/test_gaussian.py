@@ -8,18 +8,14 @@ import pytest
 from sparsenas.errors import PredictorError
 from sparsenas.predictors.gaussian import GaussianProcess
 from sparsenas.predictors.weisfeiler_lehman import WeisfeilerLehman, effective
-from sparsenas.spaces import DartsSpace, NasBench201Space, encoding_of
+from sparsenas.spaces import DartsSpace, NasBench201Space, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
 
 
 def networks(count, space=SPACE):
-    rng = np.random.default_rng(0)
-    found = {}
-    while len(found) < count:
-        found[space.sample(rng)] = None
-    return list(found)
+    return draw_distinct(space, count, np.random.default_rng(0))
 
 
 GENOTYPES = networks(45)

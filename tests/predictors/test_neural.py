@@ -14,18 +14,14 @@ from sparsenas.predictors.fitting import Fitting, fit_network, seeded, squared_e
 from sparsenas.predictors.graphs import DirectedGraphNetwork, GlobalNodeNetwork, graph_tensors
 from sparsenas.predictors.omni_sequences import OmniSequenceRegression, thresholds
 from sparsenas.predictors.sequences import SequenceNetwork, SequenceRegression
-from sparsenas.spaces import DartsSpace, NasBench201Space, encoding_of
+from sparsenas.spaces import DartsSpace, NasBench201Space, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
 
 
 def networks(count, space=SPACE):
-    rng = np.random.default_rng(0)
-    found = {}
-    while len(found) < count:
-        found[space.sample(rng)] = None
-    return list(found)
+    return draw_distinct(space, count, np.random.default_rng(0))
 
 
 class Line(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 from sparsenas.errors import PredictorError
 from sparsenas.predictors import SUITE, CurveRegression, make_predictor
 from sparsenas.ranking import kendall_tau
-from sparsenas.spaces import NasBench201Space, encoding_of
+from sparsenas.spaces import NasBench201Space, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
@@ -28,11 +28,7 @@ def accuracy(genotype):
 
 
 def networks(count, seed=0):
-    rng = np.random.default_rng(seed)
-    found = {}
-    while len(found) < count:
-        found[SPACE.sample(rng)] = None
-    return list(found)
+    return draw_distinct(SPACE, count, np.random.default_rng(seed))
 
 
 def info_of(targets, predictor, seed=0):

@@ -14,7 +14,7 @@ from sparsenas.predictors import VectorRegression, make_predictor
 from sparsenas.predictors.boosting import BoostedDistributions, SharedState
 from sparsenas.predictors.sparse import IDENTITIES, Flow, SparseRegression
 from sparsenas.predictors.vectors import bayesian_linear, lightgbm, xgboost
-from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, StageSpace, encoding_of
+from sparsenas.spaces import DartsSpace, NasBench201Space, NasBenchMacroSpace, StageSpace, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
@@ -23,11 +23,7 @@ WORTH = dict(zip(SPACE.primitives, (0.0, 4.0, 5.0, 9.0, 1.0), strict=True))
 
 
 def networks(count, space=SPACE, seed=0):
-    rng = np.random.default_rng(seed)
-    found = {}
-    while len(found) < count:
-        found[space.sample(rng)] = None
-    return list(found)
+    return draw_distinct(space, count, np.random.default_rng(seed))
 
 
 def toy(genotypes):

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from sparsenas import spaces
-from sparsenas.errors import GenotypeError
+from sparsenas.errors import ConfigError, GenotypeError
 from sparsenas.spaces import (
     DartsSpace,
     Genotype,
@@ -19,6 +19,7 @@ from sparsenas.spaces import (
     SearchSpace,
     StageSpace,
     WeightSharing64Space,
+    draw_distinct,
 )
 
 SPACES = [
@@ -207,3 +208,12 @@ def test_strings_round_trip(space):
     texts = [space.to_string(genotype) for genotype in genotypes]
     assert len(set(texts)) == len(texts)
     assert [space.from_string(text) for text in texts] == genotypes
+
+
+def test_distinct_draws_begin_alike_and_end_with_the_space():
+    space = WeightSharing64Space()
+    few, all_of_them = (draw_distinct(space, count, np.random.default_rng(3)) for count in (10, space.size))
+    assert all_of_them[:10] == few
+    assert len(set(all_of_them)) == space.size
+    with pytest.raises(ConfigError, match=r"count is 65, but 1000 draws after 64 different genotypes gave no new one"):
+        draw_distinct(space, space.size + 1, np.random.default_rng(3))
