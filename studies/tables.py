@@ -216,6 +216,7 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "tournament": {
         "competitors": tournament.competitors,
         "longest": tournament.longest,
+        "predicted": tournament.predicted,
         "hindsight": tournament.hindsight,
         "early": tournament.early,
         "lengths": tournament.lengths,

@@ -16,8 +16,8 @@ FIXED = "vgg_like"
 WORTH = 2.3
 #: References among the arms.
 REFERENCES = ("vgg_like", "plain_cnn", "resnet8_max_pool", "ds_cnn")
-#: Seconds of the short trainings, of the long ones, and of the longest.
-SHORT, LONG, LONGEST = 45.0, 180.0, 900.0
+#: Seconds of the short trainings, of those with a predictor, of the long ones, and of the longest.
+SHORT, PREDICTED, LONG, LONGEST = 45.0, 60.0, 180.0, 900.0
 #: End of the names of arms that were judged on an earlier day, with an earlier tournament.
 EARLIER = ", first prior"
 
@@ -30,6 +30,11 @@ def competitors(rows: Sequence[Row]) -> str:
 def longest(rows: Sequence[Row]) -> str:
     """The same for five times the seconds."""
     return _compared([row for row in rows if float(row["seconds"]) == LONGEST])
+
+
+def predicted(rows: Sequence[Row]) -> str:
+    """The same for a third of the seconds, with arms that a predictor of accuracy guides."""
+    return _compared([row for row in rows if float(row["seconds"]) == PREDICTED])
 
 
 def _compared(rows: Sequence[Row]) -> str:
