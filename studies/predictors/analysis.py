@@ -90,6 +90,44 @@ def acenas(rows: Sequence[Row]) -> str:
     return markdown(heads, lines)
 
 
+def halving(rows: Sequence[Row]) -> str:
+    """What halving finds, by the last value or by what is predicted; as many epochs of whole trainings beside it."""
+    arms, lines = groups(of_part(rows, "halving"), "arm"), []
+    for arm, of in arms.items():
+        regrets = values(of, "regret")
+        against = [
+            "" if arm == name else _p(regrets, values(arms[name], "regret")) for name in ("random", "last value")
+        ]
+        trained = f"{values(of, 'trained').mean():.2f}"
+        lines.append([arm, str(len(of)), f"{np.median(regrets):.3f} ({regrets.mean():.3f})", *against, trained])
+    heads = ["compared by", "seeds", "regret, median (mean)", "p: random", "p: last value", "whole trainings"]
+    return markdown(heads, lines)
+
+
+def shared(rows: Sequence[Row], pool: str) -> str:
+    """What is known of networks before they are trained, of a whole pool."""
+    lines = [
+        [arm, str(len(of)), spread(values(of, "tau"), 2), spread(values(of, "spearman"), 2)]
+        for arm, of in groups(of_part(rows, f"shared_{pool}"), "arm").items()
+    ]
+    return markdown(["known", "super-nets", "tau", "Spearman"], lines)
+
+
+def weak(rows: Sequence[Row], pool: str) -> str:
+    """Rankers that learn weak labels first, at every size, and what a loop within the pool finds."""
+    own, loops = of_part(rows, f"weak_{pool}"), groups(of_part(rows, f"loop_{pool}"), "arm")
+    sizes, lines = sorted({int(row["size"]) for row in own}), []
+    for arm, of in loops.items():
+        by_size = groups([row for row in own if row["arm"] == arm], "size")
+        taus = [spread(found, 2) if len(found := values(by_size.get(str(size), []), "tau")) else "" for size in sizes]
+        regrets = values(of, "regret")
+        p = "" if arm == "random" else _p(regrets, values(loops["random"], "regret"))
+        line = [arm, str(len(of)), *taus, f"{np.median(regrets):.2f} ({regrets.mean():.2f})", p]
+        lines.append([*line, f"{values(of, 'trained').mean():.0f}"])
+    heads = ["ranker", "seeds", *(f"tau, n = {size}" for size in sizes), "regret of the loop, median (mean)"]
+    return markdown([*heads, "p: random", "networks trained"], lines)
+
+
 def _p(own: Floats, other: Floats) -> str:
     """Wilcoxon's test of pairs of seeds, with the sign of the change; empty where seeds differ."""
     if len(own) != len(other) or len(own) < 2:
@@ -102,6 +140,10 @@ def _p(own: Floats, other: Floats) -> str:
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     **{part: partial(ranked, part=part) for part in ("nasbench201", "zero_cost", "darts_curves", "nasbench101")},
+    "halving": halving,
+    "pool_darts": partial(ranked, part="pool_darts"),
+    **{f"shared_{pool}": partial(shared, pool=pool) for pool in ("darts", "stage")},
+    **{f"weak_{pool}": partial(weak, pool=pool) for pool in ("darts", "stage")},
     "guided": guided,
     "acenas": acenas,
 }
