@@ -9,6 +9,7 @@ from torch import from_numpy
 from sparsenas.complexity import effective_support
 from sparsenas.errors import ConfigError
 from sparsenas.search.decoding import decoding_problem, strongest
+from sparsenas.search.moves import redraw
 from sparsenas.spaces import NONE, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints, CostLimit
 
@@ -68,7 +69,6 @@ class SizeBand:
         self.constraints = problem.constraints
         self.largest = strongest(problem, from_numpy(self._strengths(np.random.default_rng(seed))))
         self.lower = share * self.effective_cost(self.largest)
-        self._sizes = tuple(map(len, space.blocks))
 
     def effective_cost(self, support: Support) -> float:
         """Cost of the network without what lies on no path."""
@@ -119,15 +119,5 @@ class SizeBand:
         if rng.random() < ANYWHERE:
             return self.space.sample_support(rng)
         for _ in range(int(rng.integers(1, 4))):
-            support = self._exchange(support, rng)
+            support = redraw(self.space, support, rng)
         return support
-
-    def _exchange(self, support: Support, rng: np.random.Generator) -> Support:
-        """Another candidate for one of the kept ones; as many are open in return, so this is symmetric."""
-        position = int(rng.integers(len(support)))
-        block, kept = self.space.blocks[position], list(support[position])
-        kept.pop(int(rng.integers(len(kept))))
-        taken = {block.candidates[index].edge for index in kept} if self.space.distinct_edges else set()
-        open_ = [i for i in range(self._sizes[position]) if i not in kept and block.candidates[i].edge not in taken]
-        changed = tuple(sorted((*kept, open_[int(rng.integers(len(open_)))])))
-        return (*support[:position], changed, *support[position + 1 :])
