@@ -1,7 +1,8 @@
 """Searchers with which ours are compared: DARTS, PC-DARTS, GDAS, single-path one-shot, random search."""
 
 from sparsenas.search.baselines.darts import RelaxedSearch
-from sparsenas.search.baselines.paths import FairPaths, PathSampling, UniformPaths, UniquePaths
+from sparsenas.search.baselines.paths import FairPaths, PathDraws, PathSampling, UniformPaths, UniquePaths
+from sparsenas.search.baselines.pool_paths import PoolPaths, SizeProportionalPaths
 from sparsenas.search.baselines.random_search import RandomSearch
 from sparsenas.search.baselines.relaxation import (
     EdgeNormalizedRelaxation,
@@ -15,11 +16,14 @@ __all__ = [
     "EdgeNormalizedRelaxation",
     "FairPaths",
     "GumbelRelaxation",
+    "PathDraws",
     "PathSampling",
+    "PoolPaths",
     "RandomSearch",
     "Relaxation",
     "RelaxedSearch",
     "SinglePathSearch",
+    "SizeProportionalPaths",
     "SoftmaxRelaxation",
     "UniformPaths",
     "UniquePaths",

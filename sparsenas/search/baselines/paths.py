@@ -1,19 +1,48 @@
 """Paths of a super-net that a batch trains: the sampling heuristics of weight-sharing search."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from sparsenas.errors import ConfigError
+from sparsenas.networks import SuperNet
 from sparsenas.spaces import NasBench201Space, SearchSpace, Support
+
+
+class PathDraws(ABC):
+    """The draws of one run, batch by batch, with what they remember.
+
+    Attributes:
+        hears: True if :meth:`heard` is to be called; to hear a loss makes the run wait for its device.
+    """
+
+    hears: bool = False
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> tuple[Support, ...]:
+        """Draw the paths whose gradients on a batch add up to one step."""
+
+    def heard(self, losses: Sequence[float]) -> None:
+        """Take note of the training losses of the paths drawn last, means over all processes."""
+        del losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Collect what is remembered, as plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` of the same sampling gave."""
+        del state
 
 
 @dataclass(frozen=True)
 class PathSampling(ABC):
-    """Draws the paths of one batch.
+    """Draws the paths of every batch.
 
     Attributes:
         untrained: Primitives that no path may hold, e.g. ``none``; they can be found all the same.
@@ -22,13 +51,38 @@ class PathSampling(ABC):
     untrained: tuple[str, ...] = ()
 
     @abstractmethod
-    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
-        """Paths whose gradients on the batch add up to one step.
+    def begin(self, network: SuperNet, rng: np.random.Generator) -> PathDraws:
+        """Begin the draws of a run.
 
         Args:
-            space: Search space.
-            rng: Source of all draws.
+            network: Super-net that is trained.
+            rng: Source of all draws that are made once for the run.
+
+        Raises:
+            ConfigError: If the sampling does not fit the space.
         """
+
+
+class IndependentDraws(PathDraws):
+    """Draws that remember nothing.
+
+    Args:
+        paths: Draws the paths of a batch from a space.
+        space: The space.
+
+    Raises:
+        ConfigError: If ``paths`` does, which is called once to see.
+    """
+
+    def __init__(
+        self, paths: Callable[[SearchSpace, np.random.Generator], tuple[Support, ...]], space: SearchSpace
+    ) -> None:
+        self._paths, self._space = paths, space
+        paths(space, np.random.default_rng(0))
+
+    def draw(self, rng: np.random.Generator) -> tuple[Support, ...]:
+        """See :class:`PathDraws`."""
+        return self._paths(self._space, rng)
 
 
 @dataclass(frozen=True)
@@ -39,8 +93,12 @@ class UniformPaths(PathSampling):
     Super-Net (2020).
     """
 
-    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+    def begin(self, network: SuperNet, rng: np.random.Generator) -> PathDraws:
         """See :class:`PathSampling`."""
+        return IndependentDraws(self.paths, network.space)
+
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """Draw the paths of one batch."""
         support = []
         for edges in _drawn_edges(space, self.untrained, rng):
             support.append(tuple(int(rng.choice(candidates)) for candidates in edges))
@@ -55,8 +113,12 @@ class UniquePaths(PathSampling):
     equivalent have this sampling.
     """
 
+    def begin(self, network: SuperNet, rng: np.random.Generator) -> PathDraws:
+        """See :class:`PathSampling`."""
+        return IndependentDraws(self.paths, network.space)
+
     def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
-        """See :class:`PathSampling`.
+        """Draw the paths of one batch.
 
         Raises:
             ConfigError: If the space does not know which encodings are equivalent.
@@ -79,8 +141,12 @@ class FairPaths(PathSampling):
     Source: Chu et al., FairNAS (ICCV 2021), "strict fairness".
     """
 
-    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+    def begin(self, network: SuperNet, rng: np.random.Generator) -> PathDraws:
         """See :class:`PathSampling`."""
+        return IndependentDraws(self.paths, network.space)
+
+    def paths(self, space: SearchSpace, rng: np.random.Generator) -> tuple[Support, ...]:
+        """Draw the paths of one batch."""
         shuffled = [
             [rng.permutation(candidates) for candidates in edges] for edges in _drawn_edges(space, self.untrained, rng)
         ]

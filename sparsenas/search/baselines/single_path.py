@@ -1,13 +1,15 @@
 """Single-path one-shot search: train drawn paths, then measure architectures with the shared weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path
 from sparsenas.search.base import SearchModule
+from sparsenas.search.baselines.path_record import FIGURES, PathRecord
 from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut
@@ -55,6 +57,7 @@ class SinglePathSearch(SearchModule):
     """
 
     knows = frozenset({"drop_path"})
+    logs_also = FIGURES
 
     def __init__(
         self,
@@ -88,7 +91,9 @@ class SinglePathSearch(SearchModule):
         self._start = space.sample_support(self._rng)
         self._found: Support | None = None
         self._trained = TrainedSuperNet(supernet, self.score, ())
-        paths.paths(space, self._rng)  # raises if they do not fit the space
+        self._draws = paths.begin(supernet, self._rng)
+        self._record = PathRecord(space, paths.untrained)
+        self._resumed_paths = repr(paths)
 
     @property
     def support(self) -> Support:
@@ -115,12 +120,22 @@ class SinglePathSearch(SearchModule):
         optimizer = self.weight_training.optimizer(self.network.parameters())
         return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
 
+    def on_train_start(self) -> None:
+        """Say so if another sampling goes on from here than that of the checkpoint."""
+        super().on_train_start()
+        if self._resumed_paths != repr(self.paths):
+            self.print(f"the checkpoint is of {self._resumed_paths}; {self.paths} begin anew")
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step on the drawn paths; after the last one, the measurements."""
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
-        paths = self.paths.paths(self.space, self._rng)
-        self.step_weights(self._losses(weights_batch, paths, self._drop_rates(batch_idx)), union(paths))
+        paths, heard = self._draws.draw(self._rng), list[Tensor]()
+        losses = self._losses(weights_batch, paths, self._drop_rates(batch_idx))
+        if self.step_weights(_overheard(losses, heard), union(paths)):
+            self._record.note(paths)
+        if self._draws.hears:
+            self._draws.heard(self.trainer.strategy.reduce(torch.stack(heard), reduce_op="mean").tolist())
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
         if last_epoch and self.trainer.num_training_batches - batch_idx <= self._held_out.batches:
             self._held_out.keep(arch_batch)
@@ -128,19 +143,27 @@ class SinglePathSearch(SearchModule):
             self._measure()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch and step the schedule."""
+        """Log the epoch and what its paths make of the run so far, and step the schedule."""
         self.log_epoch()
+        self.log_dict(self._record.figures())
         step_schedules(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the architecture found beside what every search keeps."""
+        """Put the architecture found, and the draws so far, beside what every search keeps."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["search"]["found"] = self._found
+        paths = {"sampling": repr(self.paths), "draws": self._draws.state_dict(), "record": self._record.state_dict()}
+        checkpoint["search"] |= {"found": self._found, "paths": paths}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back the architecture found."""
+        """Take back the architecture found, and the draws if they are of the same sampling."""
         super().on_load_checkpoint(checkpoint)
         self._found = checkpoint["search"]["found"]
+        if (paths := checkpoint["search"].get("paths")) is None:  # earlier versions knew no draws with a memory
+            return
+        self._record.load_state_dict(paths["record"])
+        self._resumed_paths = paths["sampling"]
+        if self._resumed_paths == repr(self.paths):
+            self._draws.load_state_dict(paths["draws"])
 
     def epoch_state(self) -> dict[str, Any]:
         """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
@@ -189,3 +212,10 @@ class SinglePathSearch(SearchModule):
         self.measured, self._found = dict(selected.scores), selected.support
         self.visited |= self.measured.keys()
         self.note_recovery(old)
+
+
+def _overheard(losses: Iterable[Tensor], heard: list[Tensor]) -> Iterator[Tensor]:
+    """Hand losses on, one by one, and keep their numbers."""
+    for loss in losses:
+        heard.append(loss.detach())
+        yield loss

@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional
 
 from sparsenas.complexity import candidate_costs
-from sparsenas.data import Digits
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping
 from sparsenas.search import (
@@ -34,25 +33,6 @@ SPACES = {
 @pytest.fixture(params=SPACES)
 def any_space(request):
     return SPACES[request.param]
-
-
-@pytest.fixture
-def make_single_path(space):
-    def make(init=0, space=space, norms=None, **options):
-        torch.manual_seed(init)
-        network = NetworkConfig(4, 3, "small" if space.name == "darts" else "cifar", norms)
-        defaults = {"network": network, "space": space, "selection": BestOf(5), "measure_batches": 2}
-        return SinglePathSearch((1, 8, 8), 10, **(defaults | options))
-
-    return make
-
-
-@pytest.fixture
-def fit_single_path(fit_briefly):
-    def run(search, *callbacks, **options):
-        return fit_briefly(search, Digits(batch_size=32, arch_fraction=0.4), *callbacks, **options)
-
-    return run
 
 
 def members(space):
@@ -144,19 +124,17 @@ def test_untrained_primitives_are_in_no_path_but_can_be_found():
 
 
 def test_only_the_drawn_path_moves(make_single_path, fit_single_path):
-    search = make_single_path()
-    before = {name: p.detach().clone() for name, p in search.network.named_parameters()}
     drawn = []
-    original = search.paths.paths
 
     class Remember(UniformPaths):
         def paths(self, space, rng):
-            drawn.extend(original(space, rng))
+            drawn.extend(super().paths(space, rng))
             return (drawn[-1],)
 
-    search.paths = Remember()
+    search = make_single_path(paths=Remember())
+    before = {name: p.detach().clone() for name, p in search.network.named_parameters()}
     fit_single_path(search, batches=1, epochs=1)
-    active = set(search.network.active_parameters(drawn[0]))
+    active = set(search.network.active_parameters(drawn[-1]))
     for name, p in search.network.named_parameters():
         assert torch.equal(p, before[name]) == (p not in active), name
 
