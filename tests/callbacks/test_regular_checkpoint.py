@@ -24,6 +24,7 @@ from sparsenas.search import (
     Governor,
     GumbelRelaxation,
     MixtureSampling,
+    NoveltyPaths,
     OneStageSearch,
     PairedLosses,
     Phases,
@@ -85,6 +86,18 @@ MODELS = {
     "single_path": (
         lambda: SinglePathSearch(
             *SHAPE, **SMALL, training=WeightTraining(drop_path=0.2), selection=BestOf(3), measure_batches=3
+        ),
+        0.4,
+        (),
+        {},
+    ),
+    "novelty": (
+        lambda: SinglePathSearch(
+            *SHAPE,
+            **SMALL,
+            paths=NoveltyPaths(archive=4, neighbours=2, proposal="evolution_strategy", candidates=3, novelty=0.5),
+            selection=BestOf(3),
+            measure_batches=3,
         ),
         0.4,
         (),

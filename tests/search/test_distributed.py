@@ -1,4 +1,4 @@
-"""Two processes search as one; the modes are two-stage, one-stage by its signals, and single-path."""
+"""Two processes search as one; the modes are two-stage, one-stage by its signals, and single-path by its draws."""
 
 import os
 import subprocess
@@ -18,8 +18,8 @@ import torch
 from sparsenas.data import Digits
 from sparsenas.networks import NetworkConfig, NormOptions
 from sparsenas.search import (
-    ArchitectureTraining, BestOf, Exploration, FullGradient, OneStageSearch, Phases, RecoveryListener, SinglePathSearch,
-    SparseRecovery, TwoStageSearch,
+    ArchitectureTraining, BestOf, Exploration, FullGradient, NoveltyPaths, OneStageSearch, Phases, RecoveryListener,
+    SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
 )
 from sparsenas.spaces import DartsSpace
 from sparsenas.training import WeightTraining
@@ -37,6 +37,7 @@ class Leave(RecoveryListener):
         if isinstance(search, SinglePathSearch):
             search.network.eval()
             state |= {
+                "draws": search._draws.state_dict(),
                 "found": search.support,
                 "scores": sorted(search.measured.items()),
                 "own": sorted((support, search.score(support)) for support in search.measured),
@@ -54,9 +55,11 @@ if sys.argv[2] == "two_stage":
         signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
         architecture=ArchitectureTraining(large_steps, warmup_epochs=1),
     )
-elif sys.argv[2] == "single_path":
+elif sys.argv[2].startswith("single_path"):
+    novel = sys.argv[2].endswith("novelty")
     search = SinglePathSearch(
         **common, network=NetworkConfig(channels=4, cells=3, stem="small"), training=WeightTraining(drop_path=0.1),
+        paths=NoveltyPaths(archive=8, neighbours=2, novelty=0.5) if novel else UniformPaths(),
         selection=BestOf(6), measure_batches=2,
     )
 else:
@@ -89,7 +92,7 @@ def run(folder: Path, strategy: str, mode: str = "two_stage") -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path"])
+@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path", "single_path_novelty"])
 def test_ranks_agree(tmp_path, mode):
     process = run(tmp_path, "ddp_find_unused_parameters_true", mode)
     assert process.returncode == 0, process.stderr[-2000:]
@@ -100,10 +103,12 @@ def test_ranks_agree(tmp_path, mode):
     for name, tensor in first["state"].items():
         if "running" not in name:  # the stem's statistics are those of the images a rank saw
             assert torch.equal(tensor, second["state"][name]), name
-    if mode == "single_path":  # each measures on images of its own, and the first one decides
+    if mode.startswith("single_path"):  # each measures on images of its own, and the first one decides
         assert first["own"] != second["own"]
-        assert first["found"] == second["found"] == max(first["own"], key=lambda row: row[1])[0]
+        assert first["found"] == second["found"]
+        assert first["found"] == max(first["own"], key=lambda row: row[1])[0]
         assert first["scores"] == second["scores"] == first["own"]
+        assert first["draws"] == second["draws"]  # by the mean of their losses
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Searchers with which ours are compared: DARTS, PC-DARTS, GDAS, single-path one-shot, random search."""
 
 from sparsenas.search.baselines.darts import RelaxedSearch
+from sparsenas.search.baselines.novelty_paths import NoveltyPaths
 from sparsenas.search.baselines.paths import FairPaths, PathDraws, PathSampling, UniformPaths, UniquePaths
 from sparsenas.search.baselines.pool_paths import PoolPaths, SizeProportionalPaths
 from sparsenas.search.baselines.random_search import RandomSearch
@@ -16,6 +17,7 @@ __all__ = [
     "EdgeNormalizedRelaxation",
     "FairPaths",
     "GumbelRelaxation",
+    "NoveltyPaths",
     "PathDraws",
     "PathSampling",
     "PoolPaths",

@@ -11,6 +11,7 @@ from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet
 from sparsenas.search import (
     FairPaths,
+    NoveltyPaths,
     PoolPaths,
     SizeProportionalPaths,
     UniformPaths,
@@ -20,12 +21,18 @@ from sparsenas.search.baselines.path_record import FIGURES, PathRecord
 from sparsenas.spaces import DartsSpace, NasBench201Space, WeightSharing64Space
 
 SPACE = NasBench201Space()
+#: Archives so small that the oldest members leave them.
+NOVELTY = {
+    proposal: NoveltyPaths(archive=8, neighbours=3, proposal=proposal, candidates=4, novelty=novelty)
+    for proposal, novelty in (("best_of", 0.5), ("evolution_strategy", 1.0), ("genetic", 0.5))
+}
 SAMPLINGS = {
     "uniform": UniformPaths(),
     "unique": UniquePaths(),
     "fair": FairPaths(),
     "pool": PoolPaths(size=5),
     "size": SizeProportionalPaths(size=5, exponent=-0.5),
+    **NOVELTY,
 }
 
 
@@ -50,7 +57,7 @@ def test_draws_without_a_memory_follow_from_the_generator(name, network, rng):
     assert (draws.state_dict(), draws.hears) == ({}, False)
 
 
-@pytest.mark.parametrize("name", ["pool", "size"])
+@pytest.mark.parametrize("name", ["pool", "size", *NOVELTY])
 def test_untrained_primitives_are_in_no_path(name, network, rng):
     sampling = type(SAMPLINGS[name])(**vars(SAMPLINGS[name]) | {"untrained": ("none", "avg_pool_3x3")})
     draws = sampling.begin(network, rng)
@@ -208,7 +215,7 @@ def test_every_sampling_trains_a_super_net(name, make_single_path, fit_single_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pool", "size"])
+@pytest.mark.parametrize("name", ["pool", "size", *NOVELTY])
 def test_a_resumed_run_draws_as_the_uninterrupted_one(name, make_single_path, fit_single_path, assert_same_run):
     def build(init=0):
         return make_single_path(init, space=SPACE, paths=SAMPLINGS[name])
