@@ -26,6 +26,7 @@ from sparsenas.search.baselines import (
 from sparsenas.search.budget import (
     Budget,
 )
+from sparsenas.search.genetic import Genetic
 from sparsenas.search.ista_nas import (
     AbsoluteChange,
     CompressedArchitecture,
@@ -83,6 +84,7 @@ __all__ = [
     "Exploration",
     "FairPaths",
     "FullGradient",
+    "Genetic",
     "Governor",
     "GumbelRelaxation",
     "MixtureSampling",

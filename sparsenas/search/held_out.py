@@ -47,14 +47,21 @@ class HeldOut:
         """Drop all."""
         self._kept = []
 
-    @torch.no_grad()
     def score(self, network: Callable[[Tensor], Tensor], criterion: Criterion, loss: ClassificationLoss) -> float:
-        """Score a network over all kept images; more is better: minus the mean loss, or the accuracy."""
-        logits = torch.cat([network(images) for images, _ in self._kept])
-        labels = torch.cat([labels for _, labels in self._kept])
-        if criterion == "loss":
-            return -float(loss.unsmoothed(logits.float(), labels))
-        return float(right(logits, labels).float().mean())
+        """Score a network over all kept images; see :func:`score`."""
+        return score(self._kept, network, criterion, loss)
+
+
+@torch.no_grad()
+def score(
+    batches: Iterable[ImageBatch], network: Callable[[Tensor], Tensor], criterion: Criterion, loss: ClassificationLoss
+) -> float:
+    """Score a network over all images of some batches; more is better: minus the mean loss, or the accuracy."""
+    pairs = [(network(images), labels) for images, labels in batches]
+    logits, labels = (torch.cat(rows) for rows in zip(*pairs, strict=True))
+    if criterion == "loss":
+        return -float(loss.unsmoothed(logits.float(), labels))
+    return float(right(logits, labels).float().mean())
 
 
 def best_measured(measured: Mapping[Support, float], constraints: Constraints) -> Support:

@@ -96,7 +96,7 @@ MODELS = {
             *SHAPE,
             **SMALL,
             paths=NoveltyPaths(archive=4, neighbours=2, proposal="evolution_strategy", candidates=3, novelty=0.5),
-            selection=BestOf(3),
+            selection=BestOf(3, finalists=2),
             measure_batches=3,
         ),
         0.4,

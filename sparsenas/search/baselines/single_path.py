@@ -12,7 +12,7 @@ from sparsenas.search.base import SearchModule
 from sparsenas.search.baselines.path_record import FIGURES, PathRecord
 from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
-from sparsenas.search.held_out import Criterion, HeldOut
+from sparsenas.search.held_out import Criterion, HeldOut, score
 from sparsenas.search.optimizers import step_schedules
 from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.search.selection import BestOf, Selected, Selection, TrainedSuperNet
@@ -121,8 +121,17 @@ class SinglePathSearch(SearchModule):
         return [optimizer], [self.weight_training.schedule.scheduler(optimizer, self.trainer.max_epochs or 0)]
 
     def on_train_start(self) -> None:
-        """Say so if another sampling goes on from here than that of the checkpoint."""
+        """Say so if another sampling goes on from here than that of the checkpoint.
+
+        Raises:
+            ConfigError: If the selection needs validation images, and there are none.
+        """
         super().on_train_start()
+        if self.selection.validates and next(self._validation_batches(), None) is None:
+            raise ConfigError(
+                "selection.finalists are measured on validation images, but the data module has none: set "
+                "data.val_fraction above 0, or selection.finalists to 0"
+            )
         if self._resumed_paths != repr(self.paths):
             self.print(f"the checkpoint is of {self._resumed_paths}; {self.paths} begin anew")
 
@@ -178,6 +187,19 @@ class SinglePathSearch(SearchModule):
         """Score an architecture with the shared weights on the held-out images; more is better."""
         return self._held_out.score(lambda images: self.network(images, support), self.criterion, self.loss)
 
+    def _final_score(self, support: Support) -> float:
+        """Score an architecture as :meth:`score` does, on all validation images."""
+        return score(
+            self._validation_batches(), lambda images: self.network(images, support), self.criterion, self.loss
+        )
+
+    def _validation_batches(self) -> Iterator[ImageBatch]:
+        """Iterate over all validation images; every process sees all of them."""
+        data: Any = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+        if hasattr(data, "evaluation_batches") and data.has("val"):
+            for images, labels in data.evaluation_batches("val", whole=True):
+                yield images.to(self.device, self.dtype), labels.to(self.device)
+
     def _drop_rates(self, batch_idx: int) -> float | Sequence[float]:
         """Drop-path probability, by cell where there is one."""
         if not self.weight_training.drop_path:
@@ -206,7 +228,8 @@ class SinglePathSearch(SearchModule):
 
     def _measure(self) -> None:
         """Decide, and report it; with several processes, the first one decides for all."""
-        self._trained = TrainedSuperNet(self.network, self.score, self._held_out.images)
+        final = self._final_score if self.selection.validates else None
+        self._trained = TrainedSuperNet(self.network, self.score, self._held_out.images, final)
         old, self.measured = self.support, {}  # what other weights have scored
         selected: Selected = self.trainer.strategy.broadcast(self._select(None))
         self.measured, self._found = dict(selected.scores), selected.support
