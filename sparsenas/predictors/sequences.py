@@ -1,10 +1,11 @@
 """An encoder and a decoder of architectures written as sequences of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsenas.predictors.fitting import Fitting, Inputs, fit_network, predict
@@ -16,6 +17,10 @@ from sparsenas.spaces.encodings import PADDING
 TRADE_OFF = 0.8
 #: Options of the study.
 OPTIONS = Fitting(epochs=50, batch_size=100, lr=1e-3, weight_decay=1e-4, clip=5.0)
+#: Marks the tokens that may follow sequences ``(N, l)``, shape ``(N, tokens)``.
+Allowed = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+#: State of an LSTM.
+Memory = tuple[Tensor, Tensor]
 #: How often a labelled network is learned from for each one with a pseudo-label.
 UP_SAMPLING = 10
 #: Epochs of the second fit, on labelled and pseudo-labelled networks.
@@ -68,10 +73,25 @@ class SequenceNetwork(nn.Module):
     def decode(self, sequences: Tensor, states: Tensor, codes: Tensor) -> Tensor:
         """Compute logits ``(N, L, tokens)`` of each token from the code, the states, and the tokens before."""
         before = nn.functional.pad(sequences[:, :-1], (1, 0), value=PADDING)
-        written, _ = self.writer(self.dropout(self.written(before)), (codes[None], codes[None]))
+        return self._write(before, states, (codes[None], codes[None]))[0]
+
+    def generate(self, states: Tensor, codes: Tensor, length: int, allowed: Allowed) -> Tensor:
+        """Write the sequence ``(N, length)`` token by token: each is the likeliest one of those that are allowed."""
+        memory = codes[None], codes[None]
+        before = codes.new_full((len(codes), 1), PADDING, dtype=torch.int64)
+        sequences = before[:, :0]
+        for _ in range(length):
+            logits, memory = self._write(before, states, memory)
+            forbidden = ~torch.from_numpy(allowed(sequences.numpy()))
+            before = logits[:, 0].masked_fill(forbidden, -torch.inf).argmax(1, keepdim=True)
+            sequences = torch.cat([sequences, before], 1)
+        return sequences
+
+    def _write(self, before: Tensor, states: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Compute logits of the tokens that follow those before ``(N, l)``, and the memory of the LSTM."""
+        written, memory = self.writer(self.dropout(self.written(before)), memory)
         mixed = torch.softmax(written @ states.mT, dim=2) @ states
-        logits: Tensor = self.output(torch.tanh(self.attended(torch.cat([mixed, written], 2))))
-        return logits
+        return self.output(torch.tanh(self.attended(torch.cat([mixed, written], 2)))), memory
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Predict from sequences ``(N, L)``, shape ``(N,)``."""

@@ -2,6 +2,7 @@
 
 from sparsenas.spaces.base import SearchSpace, draw_distinct
 from sparsenas.spaces.darts import DARTS_PRIMITIVES, DartsSpace
+from sparsenas.spaces.decisions import DecisionSequence
 from sparsenas.spaces.encodings import CellEncoding, Encoding, Graph, NasBench101Encoding, encoding_of
 from sparsenas.spaces.genotype import Genotype
 from sparsenas.spaces.nasbench101 import NASBENCH101_PRIMITIVES, NasBench101Space
@@ -30,6 +31,7 @@ __all__ = [
     "Candidate",
     "CellEncoding",
     "DartsSpace",
+    "DecisionSequence",
     "Encoding",
     "Genotype",
     "Graph",
