@@ -17,6 +17,8 @@ from sparsenas.predictors.guided import (
 )
 from sparsenas.predictors.known import KnownScore, MeasuredScore
 from sparsenas.predictors.lambda_rank import lambda_gradients
+from sparsenas.predictors.nao import NeuralArchitectureOptimizer, Proposals
+from sparsenas.predictors.nao_strategy import NaoStrategy
 from sparsenas.predictors.omni import Omni
 from sparsenas.predictors.omni_sequences import OmniSequenceRegression
 from sparsenas.predictors.regression import CurveRegression
@@ -44,9 +46,12 @@ __all__ = [
     "Info",
     "KnownScore",
     "MeasuredScore",
+    "NaoStrategy",
+    "NeuralArchitectureOptimizer",
     "Omni",
     "OmniSequenceRegression",
     "Predictor",
+    "Proposals",
     "RandomStrategy",
     "RegularizedEvolution",
     "Replay",

@@ -1,7 +1,8 @@
 """Search guided by a predictor: what to train next, given what was trained."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -72,6 +73,36 @@ class Feasible:
         return self.sample(rng)
 
 
+def unseen(
+    candidates: Iterator[Genotype],
+    known: Iterable[Genotype],
+    count: int,
+    same: Callable[[Genotype], Hashable],
+    patience: float = math.inf,
+) -> list[Genotype]:
+    """Take candidates until there are ``count`` of which no two are the same, nor one known.
+
+    Args:
+        candidates: Networks in their order.
+        known: Networks that are not taken.
+        count: Number of networks.
+        same: See :class:`SearchStrategy`.
+        patience: Candidates without a new one after which no more are looked at.
+    """
+    keys, vain = {same(genotype) for genotype in known}, 0
+    found: list[Genotype] = []
+    while len(found) < count and vain < patience:
+        genotype = next(candidates, None)
+        if genotype is None:
+            break
+        key = same(genotype)
+        vain = vain + 1 if key in keys else 0
+        if not vain:
+            keys.add(key)
+            found.append(genotype)
+    return found
+
+
 class SearchStrategy(ABC):
     """Names networks to train next; never one that was trained, or computes the same as one.
 
@@ -103,16 +134,7 @@ class SearchStrategy(ABC):
 
     def new(self, draw: Callable[[], Genotype], trained: Iterable[Genotype], count: int) -> list[Genotype]:
         """Draw until there are ``count`` networks of which no two are the same, nor one trained."""
-        known, vain = {self.same(genotype) for genotype in trained}, 0
-        found: list[Genotype] = []
-        while len(found) < count and vain < PATIENCE:
-            genotype = draw()
-            key = self.same(genotype)
-            vain = vain + 1 if key in known else 0
-            if not vain:
-                known.add(key)
-                found.append(genotype)
-        return found
+        return unseen(iter(draw, None), trained, count, self.same, PATIENCE)
 
 
 class RandomStrategy(SearchStrategy):

@@ -63,7 +63,11 @@ class SequenceNetwork(nn.Module):
         embedded = self.dropout(self.embedding(sequences))
         states = self.dropout(self.projection(self.reader(embedded)[0])) + embedded
         states = nn.functional.normalize(states, dim=2)
-        return states, nn.functional.normalize(states.mean(1), dim=1)
+        return states, self.code(states)
+
+    def code(self, states: Tensor) -> Tensor:
+        """Compute codes ``(N, D)`` of states."""
+        return nn.functional.normalize(states.mean(1), dim=1)
 
     def regress(self, codes: Tensor) -> Tensor:
         """Predict from codes ``(N, D)``, shape ``(N,)``."""
@@ -98,13 +102,27 @@ class SequenceNetwork(nn.Module):
         return self.regress(self.encode(sequences)[1])
 
 
+def reconstruction(network: SequenceNetwork, inputs: Inputs, targets: Tensor) -> Tensor:
+    """Compute the negative log-likelihood of the input of a :class:`SequenceNetwork`; targets are not looked at."""
+    (sequences,) = inputs
+    return _likelihood(network, sequences, *network.encode(sequences))
+
+
 def regression_and_reconstruction(network: SequenceNetwork, inputs: Inputs, targets: Tensor) -> Tensor:
-    """Compute the squared error of a :class:`SequenceNetwork`, and the negative log-likelihood of its input."""
+    """Compute the squared error of a :class:`SequenceNetwork`, and the negative log-likelihood of its input.
+
+    Sequences behind those that have a target are reconstructed only.
+    """
     (sequences,) = inputs
     states, codes = network.encode(sequences)
-    error = nn.functional.mse_loss(network.regress(codes), targets)
+    error = nn.functional.mse_loss(network.regress(codes[: len(targets)]), targets)
+    return TRADE_OFF * error + (1 - TRADE_OFF) * _likelihood(network, sequences, states, codes)
+
+
+def _likelihood(network: SequenceNetwork, sequences: Tensor, states: Tensor, codes: Tensor) -> Tensor:
+    """Compute the mean negative log-likelihood of tokens."""
     logits = network.decode(sequences, states, codes)
-    return TRADE_OFF * error + (1 - TRADE_OFF) * nn.functional.cross_entropy(logits.flatten(0, 1), sequences.flatten())
+    return nn.functional.cross_entropy(logits.flatten(0, 1), sequences.flatten())
 
 
 class SequenceRegression(NetworkRegression):

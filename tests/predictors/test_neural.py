@@ -14,7 +14,7 @@ from sparsenas.predictors.fitting import Fitting, fit_network, seeded, squared_e
 from sparsenas.predictors.graphs import DirectedGraphNetwork, GlobalNodeNetwork, graph_tensors
 from sparsenas.predictors.omni_sequences import OmniSequenceRegression, thresholds
 from sparsenas.predictors.sequences import SequenceNetwork, SequenceRegression
-from sparsenas.spaces import DartsSpace, NasBench201Space, draw_distinct, encoding_of
+from sparsenas.spaces import DartsSpace, DecisionSequence, NasBench201Space, draw_distinct, encoding_of
 
 SPACE = NasBench201Space()
 ENCODING = encoding_of(SPACE)
@@ -128,6 +128,23 @@ def test_a_decoder_sees_no_token_that_it_is_to_write():
     logits, other = network.decode(sequences, states, codes), network.decode(changed, states, codes)
     assert torch.equal(logits[:, :21], other[:, :21])
     assert not torch.allclose(logits[:, 21:], other[:, 21:])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_sequence_written_token_by_token_is_the_likeliest_given_what_is_before(masked):
+    sequence = DecisionSequence(DartsSpace(nodes=2))
+    with seeded(torch.Generator().manual_seed(0)):
+        network = SequenceNetwork(sequence.tokens).eval()
+    everything = np.ones((8, sequence.tokens), dtype=bool)
+    allowed = sequence.allowed if masked else lambda tokens: everything
+    written = torch.from_numpy(np.array([sequence.write(g) for g in networks(8, sequence.space)]))
+    with torch.no_grad():
+        states, codes = network.encode(written)
+        found = network.generate(states, codes, sequence.length, allowed)
+        logits = network.decode(found, states, codes)
+    for place in range(sequence.length):
+        mask = torch.from_numpy(allowed(found[:, :place].numpy()))
+        assert torch.equal(logits[:, place].masked_fill(~mask, -torch.inf).argmax(1), found[:, place])
 
 
 @pytest.mark.parametrize("unlabelled", [0, 1])
