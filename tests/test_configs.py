@@ -31,6 +31,7 @@ COMPARISONS = BY_TABLE | {"compare_images": ON_IMAGES}
 DATA = os.environ.get("SPARSENAS_DATA")
 
 TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" for channels in (4, 8))
+POOL = "--model.iterations.pool 4 --model.iterations.seeds 2 --model.iterations.encoder_epochs 1"
 FEW = "--model.selection.init_args.count 3 --model.selection.init_args.finalists 2"
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {
@@ -45,6 +46,10 @@ SMALL = {
     "search_darts_second_order": f"images32 --data.batch_size 4 {TINY}",
     "search_gdas": f"images32 --data.batch_size 4 {TINY}",
     "search_pc_darts": f"images32 --data.batch_size 4 {NARROW}",
+    "search_nao_v1_darts_cifar10": f"images32 --data.batch_size 4 {TINY} {POOL}",
+    "search_nao_v2_darts_cifar10": f"images32 --data.batch_size 4 {TINY} {POOL}",
+    "search_nao_v2_digits": POOL,
+    "search_nao_v2_nasbench201": f"images16 --data.batch_size 4 {POOL}",
     "search_novelty_darts_cifar10": f"images32 --data.batch_size 4 {TINY} {FEW}",
     "search_novelty_digits": "",
     "search_novelty_nasbench201": f"images16 --data.batch_size 4 {FEW}",
