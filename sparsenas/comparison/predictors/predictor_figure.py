@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from sparsenas.comparison.looks import look, set_title
 from sparsenas.comparison.predictors.predictor_report import PredictorRow, best_by_regime, pareto_front
@@ -85,6 +86,9 @@ def _draw_costs(axes: Axes, rows: Sequence[PredictorRow], colours: dict[str, str
             row.name.replace("_", " "), (x, y), xytext=(3, 4), textcoords="offset points", size=7, color=INK, zorder=4
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_locator(NullLocator())
     if any(not row.epochs for row in ranked):
         axes.axvline(free * 1.3, color=STRUCTURE, linewidth=0.8, linestyle=(0, (2, 2)))
         axes.annotate(
