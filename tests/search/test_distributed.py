@@ -1,4 +1,4 @@
-"""Two processes search as one; the modes are two-stage, one-stage by its signals, and single-path by its draws."""
+"""Two processes search as one: in two stages, in one by its signals, on single paths by their draws, by NAO."""
 
 import os
 import subprocess
@@ -18,8 +18,8 @@ import torch
 from sparsenas.data import Digits
 from sparsenas.networks import NetworkConfig, NormOptions
 from sparsenas.search import (
-    ArchitectureTraining, BestOf, Exploration, FullGradient, NoveltyPaths, OneStageSearch, Phases, RecoveryListener,
-    SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
+    ArchitectureTraining, BestOf, Exploration, Finals, FullGradient, Iterations, NaoSearch, NoveltyPaths, OneStageSearch,
+    Phases, RecoveryListener, SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
 )
 from sparsenas.spaces import DartsSpace
 from sparsenas.training import WeightTraining
@@ -54,6 +54,11 @@ if sys.argv[2] == "two_stage":
         **common, network=NetworkConfig(channels=4, cells=3, stem="small", norms=norms),
         signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
         architecture=ArchitectureTraining(large_steps, warmup_epochs=1),
+    )
+elif sys.argv[2] == "nao_search":
+    search = NaoSearch(
+        **common, network=NetworkConfig(channels=4, cells=3, stem="small"), measure_batches=2,
+        iterations=Iterations(count=2, pool=6, proposals=4, seeds=3, encoder_epochs=2), finals=Finals(1, 1),
     )
 elif sys.argv[2].startswith("single_path"):
     novel = sys.argv[2].endswith("novelty")
@@ -92,7 +97,7 @@ def run(folder: Path, strategy: str, mode: str = "two_stage") -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path", "single_path_novelty"])
+@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path", "single_path_novelty", "nao_search"])
 def test_ranks_agree(tmp_path, mode):
     process = run(tmp_path, "ddp_find_unused_parameters_true", mode)
     assert process.returncode == 0, process.stderr[-2000:]
