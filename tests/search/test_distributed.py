@@ -18,8 +18,8 @@ import torch
 from sparsenas.data import Digits
 from sparsenas.networks import NetworkConfig, NormOptions
 from sparsenas.search import (
-    ArchitectureTraining, BestOf, Exploration, Finals, FullGradient, Iterations, NaoSearch, NoveltyPaths, OneStageSearch,
-    Phases, RecoveryListener, SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
+    ArchitectureTraining, BestOf, Exploration, Finals, FullGradient, Iterations, NaoSearch, NoveltyPaths,
+    OneStageSearch, Phases, RecoveryListener, SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
 )
 from sparsenas.spaces import DartsSpace
 from sparsenas.training import WeightTraining
