@@ -100,7 +100,7 @@ def random_sequences(sequence, count=50):
         (DartsSpace(nodes=5), 2 * (2 + 4 * 4), 1 + 6 + 7),
         (SomeEdges(), 4, 1 + 3 + 2),
     ],
-    ids=str,
+    ids=lambda value: name(value) if isinstance(value, SearchSpace) else str(value),
 )
 def test_lengths_and_vocabularies_follow_from_the_space(space, length, tokens):
     sequence = DecisionSequence(space)
