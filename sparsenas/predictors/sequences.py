@@ -115,7 +115,8 @@ def regression_and_reconstruction(network: SequenceNetwork, inputs: Inputs, targ
     """
     (sequences,) = inputs
     states, codes = network.encode(sequences)
-    error = nn.functional.mse_loss(network.regress(codes[: len(targets)]), targets)
+    # all are regressed: a slice of the codes would add up their gradients in another order
+    error = nn.functional.mse_loss(network.regress(codes)[: len(targets)], targets)
     return TRADE_OFF * error + (1 - TRADE_OFF) * _likelihood(network, sequences, states, codes)
 
 
