@@ -80,7 +80,8 @@ class NaoSearch(SearchModule):
         seed: Seeds all draws.
 
     Raises:
-        ConfigError: If options contradict each other or the images are too small.
+        ConfigError: If options contradict each other, the images are too small, or the budget allows too few
+            architectures of the first pool.
 
     Source: Luo et al., Understanding and Improving One-shot Neural Architecture Optimization (2019); Luo et al., Neural
         Architecture Optimization (NeurIPS 2018).
@@ -127,6 +128,12 @@ class NaoSearch(SearchModule):
         self._encoder = NeuralArchitectureOptimizer(DecisionSequence(space), fitting, pretraining, seed)
         self._paths = SizeProportionalPaths(size=iterations.pool, exponent=iterations.exponent)
         self._draws = self._paths.begin(supernet, self._rng)
+        allowed = sum(map(self._constraints.allows, self._draws.pool))
+        if allowed < max(self.finals.count, 1):  # now, not after hours of training
+            raise ConfigError(
+                f"{allowed} of the {iterations.pool} architectures of the first pool keep the budget, and "
+                f"{max(finals.count, 1)} are to be found: raise the budget or iterations.pool, or lower finals.count"
+            )
         self._record = PathRecord(space)
         self._finalists: tuple[Support, ...] = ()
         self._trained: dict[Support, float] = {}
@@ -169,11 +176,16 @@ class NaoSearch(SearchModule):
         return [Stretch("training.schedule", schedule, run) for run in runs]
 
     def on_train_start(self) -> None:
-        """Check that iterations and finals fill the run.
+        """Check that iterations and finals fill the run, which has the length that it began with.
 
         Raises:
-            ConfigError: If they do not.
+            ConfigError: If they do not, or it has another one.
         """
+        if self._planned_epochs not in (None, self.trainer.max_epochs) and not is_dry_run(self.trainer):
+            raise ConfigError(
+                f"trainer.max_epochs is {self.trainer.max_epochs}, but the checkpoint is of a run of "
+                f"{self._planned_epochs}, whose iterations have other lengths: go on with {self._planned_epochs}"
+            )
         super().on_train_start()
         epochs, count, last = self.trainer.max_epochs or 0, self.iterations.count, self.finals.total
         if (epochs != self._each * count + last or self._each < 1) and not is_dry_run(self.trainer):
@@ -282,12 +294,7 @@ class NaoSearch(SearchModule):
             if place.number + 1 < self.iterations.count:
                 self._propose()
             else:
-                allowed = [support for support in archive if self._constraints.allows(support)]
-                if len(allowed) < self.finals.count:
-                    raise ConfigError(
-                        f"finals.count is {self.finals.count}, but {len(allowed)} of {len(archive)} measured "
-                        "architectures keep the budget: raise it, or lower finals.count"
-                    )
+                allowed = filter(self._constraints.allows, archive)
                 best = sorted(allowed, key=self.measured.__getitem__, reverse=True)
                 self._finalists = tuple(best[: self.finals.count])
         self._held_out.clear()

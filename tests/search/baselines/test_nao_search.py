@@ -159,3 +159,17 @@ def test_options_are_checked(make, message):
 def test_iterations_and_finals_fill_the_run(make_nao, fit_nao):
     with pytest.raises(ConfigError, match="max_epochs is 5: the finals take 2 of them, and 2 iterations share"):
         fit_nao(make_nao(), epochs=5, batches=1)
+
+
+def test_too_few_that_keep_the_budget_are_told_before_the_search(make_nao):
+    with pytest.raises(
+        ConfigError, match="0 of the 12 architectures of the first pool keep the budget, and 2 are to be"
+    ):
+        make_nao(budget=Budget(max_params=1.0))
+
+
+@pytest.mark.slow
+def test_a_resumed_search_keeps_its_length(make_nao, fit_nao):
+    kept = fit_nao(make_nao(), epochs=6, batches=1).checkpoint_callback.dirpath
+    with pytest.raises(ConfigError, match=r"max_epochs is 8, but the checkpoint is of a run of 6, .*: go on with 6"):
+        fit_nao(make_nao(), epochs=8, batches=1, folder="rest", ckpt_path=f"{kept}/epoch=2.ckpt")
