@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from sparsenas.errors import ConfigError, PredictorError
-from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, ramped_drop_path
+from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
 from sparsenas.predictors import NeuralArchitectureOptimizer
 from sparsenas.predictors.nao import FITTING, PRETRAINING
 from sparsenas.schedules import Stretch
-from sparsenas.search.base import SearchModule
+from sparsenas.search.baselines.measuring import MeasuringSearch
 from sparsenas.search.baselines.nao_options import Finals, Iterations
 from sparsenas.search.baselines.path_record import FIGURES, PathRecord
 from sparsenas.search.baselines.pool_paths import SizeProportionalPaths
 from sparsenas.search.budget import Budget
-from sparsenas.search.held_out import Criterion, HeldOut, best_measured
+from sparsenas.search.held_out import Criterion, best_measured
 from sparsenas.search.optimizers import step_schedules
 from sparsenas.search.searcher import bilevel
 from sparsenas.spaces import DartsSpace, DecisionSequence, SearchSpace, Support
@@ -55,7 +55,7 @@ class Place(NamedTuple):
         return self.begun + 1 == self.length
 
 
-class NaoSearch(SearchModule):
+class NaoSearch(MeasuringSearch):
     """Train paths of a pool in a super-net, and move their encodings along the gradient of a predictor.
 
     An iteration trains one path per batch, drawn from its pool, the larger ones more often. Then all architectures of
@@ -107,22 +107,13 @@ class NaoSearch(SearchModule):
         measure_batches: int = 16,
         seed: int = 0,
     ) -> None:
-        if measure_batches < 1:
-            raise ConfigError(f"measure_batches is {measure_batches}; use at least 1")
         build = partial(SuperNet, space, image_shape, num_classes, **network.arguments(NORMS))
         supernet = build()
-        if training.drop_path > 0 and supernet.skeleton.single_path:
-            raise ConfigError(
-                f"training.drop_path is {training.drop_path}, but every layer of this space is the only way through: "
-                "set it to 0"
-            )
-        super().__init__(space, supernet, num_classes, training, budget, seed)
+        super().__init__(space, supernet, num_classes, training, budget, seed, criterion, measure_batches)
         self.save_hyperparameters()
         keep_plain_hyperparameters(self)
         self._build = build
-        self.iterations, self.finals, self.criterion = iterations, finals, criterion
-        self._constraints = budget.of_network(supernet)
-        self._held_out = HeldOut(measure_batches)
+        self.iterations, self.finals = iterations, finals
         fitting = replace(FITTING, epochs=iterations.encoder_epochs)
         pretraining = replace(PRETRAINING, epochs=max(iterations.encoder_epochs // 3, 1))
         self._encoder = NeuralArchitectureOptimizer(DecisionSequence(space), fitting, pretraining, seed)
@@ -212,7 +203,8 @@ class NaoSearch(SearchModule):
         self.batches += 1
         place = self._place(self.current_epoch)
         support = self._candidate or self._draws.draw(self._rng)[0]
-        logits, _ = self.network.run(images, self.network.wirings(support), self._drop_rates(place, batch_idx))
+        progress = (place.begun + (batch_idx + 1) / self.trainer.num_training_batches) / place.length
+        logits, _ = self.network.run(images, self.network.wirings(support), self.drop_rates(progress))
         if self.step_weights(self.training_loss(logits, labels), support) and not place.final:
             self._record.note((support,))
         if place.last:
@@ -249,15 +241,6 @@ class NaoSearch(SearchModule):
         self._candidate, self._found = state["candidate"], state["found"]
         self._encoder.load_state_dict(state["encoder"])
 
-    def epoch_state(self) -> dict[str, Any]:
-        """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
-        return super().epoch_state() | {"held_out": self._held_out.images}
-
-    def restore_epoch(self, state: dict[str, Any]) -> None:
-        """See :meth:`SearchModule.restore_epoch`."""
-        super().restore_epoch(state)
-        self._held_out.restore(state["held_out"], self.device)
-
     @property
     def _each(self) -> int:
         """Epochs of an iteration."""
@@ -275,13 +258,6 @@ class NaoSearch(SearchModule):
         if place.final or self.iterations.restart != "carry":
             return schedule.factor(place.begun, place.length)
         return schedule.factor(epoch, place.length * self.iterations.count)
-
-    def _drop_rates(self, place: Place, batch_idx: int) -> float | Sequence[float]:
-        """Drop-path probability by cell; it grows over each stretch."""
-        if not self.weight_training.drop_path:
-            return 0.0
-        progress = (place.begun + (batch_idx + 1) / self.trainer.num_training_batches) / place.length
-        return ramped_drop_path(self.weight_training.drop_path, len(self.network.cells), progress)
 
     def _end(self, place: Place) -> None:
         """Measure at the end of a stretch, and prepare the next one."""

@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig, NormOptions, SuperNet
 from sparsenas.schedules import Stretch
-from sparsenas.search.base import SearchModule
+from sparsenas.search.baselines.measuring import MeasuringSearch
 from sparsenas.search.budget import Budget
-from sparsenas.search.held_out import Criterion, HeldOut, best_measured
+from sparsenas.search.held_out import Criterion, best_measured
 from sparsenas.search.optimizers import step_schedules
 from sparsenas.search.searcher import bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
@@ -29,7 +29,7 @@ NORMS = NormOptions(track=False)
 PATIENCE = 10_000
 
 
-class RandomSearch(SearchModule):
+class RandomSearch(MeasuringSearch):
     """Draw an architecture, train it from new weights for a few epochs, measure it, go on with the next.
 
     The honest opponent of every searcher: the same data, the same budget, no shared weights. Architectures are measured
@@ -66,17 +66,15 @@ class RandomSearch(SearchModule):
         measure_batches: int = 64,
         seed: int = 0,
     ) -> None:
-        if epochs_each < 1 or measure_batches < 1:
-            raise ConfigError(f"epochs_each is {epochs_each}, measure_batches is {measure_batches}; each is at least 1")
+        if epochs_each < 1:
+            raise ConfigError(f"epochs_each is {epochs_each}; use at least 1")
         build = partial(SuperNet, space, image_shape, num_classes, **network.arguments(NORMS))
         supernet = build()
-        super().__init__(space, supernet, num_classes, training, budget, seed)
+        super().__init__(space, supernet, num_classes, training, budget, seed, criterion, measure_batches)
         self.save_hyperparameters()
         keep_plain_hyperparameters(self)
         self._build = build
-        self._constraints = budget.of_network(supernet)
-        self.epochs_each, self.criterion = epochs_each, criterion
-        self._held_out = HeldOut(measure_batches)
+        self.epochs_each = epochs_each
         self._candidate = self._draw(0)
 
     @property
@@ -134,14 +132,9 @@ class RandomSearch(SearchModule):
         if number and not begun:
             self.restart_weights(self._build, self.seed + number)
 
-    def epoch_state(self) -> dict[str, Any]:
-        """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
-        return super().epoch_state() | {"held_out": self._held_out.images}
-
     def restore_epoch(self, state: dict[str, Any]) -> None:
         """See :meth:`SearchModule.restore_epoch`."""
         super().restore_epoch(state)
-        self._held_out.restore(state["held_out"], self.device)
         self._candidate = self._draw(self.current_epoch // self.epochs_each)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:

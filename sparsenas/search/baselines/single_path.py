@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
-from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping, ramped_drop_path
-from sparsenas.search.base import SearchModule
+from sparsenas.networks import NetworkConfig, NormOptions, SuperNet, WeightMapping
+from sparsenas.search.baselines.measuring import MeasuringSearch
 from sparsenas.search.baselines.path_record import FIGURES, PathRecord
 from sparsenas.search.baselines.paths import PathSampling, UniformPaths, union
 from sparsenas.search.budget import Budget
-from sparsenas.search.held_out import Criterion, HeldOut, score
+from sparsenas.search.held_out import Criterion, score
 from sparsenas.search.optimizers import step_schedules
 from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.search.selection import BestOf, Selected, Selection, TrainedSuperNet
@@ -24,7 +24,7 @@ from sparsenas.training import WeightTraining, keep_plain_hyperparameters
 NORMS = NormOptions(affine=False, track=False, append="pools_and_skips")
 
 
-class SinglePathSearch(SearchModule):
+class SinglePathSearch(MeasuringSearch):
     """Train one drawn path per batch; when all epochs are over, measure architectures and keep the best.
 
     The architecture stream of the data trains nothing: images of its last batches are what architectures are measured
@@ -74,20 +74,11 @@ class SinglePathSearch(SearchModule):
         measure_batches: int = 16,
         seed: int = 0,
     ) -> None:
-        if measure_batches < 1:
-            raise ConfigError(f"measure_batches is {measure_batches}; use at least 1")
         supernet = SuperNet(space, image_shape, num_classes, mapping=mapping, **network.arguments(NORMS))
-        if training.drop_path > 0 and supernet.skeleton.single_path:
-            raise ConfigError(
-                f"training.drop_path is {training.drop_path}, but every layer of this space is the only way through: "
-                "set it to 0"
-            )
-        super().__init__(space, supernet, num_classes, training, budget, seed)
+        super().__init__(space, supernet, num_classes, training, budget, seed, criterion, measure_batches)
         self.save_hyperparameters()
         keep_plain_hyperparameters(self)
-        self.paths, self.selection, self.criterion = paths, selection, criterion
-        self._constraints = budget.of_network(supernet)
-        self._held_out = HeldOut(measure_batches)
+        self.paths, self.selection = paths, selection
         self._start = space.sample_support(self._rng)
         self._found: Support | None = None
         self._trained = TrainedSuperNet(supernet, self.score, ())
@@ -140,7 +131,7 @@ class SinglePathSearch(SearchModule):
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
         paths, heard = self._draws.draw(self._rng), list[Tensor]()
-        losses = self._losses(weights_batch, paths, self._drop_rates(batch_idx))
+        losses = self._losses(weights_batch, paths, self.drop_rates(self.search_progress(0, batch_idx + 1)))
         if self.step_weights(_overheard(losses, heard), union(paths)):
             self._record.note(paths)
         if self._draws.hears:
@@ -174,15 +165,6 @@ class SinglePathSearch(SearchModule):
         if self._resumed_paths == repr(self.paths):
             self._draws.load_state_dict(paths["draws"])
 
-    def epoch_state(self) -> dict[str, Any]:
-        """See :meth:`SearchModule.epoch_state`: the images kept so far, too."""
-        return super().epoch_state() | {"held_out": self._held_out.images}
-
-    def restore_epoch(self, state: dict[str, Any]) -> None:
-        """See :meth:`SearchModule.restore_epoch`."""
-        super().restore_epoch(state)
-        self._held_out.restore(state["held_out"], self.device)
-
     def score(self, support: Support) -> float:
         """Score an architecture with the shared weights on the held-out images; more is better."""
         return self._held_out.score(lambda images: self.network(images, support), self.criterion, self.loss)
@@ -199,13 +181,6 @@ class SinglePathSearch(SearchModule):
         if hasattr(data, "evaluation_batches") and data.has("val"):
             for images, labels in data.evaluation_batches("val", whole=True):
                 yield images.to(self.device, self.dtype), labels.to(self.device)
-
-    def _drop_rates(self, batch_idx: int) -> float | Sequence[float]:
-        """Drop-path probability, by cell where there is one."""
-        if not self.weight_training.drop_path:
-            return 0.0
-        progress = self.search_progress(0, batch_idx + 1)
-        return ramped_drop_path(self.weight_training.drop_path, len(self.network.cells), progress)
 
     def _losses(
         self, batch: ImageBatch, paths: tuple[Support, ...], drop_rates: float | Sequence[float] = 0.0

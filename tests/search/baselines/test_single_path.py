@@ -212,7 +212,7 @@ def test_every_mapping_trains_with_every_sampling(mapping, sampling, make_single
     norms = NormOptions(append="pools_and_skips")
     search = make_single_path(space=NasBench201Space(), norms=norms, mapping=mapping, paths=sampling)
     paths = search.paths.paths(search.space, np.random.default_rng(0))
-    for loss in search._losses(batch, paths, search._drop_rates(0)):
+    for loss in search._losses(batch, paths):
         loss.backward()
     moved = {p for p in search.network.parameters() if p.grad is not None}
     active = search.network.active_parameters(union(paths))
@@ -238,7 +238,7 @@ def test_paths_drop_more_in_later_cells_and_batches(make_single_path, fit_single
     for t, rates in enumerate(asked):
         assert rates == pytest.approx([0.4 * (depth + 1) / 3 * (t + 1) / 6 for depth in range(3)])
     other = make_single_path()
-    assert other._drop_rates(0) == 0.0
+    assert other.drop_rates(1.0) == 0.0
 
 
 @pytest.mark.slow
