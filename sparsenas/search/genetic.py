@@ -1,15 +1,13 @@
 """Selection by a genetic algorithm: crossover and mutation of the best, with shared weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsenas.errors import ConfigError
 from sparsenas.search.moves import cross, redraw_each
-from sparsenas.search.selection import Score, Selected, Selection, TrainedSuperNet, keep_best
+from sparsenas.search.selection import Score, Selection
 from sparsenas.spaces import SearchSpace, Support
-from sparsenas.sparse_coding import Constraints
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,8 @@ class Genetic(Selection):
             if not 0.0 <= share <= 1.0:
                 raise ConfigError(f"selection.{name} is {share}; it lies in [0, 1]")
 
-    def select(
-        self,
-        trained: TrainedSuperNet,
-        constraints: Constraints,
-        measured: Mapping[Support, float],
-        rng: np.random.Generator,
-    ) -> Selected:
-        """See :class:`Selection`."""
-        return keep_best(self.measure, trained, constraints, measured, rng)
-
     def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
-        """Measure architectures; returns their scores in the order of measuring, each once."""
+        """See :meth:`Selection.measure`."""
         measured: dict[Support, float] = {}
 
         def survivors(members: list[Support]) -> list[Support]:

@@ -57,6 +57,9 @@ class Selection(ABC):
         return False
 
     @abstractmethod
+    def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
+        """Measure architectures; returns their scores in the order of measuring, each once."""
+
     def select(
         self,
         trained: TrainedSuperNet,
@@ -64,7 +67,7 @@ class Selection(ABC):
         measured: Mapping[Support, float],
         rng: np.random.Generator,
     ) -> Selected:
-        """Decide for an architecture.
+        """Decide for an architecture: the best of those that are measured.
 
         Args:
             trained: The super-net.
@@ -75,20 +78,10 @@ class Selection(ABC):
         Raises:
             ConfigError: If nothing can be measured yet, or the constraints allow none of the measured architectures.
         """
-
-
-def keep_best(
-    measure: Callable[[SearchSpace, Score, np.random.Generator], dict[Support, float]],
-    trained: TrainedSuperNet,
-    constraints: Constraints,
-    measured: Mapping[Support, float],
-    rng: np.random.Generator,
-) -> Selected:
-    """Measure, unless that was done before, and keep the best; arguments and errors of :meth:`Selection.select`."""
-    if not measured and not trained.batches:
-        raise ConfigError("nothing has been measured yet: let the search run to its end")
-    measured = measured or measure(trained.network.space, trained.score, rng)
-    return Selected(best_measured(measured, constraints), measured)
+        if not measured and not trained.batches:
+            raise ConfigError("nothing has been measured yet: let the search run to its end")
+        measured = measured or self.measure(trained.network.space, trained.score, rng)
+        return Selected(best_measured(measured, constraints), measured)
 
 
 @dataclass(frozen=True)
@@ -138,7 +131,7 @@ class BestOf(Selection):
 
         A search that was read from a checkpoint has no images: it decides by these.
         """
-        selected = keep_best(self.measure, trained, constraints, measured, rng)
+        selected = super().select(trained, constraints, measured, rng)
         if not self.finalists or trained.final_score is None:
             return selected
         allowed = filter(constraints.allows, selected.scores)
@@ -146,7 +139,7 @@ class BestOf(Selection):
         return Selected(max(finalists, key=trained.final_score), selected.scores)
 
     def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
-        """Measure architectures; returns their scores in the order of measuring, each once."""
+        """See :meth:`Selection.measure`."""
         measured: dict[Support, float] = {}
         while len(measured) < min(self.count, space.size):
             support = space.sample_support(rng)
@@ -183,18 +176,8 @@ class RegularizedEvolution(Selection):
                 f"{self.evaluations}; need 1 <= tournament <= population <= evaluations"
             )
 
-    def select(
-        self,
-        trained: TrainedSuperNet,
-        constraints: Constraints,
-        measured: Mapping[Support, float],
-        rng: np.random.Generator,
-    ) -> Selected:
-        """See :class:`Selection`."""
-        return keep_best(self.measure, trained, constraints, measured, rng)
-
     def measure(self, space: SearchSpace, score: Score, rng: np.random.Generator) -> dict[Support, float]:
-        """Measure architectures; returns their scores in the order of measuring, each once."""
+        """See :meth:`Selection.measure`."""
         measured: dict[Support, float] = {}
 
         def member(support: Support) -> Support:
