@@ -31,7 +31,7 @@ COMPARISONS = BY_TABLE | {"compare_images": ON_IMAGES}
 DATA = os.environ.get("SPARSENAS_DATA")
 
 TINY, NARROW = (f"--model.network.channels {channels} --model.network.cells 3" for channels in (4, 8))
-POOL = "--model.iterations.pool 4 --model.iterations.seeds 2 --model.iterations.encoder_epochs 1"
+POOL = "--model.iterations.pool 6 --model.iterations.seeds 2 --model.iterations.encoder_epochs 1"
 FEW = "--model.selection.init_args.count 3 --model.selection.init_args.finalists 2"
 #: What makes each config small enough for a test; its images come from the fixture of the same name.
 SMALL = {

@@ -20,6 +20,7 @@ import pytorch_lightning as pl
 import torch
 
 from sparsenas.comparison.images.clock import accuracy_on
+from sparsenas.comparison.plan import QUIET_TRAINER
 from sparsenas.complexity import network_cost
 from sparsenas.data import Augmentation, NpzImages
 from sparsenas.networks import NetworkConfig
@@ -128,12 +129,8 @@ def fit(module: pl.LightningModule, data: NpzImages, epochs: int, *callbacks: pl
     """Train, and write nothing."""
     trainer = pl.Trainer(
         max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=list(callbacks),
-        accelerator="cpu",
+        **QUIET_TRAINER,  # type: ignore[arg-type]  # of several types
     )
     trainer.fit(module, datamodule=data)
     return module

@@ -1,4 +1,4 @@
-"""What a run has trained so far, in numbers: how much of the space, how evenly, how far apart."""
+"""Figures of the paths that a run has trained: how much of the space, how evenly, how far apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

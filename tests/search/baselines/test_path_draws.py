@@ -242,4 +242,7 @@ def test_checkpoints_of_earlier_versions_are_read(make_single_path, fit_single_p
     fit_single_path(make_single_path(), epochs=1, batches=1)
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     del checkpoint["search"]["paths"]
-    make_single_path().on_load_checkpoint(checkpoint)
+    search = make_single_path()
+    search.on_load_checkpoint(checkpoint)
+    assert search.batches == 1
+    assert search._record.state_dict()["paths"] == 0
