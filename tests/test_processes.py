@@ -68,7 +68,8 @@ BRIEF = "--trainer.max_epochs 2 --trainer.limit_train_batches 3 --data Digits --
         "--config search_one_stage_cifar10_16px --model.phases.search_epochs 1 --model.architecture.warmup_epochs 0 "
         "--data.arch_fraction 0 " + SMALL + BRIEF,
         "--config search_gdas --data.arch_fraction 0.4 " + SMALL + BRIEF,
-        "--config search_random_weight_sharing --model.selection.count 4 --model.selection.finalists 2 --data.arch_fraction 0.4 " + SMALL + BRIEF,
+        "--config search_random_weight_sharing --model.selection.count 4 --model.selection.finalists 2 "
+        "--data.arch_fraction 0.4 " + SMALL + BRIEF,
         "--model.training.seconds null --model.training.steps 64 --model.budget.max_params 8000",
     ],
     ids=["two-stage", "one-stage", "gdas", "single-path", "tournament"],
