@@ -9,6 +9,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -161,3 +162,31 @@ def python_m():
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def schedules():
+    """Lists every schedule in settings, wherever it is."""
+    return _schedules
+
+
+def _schedules(tree):
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        if isinstance(key, str) and "schedule" in key:
+            yield value
+        yield from _schedules(value)
+
+
+@pytest.fixture(scope="session")
+def random_archive():
+    """Writes an archive of random images of so many pixels a side, 20 of each of ten classes in each part."""
+
+    def write(path, side):
+        rng = np.random.default_rng(0)
+        labels = np.arange(10).repeat(20)
+        parts = ("train", "test")
+        arrays = {f"x_{part}": rng.integers(256, size=(200, side, side, 3), dtype=np.uint8) for part in parts}
+        np.savez(path, **arrays, y_train=labels, y_test=labels)
+        return path
+
+    return write
