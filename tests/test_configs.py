@@ -47,6 +47,8 @@ SMALL = {
     "search_two_stage_ista_nas_official": f"images32 --data.batch_size 4 {TINY}",
     "supernet_nasbench201_baseline": "images16 --data.batch_size 4",
     "train_digits": "",
+    "train_adversarial_digits": "",
+    "train_adversarial_cifar10_16px": "images16 --data.batch_size 4",
     "train_cifar10_16px": "images16 --data.batch_size 4",
     "train_reference_cifar10_16px": "images16 --data.batch_size 4",
     "train_images": "folder --data.batch_size 4 --data.num_workers 0",

@@ -147,6 +147,7 @@ class SearchModule(Searcher, ClassifierModule):
         """Draws depend on (seed, epoch) only, so a resumed search repeats those of an uninterrupted one."""
         self._rng = np.random.default_rng((self.seed, self.current_epoch))
         self._steps.begin_epoch()
+        self._adversarial.begin_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the draws of the network, and keep its statistics, in case the step is left out."""

@@ -1,13 +1,15 @@
 """Base of all modules that train a classifier: its loss, and the metrics of training and evaluation."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsenas.checkpoints import CheckpointedModule
 from sparsenas.classification import log_loss, probabilities
 from sparsenas.metrics import EVALUATED, EVALUATED_LABELS, Accuracy, MeanLoss, evaluation_metrics
+from sparsenas.training.adversarial import AdversarialImages
 from sparsenas.training.loss import ClassificationLoss, class_weights
 from sparsenas.training.skipping import SkippedSteps, logged
 from sparsenas.training.weights import WeightTraining
@@ -39,6 +41,7 @@ class ClassifierModule(CheckpointedModule):
         self.weight_training = training
         self.loss = ClassificationLoss(training)
         self._steps = SkippedSteps(training)
+        self._adversarial = AdversarialImages(training.adversary)
         self.train_loss, self.train_accuracy = MeanLoss(self._steps.active), Accuracy()
         self.evaluation = evaluation_metrics(num_classes)
 
@@ -99,6 +102,25 @@ class ClassifierModule(CheckpointedModule):
             self.loss.weights = torch.tensor(kept)
             if not torch.allclose(self.loss.weights, own.cpu()):
                 self.print("training.class_weights: those of the checkpoint are used")
+
+    def under_attack(
+        self, batch: tuple[Tensor, Tensor], network: nn.Module, logits: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Make the images of a step on the weights by the adversary of the training; the same if there is none.
+
+        Args:
+            batch: Images and labels.
+            network: Whose batch-norms the attack runs through.
+            logits: Logits of changed images, as the step computes them.
+        """
+        if self._adversarial.adversary is None:
+            return batch
+        data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+        return self._adversarial.of(batch, network, lambda images, labels: self.loss(logits(images), labels), data)
+
+    def on_after_backward(self) -> None:
+        """Let free adversarial training learn from the gradient of its images."""
+        self._adversarial.learn()
 
     def training_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a training batch, and let ``train_loss`` and ``train_accuracy`` take note of it.

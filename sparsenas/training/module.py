@@ -108,7 +108,7 @@ class TrainingModule(NetworkTraining):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy, plus the auxiliary classifier's."""
-        images, labels = one_stream(batch)
+        images, labels = self.under_attack(one_stream(batch), self.built, self.built)
         logits, auxiliary = self.built.forward_auxiliary(images)
         loss = self.logged_loss(logits, labels)
         if auxiliary is not None:

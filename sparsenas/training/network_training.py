@@ -160,6 +160,7 @@ class NetworkTraining(ClassifierModule):
     def on_train_epoch_start(self) -> None:
         """Count the steps of this epoch anew."""
         self._steps.begin_epoch()
+        self._adversarial.begin_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Keep the statistics of the network, in case the step is left out."""
@@ -231,7 +232,7 @@ class NetworkTraining(ClassifierModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy."""
-        images, labels = one_stream(batch)
+        images, labels = self.under_attack(one_stream(batch), self.built, self)
         return self.logged_loss(self(images), labels)
 
     def logged_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

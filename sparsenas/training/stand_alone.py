@@ -1,10 +1,17 @@
 """Train the derived net of a genotype from scratch."""
 
+from typing import Any
+
+from torch import Tensor
+
+from sparsenas.errors import ConfigError
 from sparsenas.limits import Limits
 from sparsenas.networks import NetworkConfig
 from sparsenas.spaces import read_genotype
+from sparsenas.training.adversarial import pixel_scale
 from sparsenas.training.initial_weights import read_initial_weights, size_of
 from sparsenas.training.module import TrainingModule, keep_plain_hyperparameters
+from sparsenas.training.robustness import Attacks, RobustAccuracy
 from sparsenas.training.weights import WeightTraining
 
 
@@ -23,6 +30,7 @@ class StandAloneTraining(TrainingModule):
         init_weights: Folder of an export, or checkpoint of a training or a tournament, with whose weights the training
             begins. The network is then the one of the weights, whatever ``genotype`` and ``network`` say. Its
             classifier begins anew if there are other classes than it has outputs.
+        attacks: Attacks under which a test reports accuracies, too; ``null`` for none.
 
     Raises:
         GenotypeError: If the genotype cannot be read.
@@ -41,6 +49,7 @@ class StandAloneTraining(TrainingModule):
         budget: Limits = Limits(),
         seed: int = 0,
         init_weights: str | None = None,
+        attacks: Attacks | None = None,
     ) -> None:
         weights = None if init_weights is None else read_initial_weights(init_weights)
         self.genotype = read_genotype(genotype) if weights is None else weights.genotype
@@ -48,8 +57,10 @@ class StandAloneTraining(TrainingModule):
         super().__init__(image_shape, num_classes, sized, training, seed)
         self.save_hyperparameters()
         self.hparams["genotype"] = self.genotype.to_json()
+        self.hparams.pop("attacks", None)  # a checkpoint would decide how it is tested
         keep_plain_hyperparameters(self)
         self.build(self.genotype)
+        self.robustness = None if attacks is None else RobustAccuracy(attacks, seed)
         self._begins = ""
         if weights is not None:
             whole = weights.put_into(self.built)
@@ -62,3 +73,32 @@ class StandAloneTraining(TrainingModule):
         super().on_fit_start()
         if self._begins:
             self.print(self._begins)
+
+    def on_test_start(self) -> None:
+        """Say what attacks do.
+
+        Raises:
+            ConfigError: If the images have several labels, or the data module does not know what pixels are.
+        """
+        if self.robustness is None:
+            return
+        if self.multilabel:
+            raise ConfigError("model.attacks needs images of one label each, but these have several: leave it out")
+        self._scale = pixel_scale(self._data)
+        for attack in self.robustness.attacks.named.values():
+            self.print(f"attack        {attack}")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """See :class:`NetworkTraining`; accuracies under attack, too."""
+        logits = super().test_step(batch, batch_idx)
+        if self.robustness is not None:
+            images, labels = batch
+            number = batch_idx * self.trainer.world_size + self.global_rank
+            self.robustness.update(self.built, images, labels, self.loss.unsmoothed, self._scale, number)
+            for name, accuracy in self.robustness.items():
+                self.log(f"test/{name}", accuracy, on_step=False, on_epoch=True)
+        return logits
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there

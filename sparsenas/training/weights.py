@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule
+from sparsenas.training.adversarial import Adversary
 
 #: What to do about gradients that are not finite.
 OnNonfinite = Literal["stop", "skip"]
@@ -103,6 +104,7 @@ class WeightTraining:
             its loss does not count in ``train/loss``, and ``train/skipped_steps`` counts such steps of an epoch. Every
             step then waits for the device, so it is for those who ask. The run still stops if all steps of an epoch
             were left out, or weights are not finite. With ``16-mixed`` the scaler leaves out such steps, as always.
+        adversary: Attack on the images of every step; ``null`` for none.
 
     Raises:
         ConfigError: If a number is out of range, or two lengths are set.
@@ -119,6 +121,7 @@ class WeightTraining:
     seconds: float | None = None
     clock: Clock = "auto"
     on_nonfinite: OnNonfinite = "stop"
+    adversary: Adversary | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -24,7 +24,7 @@ def test_settings_of_the_page_train_with_averaged_weights(tmp_path, monkeypatch,
         for number in range(images):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    (command,) = re.findall(r"python -m sparsenas (fit .*)", PAGE)
+    command = re.findall(r"python -m sparsenas (fit .*)", PAGE)[0]
     configs = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     for number, config in enumerate(configs):
         (tmp_path / f"{number}.yaml").write_text(config, encoding="utf-8")
@@ -39,3 +39,21 @@ def test_settings_of_the_page_train_with_averaged_weights(tmp_path, monkeypatch,
         f"export {shlex.quote(str(next(tmp_path.rglob('last.ckpt'))))} --to network --formats safetensors"
     )
     assert main(exported) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # see above
+def test_the_attacked_training_of_the_page_is_tested_under_attack_and_exported(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = shlex.split(re.findall(r"python -m sparsenas (fit .*)", PAGE)[1])
+    brief = shlex.split("--trainer.max_epochs 2 --trainer.limit_train_batches 4 --trainer.accelerator cpu")
+    assert main([*command, *brief]) == 0, capsys.readouterr().err
+    checkpoint = str(next(tmp_path.rglob("last.ckpt")))
+    config = command[1:]
+    test = ["test", *config, "--ckpt_path", checkpoint, "--trainer.accelerator", "cpu", "--trainer.limit_test_batches"]
+    assert main([*test, "1", "--model.attacks.steps", "[1,3]"]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "attack        PGD-3, 32/255, steps of 26.6667/255 from a random start" in said
+    assert "test/acc_fgsm" in said
+    assert "test/acc_pgd_3" in said
+    assert main(["export", checkpoint, "--to", "network", "--formats", "safetensors"]) == 0

@@ -194,8 +194,8 @@ class RelaxedSearch(SearchModule):
             parameter.grad = None
 
     def _weights_step(self, batch: ImageBatch, mixture: Mixture) -> None:
-        images, labels = batch
         fixed = Mixture(mixture.support, tuple(row.detach() for row in mixture.weights))
+        images, labels = self.under_attack(batch, self.network, lambda images: self.network(images, *fixed))
         logits = self.network(images, *fixed)
         loss = self.training_loss(logits, labels)
         self.step_weights(loss, fixed.support)

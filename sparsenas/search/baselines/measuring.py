@@ -1,13 +1,16 @@
 """Base of the searches that compare architectures on images that train no weights."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from sparsenas.errors import ConfigError
 from sparsenas.networks import SuperNet, ramped_drop_path
 from sparsenas.search.base import SearchModule
 from sparsenas.search.budget import Budget
 from sparsenas.search.held_out import Criterion, HeldOut
-from sparsenas.spaces import SearchSpace
+from sparsenas.spaces import SearchSpace, Support
 from sparsenas.training import WeightTraining
 
 
@@ -64,3 +67,13 @@ class MeasuringSearch(SearchModule):
         """Drop-path probability by cell, after a share of the epochs over which it grows."""
         rate = self.weight_training.drop_path
         return ramped_drop_path(rate, len(self.network.cells), progress) if rate else 0.0
+
+    def runner(self, support: Support, drop_rates: float | Sequence[float]) -> Callable[[Tensor], Tensor]:
+        """Return what computes the logits of an architecture with the shared weights while it is trained."""
+        wirings = self.network.wirings(support)
+
+        def run(images: Tensor) -> Tensor:
+            logits, _ = self.network.run(images, wirings, drop_rates)
+            return logits
+
+        return run

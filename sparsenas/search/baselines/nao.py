@@ -199,13 +199,14 @@ class NaoSearch(MeasuringSearch):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step of a drawn path; after the last one of a stretch, the measurements."""
-        (images, labels), arch_batch = bilevel(batch)
+        weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
         place = self._place(self.current_epoch)
         support = self._candidate or self._draws.draw(self._rng)[0]
         progress = (place.begun + (batch_idx + 1) / self.trainer.num_training_batches) / place.length
-        logits, _ = self.network.run(images, self.network.wirings(support), self.drop_rates(progress))
-        if self.step_weights(self.training_loss(logits, labels), support) and not place.final:
+        run = self.runner(support, self.drop_rates(progress))
+        images, labels = self.under_attack(weights_batch, self.network, run)
+        if self.step_weights(self.training_loss(run(images), labels), support) and not place.final:
             self._record.note((support,))
         if place.last:
             self._held_out.keep(arch_batch)

@@ -139,9 +139,11 @@ class RandomSearch(MeasuringSearch):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """A step of the weights; after the last one of a training, the measurement."""
-        (images, labels), arch_batch = bilevel(batch)
+        weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
-        logits = self.network(images, self._candidate)
+        run = partial(self.network.forward, support=self._candidate)
+        images, labels = self.under_attack(weights_batch, self.network, run)
+        logits = run(images)
         loss = self.training_loss(logits, labels)
         self.step_weights(loss, self._candidate)
         if (self.current_epoch + 1) % self.epochs_each == 0:

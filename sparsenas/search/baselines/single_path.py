@@ -185,9 +185,10 @@ class SinglePathSearch(MeasuringSearch):
     def _losses(
         self, batch: ImageBatch, paths: tuple[Support, ...], drop_rates: float | Sequence[float] = 0.0
     ) -> Iterator[Tensor]:
-        images, labels = batch
         for path in paths:
-            logits, _ = self.network.run(images, self.network.wirings(path), drop_rates)
+            run = self.runner(path, drop_rates)
+            images, labels = self.under_attack(batch, self.network, run)
+            logits = run(images)
             loss = self.training_loss(logits, labels)
             yield loss
 

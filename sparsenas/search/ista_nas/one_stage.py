@@ -224,12 +224,17 @@ class OneStageSearch(PhasedSearch):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One forward and one backward pass for weights and, in the search phase, ``b``."""
-        images, labels = one_stream(batch)
         self.batches += 1
         support = self._draw(batch_idx)
-        logits, auxiliary = self.network.run(
-            images, self.network.wirings(support, self._weights_for(support)), self.drop_path_now
+        weights = self._weights_for(support)
+
+        def run(images: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
+            return self.network.run(images, self.network.wirings(support, weights), self.drop_path_now)
+
+        images, labels = self.under_attack(
+            one_stream(batch), self.network, lambda images: run(images, weights.detach())[0]
         )
+        logits, auxiliary = run(images, weights)
         loss = self.training_loss(logits, labels)
         if self.moves_architecture and self.explorer.signal == "loss":
             mean = self.trainer.strategy.reduce(loss.detach().clone(), reduce_op="mean")

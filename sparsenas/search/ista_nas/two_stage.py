@@ -165,8 +165,9 @@ class TwoStageSearch(SearchModule):
         self.architecture.b.grad = None
 
     def _weights_step(self, batch: ImageBatch, support: Support) -> None:
-        images, labels = batch
-        logits = self.network(images, support, self._weights_for(support))
+        weights = self._weights_for(support)
+        images, labels = self.under_attack(batch, self.network, lambda images: self.network(images, support, weights))
+        logits = self.network(images, support, weights)
         loss = self.training_loss(logits, labels)
         self.step_weights(loss, support)
 

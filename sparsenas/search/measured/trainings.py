@@ -24,6 +24,7 @@ from sparsenas.search.measured.history import Entrant, Measurement
 from sparsenas.search.searcher import ImageBatch
 from sparsenas.spaces import Genotype
 from sparsenas.training import ClassificationLoss, SkippedSteps, WeightTraining
+from sparsenas.training.adversarial import AdversarialImages
 from sparsenas.training.pace import Pace, Work, clock_for
 from sparsenas.zero_cost import ZeroCostScore
 
@@ -196,22 +197,25 @@ class Trainings:
         options, network, loss_of = self.training, state.network, self._loss
         pace = Pace(options, self.device, before=state.before)
         total: Tensor = torch.zeros((), device=self.device)
-        steps, skipping = 0, SkippedSteps(options)
+        steps, skipping, adversarial = 0, SkippedSteps(options), AdversarialImages(options.adversary)
         while pace.progress(steps) < until:
             batches = self.images.training_batches(state.epoch, STREAM, self.device)
-            for number, (images, labels) in enumerate(batches):
+            adversarial.begin_epoch()
+            for number, batch in enumerate(batches):
                 seed_draws(self.seed, state.epoch, number, 0, self.device)
                 progress = pace.progress(steps)
                 network.drop_path = options.drop_path * progress
                 state.schedule(progress)
                 skipping.keep(network)
                 with self.context():
+                    images, labels = adversarial.of(batch, network, lambda x, y: loss_of(network(x), y), self.images)
                     logits, auxiliary = network.forward_auxiliary(images)
                     loss = loss_of(logits, labels)
                     if auxiliary is not None:
                         loss = loss + options.auxiliary_weight * loss_of(auxiliary, labels)
                 state.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+                adversarial.learn()
                 taken = skipping.check(state.optimizer)
                 if options.gradient_clip > 0:
                     torch.nn.utils.clip_grad_norm_(network.parameters(), options.gradient_clip)
