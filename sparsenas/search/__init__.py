@@ -57,6 +57,7 @@ from sparsenas.search.measured import (
     TournamentResult,
     TournamentSearch,
 )
+from sparsenas.search.objectives import Objectives, Resource
 from sparsenas.search.optimizers import (
     ArchitectureTraining,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "NaoSearch",
     "NearbySampling",
     "NoveltyPaths",
+    "Objectives",
     "OneStageSearch",
     "PairedLosses",
     "PathDraws",
@@ -109,6 +111,7 @@ __all__ = [
     "RegularizedEvolution",
     "Relaxation",
     "RelaxedSearch",
+    "Resource",
     "Sampling",
     "SearchModule",
     "SearchResult",

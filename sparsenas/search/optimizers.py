@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sparsenas.errors import ConfigError
 from sparsenas.schedules import Schedule, Stretch
+from sparsenas.search.objectives import Objectives
 from sparsenas.training.weights import check_optimizer
 
 
@@ -32,6 +33,7 @@ class ArchitectureTraining:
         optimizer: Makes their optimizer; its learning rate is the peak of the schedule.
         schedule: Learning rate over the epochs after warm-up; a decay lets supports settle.
         warmup_epochs: Epochs at the beginning without steps on the architecture, so that all operations are trained.
+        objectives: What the steps make small beside the loss; ``null`` for nothing.
 
     Raises:
         ConfigError: If the number of epochs is below 0, or the optimizer refuses an option.
@@ -40,6 +42,7 @@ class ArchitectureTraining:
     optimizer: OptimizerCallable = descent
     schedule: Schedule = Schedule("constant")
     warmup_epochs: int = 0
+    objectives: Objectives | None = None
 
     def __post_init__(self) -> None:
         """Check the number."""

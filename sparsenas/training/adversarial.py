@@ -64,8 +64,9 @@ class AdversarialImages:
         adversary: The attack; ``None`` leaves images as they are.
     """
 
-    def __init__(self, adversary: Adversary | None) -> None:
+    def __init__(self, adversary: Attack | None) -> None:
         self.adversary = adversary
+        self._replays = adversary.replays if isinstance(adversary, Adversary) else 1
         self._scale: PixelScale | None = None
         self._batch: Batch | None = None
         self._point: Tensor | None = None
@@ -97,7 +98,7 @@ class AdversarialImages:
         if self._scale is None:
             self._scale = pixel_scale(data)
         self._scale = self._scale.to(images)
-        if self.adversary.free:
+        if self._replays > 1:
             return self._replay(batch)
         start = self.adversary.start(images, self._scale)
         with frozen_statistics(network):
@@ -116,7 +117,7 @@ class AdversarialImages:
     def _replay(self, batch: Batch) -> Batch:
         assert self.adversary is not None  # checked by the only caller, as is the scale
         assert self._scale is not None
-        if self._batch is None or self._replayed >= self.adversary.replays:
+        if self._batch is None or self._replayed >= self._replays:
             self._replayed, self._batch = 0, batch
             kept = self._change
             if kept is None or kept.shape != batch[0].shape:  # the last batch may be smaller

@@ -104,19 +104,25 @@ class ClassifierModule(CheckpointedModule):
                 self.print("training.class_weights: those of the checkpoint are used")
 
     def under_attack(
-        self, batch: tuple[Tensor, Tensor], network: nn.Module, logits: Callable[[Tensor], Tensor]
+        self,
+        batch: tuple[Tensor, Tensor],
+        network: nn.Module,
+        logits: Callable[[Tensor], Tensor],
+        adversarial: AdversarialImages | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Make the images of a step on the weights by the adversary of the training; the same if there is none.
+        """Make the images of a step by the adversary of the training; the same if there is none.
 
         Args:
             batch: Images and labels.
             network: Whose batch-norms the attack runs through.
             logits: Logits of changed images, as the step computes them.
+            adversarial: Another adversary.
         """
-        if self._adversarial.adversary is None:
+        adversarial = adversarial or self._adversarial
+        if adversarial.adversary is None:
             return batch
         data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-        return self._adversarial.of(batch, network, lambda images, labels: self.loss(logits(images), labels), data)
+        return adversarial.of(batch, network, lambda images, labels: self.loss(logits(images), labels), data)
 
     def on_after_backward(self) -> None:
         """Let free adversarial training learn from the gradient of its images."""

@@ -1,5 +1,7 @@
 """Search over a continuous relaxation: DARTS of first and second order, PC-DARTS, GDAS."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from sparsenas.search.base import SearchModule
 from sparsenas.search.baselines.relaxation import Mixture, Relaxation, RelaxedArchitecture, SoftmaxRelaxation
 from sparsenas.search.baselines.unrolling import unrolled_gradient
 from sparsenas.search.budget import Budget
+from sparsenas.search.objectives import figures_of, make_meter
 from sparsenas.search.optimizers import ArchitectureTraining, darts_adam, step_schedules
 from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
@@ -52,7 +55,7 @@ class RelaxedSearch(SearchModule):
         ``search_gdas``.
     """
 
-    logs_also = ("arch/loss",)
+    logs_also: tuple[str, ...] = ("arch/loss",)
 
     def __init__(
         self,
@@ -77,6 +80,8 @@ class RelaxedSearch(SearchModule):
         self.relaxation, self.second_order = relaxation, second_order
         self.arch_training = architecture
         self.arch_loss = MeanLoss()
+        self.meter = make_meter(architecture.objectives, supernet, budget)
+        self.logs_also = (*self.logs_also, *figures_of(self.meter))
         self._support: Support | None = None
 
     @property
@@ -144,6 +149,7 @@ class RelaxedSearch(SearchModule):
         stepped = self.arch_loss.update_called
         if stepped:
             self.log("arch/loss", self.arch_loss)
+            self.log_dict(figures_of(self.meter))
         step_schedules(self.trainer, stepped)
         old, self._support = self.support, None
         if stepped:
@@ -172,6 +178,29 @@ class RelaxedSearch(SearchModule):
 
     def _architecture_step(self, batch: ImageBatch, weights_batch: ImageBatch, progress: float) -> None:
         parameters = list(self.architecture.parameters())
+        loss, gradient = self._gradient(batch, weights_batch, progress)
+        self.arch_loss.update(loss, len(batch[1]))
+        gradients = {"loss": gradient}
+        if self.meter is not None and self.meter.objectives.attack is not None:
+            run = self._runner(self._mixture(progress))
+            attacked = self.under_attack(batch, self.network, run, self.meter.adversarial)
+            loss, gradients["attack"] = self._gradient(attacked, weights_batch, progress)
+            self.meter.note_attack(loss)
+        if self.meter is not None and self.meter.expected is not None:
+            penalty = self.meter.penalty(self.relaxation.kept(self.architecture))
+            gradients["resource"] = _flat_gradient(penalty, parameters)
+        gradient = gradients["loss"] if self.meter is None else self.meter.combine(gradients)
+        parts = torch.split(gradient, [parameter.numel() for parameter in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
+        self.trainer.optimizers[1].step()
+        for parameter in parameters:
+            parameter.grad = None
+
+    def _gradient(self, batch: ImageBatch, weights_batch: ImageBatch, progress: float) -> tuple[Tensor, Tensor]:
+        """Loss on an architecture batch, detached, and its gradient by all parameters of the architecture, flat."""
+        parameters = list(self.architecture.parameters())
         with frozen_statistics(self.network):
             if self.second_order:
                 loss, gradients = unrolled_gradient(
@@ -181,21 +210,26 @@ class RelaxedSearch(SearchModule):
                     arch=parameters,
                     optimizer=self.trainer.optimizers[0],
                 )
+                flat = torch.cat([gradient.flatten() for gradient in gradients])
             else:
                 loss = self._loss(batch, self._mixture(progress))
-                gradients = [*torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)]
-        self.arch_loss.update(loss.detach(), len(batch[1]))
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            # every rank saw other images; the mean keeps the architecture the same on all of them
-            parameter.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean")
-        # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
-        self.trainer.optimizers[1].step()
-        for parameter in parameters:
-            parameter.grad = None
+                flat = _flat_gradient(loss, parameters)
+        # every rank saw other images; the mean keeps the architecture the same on all of them
+        return loss.detach(), self.trainer.strategy.reduce(flat, reduce_op="mean")
 
     def _weights_step(self, batch: ImageBatch, mixture: Mixture) -> None:
-        fixed = Mixture(mixture.support, tuple(row.detach() for row in mixture.weights))
-        images, labels = self.under_attack(batch, self.network, lambda images: self.network(images, *fixed))
-        logits = self.network(images, *fixed)
-        loss = self.training_loss(logits, labels)
-        self.step_weights(loss, fixed.support)
+        run = self._runner(mixture)
+        images, labels = self.under_attack(batch, self.network, run)
+        loss = self.training_loss(run(images), labels)
+        self.step_weights(loss, mixture.support)
+
+    def _runner(self, mixture: Mixture) -> Callable[[Tensor], Tensor]:
+        """Return what computes the logits of a mixture, whose weights get no gradient."""
+        rows = tuple(row.detach() for row in mixture.weights)
+        return partial(self.network.forward, support=mixture.support, weights=rows)
+
+
+def _flat_gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Gradient, flat; zero for what did not run."""
+    gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.flatten() for gradient in gradients])

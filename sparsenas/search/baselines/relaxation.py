@@ -66,6 +66,12 @@ class RelaxedArchitecture(nn.Module):
         self._problem = decoding_problem(space, constraints)
 
     @property
+    def kept_share(self) -> Tensor:
+        """Share of the edges of a block that a genotype keeps, for each edge, shape ``(E,)``."""
+        shares = [min(self.space.inputs_per_node / count, 1.0) for count in self._edges_of_block]
+        return torch.tensor(np.repeat(shares, self._edges_of_block), dtype=self.alpha.dtype, device=self.alpha.device)
+
+    @property
     def logits(self) -> Tensor:
         """``alpha`` with the least number where an edge has no candidate, so that its probability is zero."""
         if not self._missing.any():
@@ -126,6 +132,13 @@ class Relaxation(ABC):
         """Strengths that decide which candidates are kept, shape ``(E, K)``: their probabilities."""
         return architecture.logits.softmax(1)
 
+    def kept(self, architecture: RelaxedArchitecture) -> tuple[Tensor, ...]:
+        """Probability with which each candidate is kept, one row per block, differentiable.
+
+        It is that of the primitive times the share of edges that a node keeps, all of which are thought to be alike.
+        """
+        return architecture.rows(architecture.logits.softmax(1) * architecture.kept_share[:, None])
+
 
 @dataclass(frozen=True)
 class SoftmaxRelaxation(Relaxation):
@@ -153,6 +166,11 @@ class EdgeNormalizedRelaxation(Relaxation):
     def strength(self, architecture: RelaxedArchitecture) -> Tensor:
         """Probability of the primitive times that of its edge."""
         return architecture.logits.softmax(1) * architecture.edge_probabilities()[:, None]
+
+    def kept(self, architecture: RelaxedArchitecture) -> tuple[Tensor, ...]:
+        """See :class:`Relaxation`; edges are kept by their probability, and at most once."""
+        share = (architecture.space.inputs_per_node * architecture.edge_probabilities()).clamp(max=1.0)
+        return architecture.rows(architecture.logits.softmax(1) * share[:, None])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The compressed architecture: ``b``, its dictionary, and the sparse code last recovered from it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -109,6 +109,23 @@ class CompressedArchitecture(nn.Module):
         nothing = self.b - self.b.detach()
         weights: Tensor = indices.shape[1] ** -0.5 + (columns * nothing[:, :, None]).sum(1)
         return weights
+
+    def seen(self, gradients: Sequence[Tensor], of_sizes: bool = False) -> Tensor:
+        r"""Map a gradient by all candidates, per block of shape ``(n,)``, to that by ``b``: :math:`A g`, ``(B, m)``.
+
+        A step :math:`b \leftarrow b - \eta A g` is the step :math:`z \leftarrow z - \eta g`, seen through
+        :math:`b = A z`.
+
+        Args:
+            gradients: The gradient.
+            of_sizes: It is that by :math:`|z|`, such as the gradient of a cost, which is that of a candidate whatever
+                the sign of its weight. The sign is that of :math:`A^\top b`, unless codes are non-negative.
+        """
+        padded = nn.utils.rnn.pad_sequence(list(gradients), batch_first=True)
+        if of_sizes and not getattr(self.solver, "nonnegative", False):
+            padded = padded * (self.dictionary * self.b.detach()[:, :, None]).sum(1).sign()
+        # no matrix product: under bf16-mixed autocast would round it, and its type would not fit b
+        return (self.dictionary * padded[:, None, :]).sum(2).to(self.b.dtype)
 
     def draw(self, rng: np.random.Generator) -> Support:
         """A support drawn uniformly from those without forbidden candidates; caps and budgets do not count."""

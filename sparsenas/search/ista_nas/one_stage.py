@@ -28,6 +28,7 @@ from sparsenas.search.ista_nas.phased import PhasedSearch
 from sparsenas.search.ista_nas.phases import Phases
 from sparsenas.search.ista_nas.recovery import SparseRecovery
 from sparsenas.search.ista_nas.settling import AffineParameters, Settler, SettlingRule, StableSupport
+from sparsenas.search.objectives import figures_of, make_meter
 from sparsenas.search.optimizers import ArchitectureTraining, descent
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
 from sparsenas.sparse_coding import Constraints, ExactSolver
@@ -77,7 +78,7 @@ class OneStageSearch(PhasedSearch):
     """
 
     knows = frozenset({"drop_path", "auxiliary_weight"})
-    logs_also = ("search/phase", "search/settled")
+    logs_also: tuple[str, ...] = ("search/phase", "search/settled")
 
     def __init__(
         self,
@@ -95,6 +96,11 @@ class OneStageSearch(PhasedSearch):
         seed: int = 0,
     ) -> None:
         phases.check_schedules(training, architecture)
+        if architecture.objectives is not None and architecture.objectives.attack is not None:
+            raise ConfigError(
+                "architecture.objectives.attack needs batches for the architecture alone, and one-stage search has "
+                "none: leave it out; with training.adversary all batches are under attack"
+            )
         if network.norms not in (None, NORMS):
             raise ConfigError(f"network.norms is {network.norms}, but folding needs {NORMS}: set it to null")
         auxiliary = training.auxiliary_weight > 0
@@ -119,6 +125,8 @@ class OneStageSearch(PhasedSearch):
         self._build = build
         self._recalibration = Recalibration()
         self._fixed_weights: Tensor | None = None
+        self.meter = make_meter(architecture.objectives, supernet, budget)
+        self.logs_also = (*self.logs_also, *figures_of(self.meter))
 
     @property
     def settled_epochs(self) -> list[int | None]:
@@ -248,6 +256,8 @@ class OneStageSearch(PhasedSearch):
         if not self.searching:
             self._recalibration.run(self, self.network)
         self.log_epoch()
+        if self.moves_architecture:
+            self.log_dict(figures_of(self.meter))
         self.log("search/phase", 1.0 if self.searching else 2.0)
         if not self.searching:
             self.trained_epochs += 1
@@ -294,10 +304,13 @@ class OneStageSearch(PhasedSearch):
 
     def _step(self, loss: Tensor, support: Support) -> None:
         """Step the weights and, in the search phase, ``b``; recover if it is time."""
-        self.architecture.b.grad = None
+        self.architecture.zero_grad()
         taken = self.step_weights(loss, support, self._affine.unsettled(support, self.architecture))
         if self.moves_architecture:
             if taken:  # the gradients of both are of one loss
+                if self.meter is not None and (gradient := self.architecture.b.grad) is not None:
+                    cost = self.architecture.seen(self.meter.cost_gradients(self.support), of_sizes=True)
+                    self.architecture.b.grad = self.meter.combine({"loss": gradient, "resource": cost})
                 # not through Lightning's wrapper: it would count this as a global step, and x-axes would run double
                 self.architecture.optimize(self.trainer.optimizers[1].step)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:

@@ -155,10 +155,7 @@ class FullGradient(Signal):
         if self.swaps:
             rows = zip(architecture.space.blocks, gradients, support, strict=True)
             gradients = [swap_changes(block, row, kept) for block, row, kept in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(gradients, batch_first=True)
-        # no matrix product: under bf16-mixed autocast would round it, and its type would not fit b
-        gradient = (architecture.dictionary * padded[:, None, :]).sum(2)
-        return SignalStep(loss, gradient.to(architecture.b.dtype))
+        return SignalStep(loss, architecture.seen(gradients))
 
 
 def swap_changes(block: Block, gradient: Tensor, kept: Sequence[int]) -> Tensor:

@@ -1,5 +1,6 @@
 """Two-stage search: gradient steps on ``b``, sparse recovery, weights steps on the recovered sub-network."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from sparsenas.search.budget import Budget
 from sparsenas.search.ista_nas.architecture import CompressedArchitecture
 from sparsenas.search.ista_nas.recovery import SparseRecovery
 from sparsenas.search.ista_nas.sampling import MixtureSampling, Sampling, UniformSampling
-from sparsenas.search.ista_nas.signals import FullGradient, Signal
+from sparsenas.search.ista_nas.signals import FullGradient, Signal, SignalStep
+from sparsenas.search.objectives import figures_of, make_meter
 from sparsenas.search.optimizers import ArchitectureTraining, step_schedules
 from sparsenas.search.searcher import ImageBatch, bilevel
 from sparsenas.spaces import DartsSpace, SearchSpace, Support
@@ -56,7 +58,7 @@ class TwoStageSearch(SearchModule):
         weights also see uniform draws; ``docs/method.md`` says why.
     """
 
-    logs_also = ("arch/loss",)
+    logs_also: tuple[str, ...] = ("arch/loss",)
 
     def __init__(
         self,
@@ -85,6 +87,8 @@ class TwoStageSearch(SearchModule):
         self.signal, self.sampling = signal.begin(self.architecture), sampling
         self.arch_training = architecture
         self.arch_loss = MeanLoss()
+        self.meter = make_meter(architecture.objectives, supernet, budget)
+        self.logs_also = (*self.logs_also, *figures_of(self.meter))
 
     @property
     def support(self) -> Support:
@@ -148,21 +152,34 @@ class TwoStageSearch(SearchModule):
         stepped = self.arch_loss.update_called  # neither in warm-up nor in an epoch shorter than the signal's schedule
         if stepped:
             self.log("arch/loss", self.arch_loss)
+            self.log_dict(figures_of(self.meter))
         step_schedules(self.trainer, stepped)
         if self.recovery.every_n_steps is None and self.current_epoch >= self.arch_training.warmup_epochs:
             self._recover()
 
     def _architecture_step(self, batch: ImageBatch) -> None:
+        step = self._signal_step(batch)
+        self.arch_loss.update(step.loss, len(batch[1]))
+        gradients = {"loss": step.gradient}
+        if self.meter is not None and self.meter.objectives.attack is not None:
+            run = partial(self.network.forward, support=self.support, weights=self.architecture.weights().detach())
+            step = self._signal_step(self.under_attack(batch, self.network, run, self.meter.adversarial))
+            self.meter.note_attack(step.loss)
+            gradients["attack"] = step.gradient
+        if self.meter is not None and self.meter.expected is not None:
+            gradients["resource"] = self.architecture.seen(self.meter.cost_gradients(self.support), of_sizes=True)
+        self.architecture.b.grad = gradients["loss"] if self.meter is None else self.meter.combine(gradients)
+        # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
+        self.trainer.optimizers[1].step()
+        self.architecture.b.grad = None
+
+    def _signal_step(self, batch: ImageBatch) -> SignalStep:
         images, labels = batch
         step = self.signal.step(
             self.architecture, self.network, images, lambda logits: self.loss.unsmoothed(logits, labels), self._rng
         )
-        self.arch_loss.update(step.loss, len(labels))
         # every rank saw other images; the mean keeps b, hence the support, the same on all of them
-        self.architecture.b.grad = self.trainer.strategy.reduce(step.gradient, reduce_op="mean")
-        # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
-        self.trainer.optimizers[1].step()
-        self.architecture.b.grad = None
+        return step._replace(gradient=self.trainer.strategy.reduce(step.gradient, reduce_op="mean"))
 
     def _weights_step(self, batch: ImageBatch, support: Support) -> None:
         weights = self._weights_for(support)
