@@ -1,4 +1,4 @@
-"""Two processes search as one: in two stages, in one by its signals, on single paths by their draws, by NAO."""
+"""Two processes search as one: in two stages, in one by its signals, on single paths by their draws, under attack."""
 
 import os
 import subprocess
@@ -18,11 +18,12 @@ import torch
 from sparsenas.data import Digits
 from sparsenas.networks import NetworkConfig, NormOptions
 from sparsenas.search import (
-    ArchitectureTraining, BestOf, Exploration, Finals, FullGradient, Iterations, NaoSearch, NoveltyPaths,
-    OneStageSearch, Phases, RecoveryListener, SinglePathSearch, SparseRecovery, TwoStageSearch, UniformPaths,
+    ArchitectureTraining, BestOf, Exploration, Finals, FullGradient, Iterations, NaoSearch, NoveltyPaths, Objectives,
+    OneStageSearch, Phases, RecoveryListener, RelaxedSearch, Resource, SinglePathSearch, SparseRecovery,
+    TwoStageSearch, UniformPaths,
 )
 from sparsenas.spaces import DartsSpace
-from sparsenas.training import WeightTraining
+from sparsenas.training import Adversary, Attack, WeightTraining
 
 
 class Leave(RecoveryListener):
@@ -48,12 +49,19 @@ class Leave(RecoveryListener):
 pl.seed_everything(0)
 common = {"image_shape": (1, 8, 8), "num_classes": 10, "space": DartsSpace(nodes=2)}
 large_steps = lambda p: torch.optim.SGD(p, lr=1.0)
-if sys.argv[2] == "two_stage":
+robust = WeightTraining(adversary=Adversary(16.0)) if "robust" in sys.argv[2] else WeightTraining()
+objectives = Objectives(Resource(low=1e6), Attack(16.0)) if "robust" in sys.argv[2] else None
+if sys.argv[2] == "relaxed_robust":
+    search = RelaxedSearch(
+        **common, network=NetworkConfig(channels=4, cells=3, stem="small"), training=robust,
+        architecture=ArchitectureTraining(large_steps, objectives=objectives),
+    )
+elif sys.argv[2].startswith("two_stage"):
     norms = NormOptions(affine=True, track=False, append="pools_and_skips")
     search = TwoStageSearch(
         **common, network=NetworkConfig(channels=4, cells=3, stem="small", norms=norms),
         signal=FullGradient(every=1), recovery=SparseRecovery(every_n_steps=1),
-        architecture=ArchitectureTraining(large_steps, warmup_epochs=1),
+        training=robust, architecture=ArchitectureTraining(large_steps, warmup_epochs=1, objectives=objectives),
     )
 elif sys.argv[2] == "nao_search":
     search = NaoSearch(
@@ -97,7 +105,19 @@ def run(folder: Path, strategy: str, mode: str = "two_stage") -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["two_stage", "gradient", "loss", "single_path", "single_path_novelty", "nao_search"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "two_stage",
+        "two_stage_robust",
+        "relaxed_robust",
+        "gradient",
+        "loss",
+        "single_path",
+        "single_path_novelty",
+        "nao_search",
+    ],
+)
 def test_ranks_agree(tmp_path, mode):
     process = run(tmp_path, "ddp_find_unused_parameters_true", mode)
     assert process.returncode == 0, process.stderr[-2000:]
