@@ -1,6 +1,7 @@
 """Every shipped config runs end to end, says what it is, and agrees with itself and with the published recipe."""
 
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -236,3 +237,19 @@ def test_the_published_training_recipes():
     assert training["optimizer"]["init_args"] == {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-5}
     assert training["schedule"] == {"warmup_epochs": 5, "shape": "linear"}
     assert (training["label_smoothing"], training["auxiliary_weight"], training["drop_path"]) == (0.1, 0.4, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # epochs so short make Lightning doubt the settings
+@pytest.mark.parametrize("name", ["search_e2rnas_digits", "search_nao_v2_digits", "search_novelty_digits"])
+def test_a_search_of_digits_ends_with_a_genotype_that_trains(name, tmp_path, monkeypatch, capsys):
+    """All epochs, but of few batches."""
+    monkeypatch.chdir(tmp_path)
+    brief = shlex.split("--trainer.accelerator cpu --trainer.limit_train_batches 2 --trainer.limit_val_batches 1")
+    assert main(["fit", "--config", name, *brief]) == 0
+    capsys.readouterr()
+    genotype = str(next(tmp_path.rglob("genotype.json")))
+    small = shlex.split("--model.network.channels 8 --model.network.cells 3 --model.training.schedule.warmup_epochs 0")
+    train = ["fit", "--config", "train_digits", "--model.genotype", genotype, *small, "--trainer.max_epochs", "4"]
+    assert main([*train, "--trainer.accelerator", "cpu"]) == 0
+    assert float(re.search(r"best val/acc +(\S+)", capsys.readouterr().out)[1]) > 0.5
