@@ -20,9 +20,9 @@ def vector(values: ArrayLike, name: str, at_least: int = 1) -> Floats:
     return _checked(values, name, 1, at_least)
 
 
-def matrix(values: ArrayLike, name: str) -> Floats:
+def matrix(values: ArrayLike, name: str, at_least: int = 2) -> Floats:
     """Return values as a finite matrix, shape ``(N, R)``, or raise a ``RankingError``."""
-    return _checked(values, name, 2, 2)
+    return _checked(values, name, 2, at_least)
 
 
 def pair(

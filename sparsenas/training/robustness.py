@@ -1,6 +1,6 @@
 """Accuracy of a trained network under attack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from sparsenas.errors import ConfigError
 from sparsenas.metrics import Accuracy
 from sparsenas.training.attacks import Attack, PixelScale
 
+#: Gives the loss of logits and labels.
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -101,3 +102,32 @@ class RobustAccuracy(nn.Module):
         accuracy = self.accuracies[name]
         assert isinstance(accuracy, Accuracy)  # which the type of the container does not tell
         return accuracy
+
+
+def accuracies_under_attack(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    attacks: Attacks,
+    loss: Criterion,
+    scale: PixelScale,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compute the share of images that are right under each attack, in evaluation mode; the mode is as before.
+
+    Args:
+        network: Gives the logits.
+        batches: Normalised images and their labels.
+        attacks: The attacks.
+        loss: Loss that they raise.
+        scale: Pixel values of the images.
+        seed: Seeds their random starts.
+
+    Returns:
+        Accuracies in [0, 1] by names such as ``fgsm``.
+    """
+    robust, training = RobustAccuracy(attacks, seed), network.training
+    network.eval()
+    for number, (images, labels) in enumerate(batches):
+        robust.update(network, images, labels, loss, scale, number)
+    network.train(training)
+    return {name.removeprefix("acc_"): float(accuracy.compute()) for name, accuracy in robust.items()}

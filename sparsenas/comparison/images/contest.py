@@ -26,6 +26,7 @@ from sparsenas.latency import read_layer_times
 from sparsenas.limits import Limits
 from sparsenas.search import Tournament
 from sparsenas.spaces import REFERENCES
+from sparsenas.training import Attacks
 
 #: Kinds of competitors by their name in a config.
 KINDS: dict[str, type[Competitor]] = {
@@ -81,6 +82,8 @@ class ImagePlan:
         space: Space of what is found, as in a config of ``fit``.
         training: The recipe of all.
         entries: Competitors by name.
+        attacks: Attacks under which networks are tested, too, as options of :class:`~sparsenas.training.Attacks`;
+            ``None`` for none.
     """
 
     name: str
@@ -92,6 +95,7 @@ class ImagePlan:
     space: Mapping[str, Any]
     training: Mapping[str, Any]
     entries: Mapping[str, Entry]
+    attacks: Mapping[str, Any] | None = None
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -107,7 +111,7 @@ class ImagePlan:
         """All runs, in the order of the config."""
         found = []
         limits: dict[str, Any] = {"max_params": self.limits.max_params, "max_macs": self.limits.max_macs}
-        shared = self.shared
+        shared = self.shared if self.attacks is None else {**self.shared, "attacks": dict(self.attacks)}
         if self.limits.latency_table is not None:
             limits |= {"max_latency_ms": self.limits.max_latency_ms, "latency_table": self.limits.latency_table}
             shared["times"] = asdict(read_layer_times(self.limits.latency_table))  # the file may change
@@ -152,7 +156,7 @@ def read_image_plan(path: str | Path) -> ImagePlan:
     """
     where = str(path)
     needed = ("data", "budget", "seconds", "space", "training", "competitors")
-    config = check_mapping(read_settings(path), where, needed, ("seeds", "first_seed", "executor"))
+    config = check_mapping(read_settings(path), where, needed, ("seeds", "first_seed", "executor", "attacks"))
     known = tuple(limit.name for limit in fields(Limits))
     budget = dict(check_mapping(config["budget"], f"{where}: budget", (), known))
     for name, value in budget.items():
@@ -186,7 +190,34 @@ def read_image_plan(path: str | Path) -> ImagePlan:
         space=merge_component(None, config["space"], f"{where}: space"),
         training=training,
         entries=entries,
+        attacks=_attacks(config.get("attacks"), f"{where}: attacks"),
     )
+
+
+def make_attacks(options: Mapping[str, Any], where: str) -> Attacks:
+    """Make the attacks of a plan.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+    """
+    check_mapping(options, where, (), tuple(field.name for field in fields(Attacks)))
+    given = dict(options)
+    if "epsilon" in given:
+        given["epsilon"] = check_number(given["epsilon"], f"{where}.epsilon")
+    if "steps" in given:
+        steps = given["steps"] if isinstance(given["steps"], list | tuple) else [given["steps"]]
+        given["steps"] = tuple(check_whole(count, f"{where}.steps") for count in steps)
+    try:
+        return Attacks(**given)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _attacks(options: Any, where: str) -> Mapping[str, Any] | None:
+    if options is None:
+        return None
+    made = make_attacks(options, where)
+    return {"epsilon": made.epsilon, "steps": list(made.steps)}
 
 
 def _entries(name: str, value: Any, where: str) -> list[tuple[str, Entry]]:

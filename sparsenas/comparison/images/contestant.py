@@ -16,7 +16,7 @@ from sparsenas.comparison.executors.process import processor_name
 from sparsenas.comparison.images.clock import Clock, accuracy_on
 from sparsenas.comparison.images.common import CURVE, POINTS, Common
 from sparsenas.comparison.images.competitors import Decision
-from sparsenas.comparison.images.contest import make_competitor
+from sparsenas.comparison.images.contest import make_attacks, make_competitor
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.comparison.images.holding import Held
 from sparsenas.comparison.images.making import parse_run
@@ -27,6 +27,8 @@ from sparsenas.errors import BudgetError, DivergenceError
 from sparsenas.limits import Limits
 from sparsenas.spaces import Genotype
 from sparsenas.training import NetworkTraining, TrainingModule
+from sparsenas.training.adversarial import pixel_scale
+from sparsenas.training.robustness import accuracies_under_attack
 
 #: Timed runs of one image, after some that are not.
 TIMED, WARMUP = 50, 5
@@ -69,15 +71,18 @@ def compete(searcher: str, seed: int, digest: str, settings: Mapping[str, Any]) 
         common.data.setup("fit")
         parts, images = common.parts, common.images_hash
         try:
-            found = _result(competitor.decide(common), common)
+            found = _result(competitor.decide(common), common, settings.get("attacks"))
         except BudgetError as error:  # other errors are mistakes, and no result
             found = {"impossible": str(error), "seconds": clock.seconds}
         except DivergenceError as error:
             found = _at_chance(common, str(error))
+        if found.get("diverged") and settings.get("attacks") is not None:  # a guess is the same under attack
+            named = make_attacks(settings["attacks"], "attacks").named
+            found["under_attack"] = dict.fromkeys(named, found["accuracy"])
         return ImageRecord(searcher=searcher, seed=seed, digest=digest, parts=parts, images=images, **found)
 
 
-def _result(decision: Decision, common: Common) -> dict[str, Any]:
+def _result(decision: Decision, common: Common, attacks: Mapping[str, Any] | None) -> dict[str, Any]:
     """Train and test what was decided; gives the fields of the record."""
     clock, curve = common.clock, []
     deciding = clock.seconds
@@ -95,7 +100,11 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
     curve.append((clock.seconds, 100 * validation))
     batches = list(common.data.evaluation_batches("test"))
     test = accuracy_on(module, batches)
-    seconds = clock.seconds
+    seconds, under_attack = clock.seconds, dict[str, float]()
+    if attacks is not None:
+        made, scale = make_attacks(attacks, "attacks"), pixel_scale(common.data)
+        found = accuracies_under_attack(module, batches, made, module.loss.unsmoothed, scale, common.seed)
+        under_attack = {name: 100 * accuracy for name, accuracy in found.items()}
     return _facts(module, decision.genotype) | {
         "seconds": seconds,
         "accuracy": 100 * test,
@@ -105,6 +114,7 @@ def _result(decision: Decision, common: Common) -> dict[str, Any]:
         "tested": sum(len(labels) for _, labels in batches),
         "curve": tuple(curve),
         "remark": decision.remark,
+        "under_attack": under_attack,
     }
 
 

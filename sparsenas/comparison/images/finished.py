@@ -1,6 +1,7 @@
 """The record of a run on images: what it found, and how good that is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sparsenas.comparison.records import FinishedRun
@@ -29,6 +30,7 @@ class ImageRecord(FinishedRun):
         remark: How the architecture was found; may be empty.
         diverged: True if search or training has diverged; the accuracy is that of chance, and after a search there is
             no network.
+        under_attack: Accuracy on the test images under each attack of the plan, by its name.
     """
 
     parts: str
@@ -48,6 +50,7 @@ class ImageRecord(FinishedRun):
     tested: int = 0
     images: str = ""
     diverged: bool = False
+    under_attack: Mapping[str, float] = field(default_factory=dict)
 
 
 def image_record(fields: dict[str, Any]) -> ImageRecord:

@@ -21,6 +21,7 @@ from sparsenas.comparison.images.timm_network import TimmNetwork
 from sparsenas.comparison.plan import PlannedRun
 from sparsenas.comparison.session import Session, write_pages
 from sparsenas.errors import BudgetError, ConfigError
+from sparsenas.training.adversarial import pixel_scale
 
 #: Seconds in which a run imports what it needs.
 STARTING = 4
@@ -58,6 +59,10 @@ class ImageSession(Session[ImageRecord]):
         for part, option in (("val", "val_fraction"), ("test", "test_fraction")):
             if not data.has(part):
                 raise ConfigError(f"data: {data.source.name} has no {part} images; set {option} above 0")
+        if self.plan.attacks is not None:
+            if data.multilabel:
+                raise ConfigError("attacks: the images have several labels each; leave attacks out")
+            pixel_scale(data)
         data.setup("fit")
         plan = self.plan
         common = Common(data, made.space, plan.limits, made.training, Clock(plan.seconds), plan.first_seed, self.out)

@@ -1,8 +1,9 @@
 """The report of a comparison on images: a row for each competitor, and paired tests against the best reference."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.stats import ttest_rel, wilcoxon
@@ -10,6 +11,7 @@ from scipy.stats import ttest_rel, wilcoxon
 from sparsenas.comparison.images.contest import ImagePlan
 from sparsenas.comparison.images.finished import ImageRecord
 from sparsenas.errors import DataError
+from sparsenas.ranking import non_dominated
 
 #: Confidence of the interval of a difference.
 CONFIDENCE = 0.95
@@ -37,6 +39,9 @@ class ImageRow:
         epochs: Mean epochs of the training.
         impossible: Reason why there is no network in a run; empty if there is one in all.
         pretrained: True if the training began with weights of other images.
+        under_attack: Mean accuracy under each attack of the plan, by its name.
+        dominated: True if another competitor is at least as good in everything, and better in something: accuracy,
+            the lowest accuracy under attack, parameters and MACs. ``None`` without attacks.
     """
 
     name: str
@@ -54,6 +59,8 @@ class ImageRow:
     epochs: float | None = None
     impossible: str = ""
     pretrained: bool = False
+    under_attack: Mapping[str, float] = field(default_factory=dict)
+    dominated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ def make_image_report(plan: ImagePlan, records: Sequence[ImageRecord]) -> ImageR
         if any(record.searcher == name for record in records)
     ]
     rows.sort(key=lambda row: -1.0 if row.mean is None else row.mean, reverse=True)
+    rows = mark_dominated(rows)
     accuracies = {
         row.name: {record.seed: record.accuracy for record in records if _is_of(record, row.name)} for row in rows
     }
@@ -174,7 +182,7 @@ def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow
     def mean(attribute: str) -> float:
         return float(np.mean([getattr(record, attribute) for record in networks]))
 
-    means = {
+    means: dict[str, Any] = {
         attribute: mean(attribute)
         for attribute in ("parameters", "macs", "milliseconds", "seconds", "deciding", "epochs")
     }
@@ -189,8 +197,22 @@ def _row(plan: ImagePlan, name: str, records: Sequence[ImageRecord]) -> ImageRow
         worst=min(accuracies),
         impossible=row.impossible,
         pretrained=row.pretrained,
+        under_attack={
+            name: float(np.mean([record.under_attack[name] for record in made])) for name in made[0].under_attack
+        },
         **means,
     )
+
+
+def mark_dominated(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """Mark competitors with another one that is at least as good in everything, where networks were attacked."""
+    judged = [row for row in rows if row.under_attack]
+    if not judged:
+        return list(rows)
+    figures = [[row.mean, min(row.under_attack.values()), row.parameters, row.macs] for row in judged]
+    best = non_dominated(np.array(figures, np.float64) * (1, 1, -1, -1))
+    found = dict(zip((row.name for row in judged), best, strict=True))
+    return [replace(row, dominated=not found[row.name]) if row.name in found else row for row in rows]
 
 
 def _check_parts(records: Sequence[ImageRecord]) -> None:

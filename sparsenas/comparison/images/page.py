@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sparsenas.comparison.images.contest import Entry
+from sparsenas.comparison.images.contest import Entry, make_attacks
 from sparsenas.comparison.images.outcomes import ImageReport, ImageRow, PairedTest
 from sparsenas.comparison.records import processors_note
 
@@ -10,6 +10,8 @@ from sparsenas.comparison.records import processors_note
 FEWEST = 3
 #: With fewer seeds, the page says what they cannot show.
 FEW = 6
+#: Columns of the table; those of attacks come after the fifth.
+HEADS = ("network", "runs", "mean", "sd", "min", "parameters", "MACs", "ms", "seconds", "deciding", "epochs")
 #: Largest deviation of an accuracy by the choice of test images, in points, from which on the page says so.
 NOISY = 2
 #: Seconds over the plan, as a share, from which on a run is named.
@@ -19,6 +21,7 @@ LATE = 0.1
 def page(report: ImageReport) -> str:
     """Format the report: the table, the tests, and how to read them."""
     plan = report.plan
+    attacked = [] if plan.attacks is None else list(make_attacks(plan.attacks, "attacks").named)
     lines = [
         f"# {plan.name}",
         "",
@@ -28,10 +31,12 @@ def page(report: ImageReport) -> str:
         "count. All competitors of a seed have the same parts of the images.",
         "",
         _table(
-            ("network", "runs", "mean", "sd", "min", "parameters", "MACs", "ms", "seconds", "deciding", "epochs"),
-            [_cells(row) for row in report.rows],
+            (*HEADS[:5], *attacked, *HEADS[5:], *(["Pareto"] if attacked else [])),
+            [_cells(row, attacked) for row in report.rows],
         ),
     ]
+    if attacked:
+        lines += ["", _attack_notes(report)]
     if report.best_reference is not None and report.tests:
         lines += ["", f"## Against {report.best_reference}, the best reference", ""]
         heads = ("network", "seeds", "difference", "95 % interval", "p, t-test", "p, Wilcoxon")
@@ -95,22 +100,36 @@ def _notes(report: ImageReport) -> str:
     return notes
 
 
-def _cells(row: ImageRow) -> list[str]:
+def _attack_notes(report: ImageReport) -> str:
+    assert report.plan.attacks is not None  # else there is nothing to say
+    attacks = "; ".join(f"`{n}` is {a}" for n, a in make_attacks(report.plan.attacks, "attacks").named.items())
+    adversary = report.plan.training.get("adversary")
+    return (
+        f"Columns of attacks are mean accuracies under them: {attacks}. The networks were trained "
+        f"{'on attacked images' if adversary else 'without attacks, and stronger attacks would succeed'}. `*`: no "
+        "other network is as good in accuracy, the lowest accuracy under attack, parameters and MACs, and better in "
+        "one."
+    )
+
+
+def _cells(row: ImageRow, attacked: Sequence[str] = ()) -> list[str]:
     runs = str(row.runs) if row.runs == row.planned else f"{row.runs} of {row.planned}"
     if row.mean is None:
-        return [_marked(row), runs, "impossible", *[""] * 8]
+        return [_marked(row), runs, "impossible", *[""] * (8 + (len(attacked) + 1 if attacked else 0))]
     return [
         _marked(row),
         runs,
         f"{row.mean:.2f}",
         "" if row.sd is None else f"{row.sd:.2f}",
         f"{row.worst:.2f}",
+        *(f"{row.under_attack[name]:.2f}" if name in row.under_attack else "" for name in attacked),
         f"{row.parameters:,.0f}",
         f"{row.macs:,.0f}",
         f"{row.milliseconds:.2f}",
         f"{row.seconds:.1f}",
         f"{row.deciding:.1f}",
         f"{row.epochs:.1f}",
+        *(["" if row.dominated is not False else "*"] if attacked else []),
     ]
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from sparsenas.comparison.images import ImageRecord, draw_images, make_image_report, paired_test, read_image_plan
 from sparsenas.comparison.images.finished import image_record
 from sparsenas.drawing import figure_bytes
-from sparsenas.errors import DataError
+from sparsenas.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -135,3 +135,56 @@ def test_one_seed_and_equal_accuracies_show_nothing():
     alone = paired_test("x", {0: 90.0}, {0: 80.0})
     assert (alone.runs, alone.difference, alone.low, alone.p_t, alone.p_wilcoxon) == (1, 10.0, None, None, 1.0)
     assert paired_test("x", {0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}).p_wilcoxon == 1.0
+
+
+class TestAttacks:
+    @pytest.fixture
+    def plan(self, contest, write):
+        contest["competitors"] |= {"vgg_like": {"reference": "vgg_like"}, "deep": {"reference": "mobilenet_v1"}}
+        return read_image_plan(write(contest | {"attacks": {"epsilon": 4, "steps": [1, 10]}}))
+
+    def records(self, plan):
+        figures = {  # accuracy, under the stronger attack, parameters
+            "resnet8": (90.0, 40.0, 10),
+            "random": (95.0, 30.0, 10),
+            "vgg_like": (89.0, 40.0, 10),
+        }
+        return [
+            record(plan, name, 0, a, macs=1, parameters=p, under_attack={"fgsm": b + 5, "pgd_10": b})
+            for name, (a, b, p) in figures.items()
+        ] + [impossible(plan, "deep", 0)]
+
+    def test_accuracies_under_attack_are_told_and_the_pareto_set_is_marked(self, plan):
+        report = make_image_report(plan, self.records(plan))
+        assert {row.name: row.dominated for row in report.rows} == {
+            "random": False,
+            "resnet8": False,
+            "vgg_like": True,
+            "deep": None,
+        }
+        table = [line.split(" | ") for line in report.text.splitlines() if line.startswith("| ")]
+        assert table[0][5:7] == ["fgsm", "pgd_10"]
+        assert len({len(line) for line in table if len(line) > 8}) == 1
+        assert "without attacks" in report.text
+        json.dumps([asdict(row) for row in report.rows], allow_nan=False)
+
+    def test_they_are_part_of_what_a_run_is(self, plan, contest, write):
+        assert plan.runs[0].settings["attacks"] == {"epsilon": 4.0, "steps": [1, 10]}
+        without = read_image_plan(write(contest))
+        assert "attacks" not in without.runs[0].settings
+        assert without.runs[0].digest != plan.runs[0].digest
+
+    @pytest.mark.parametrize(
+        ("attacks", "message"),
+        [
+            ({"epsilon": 300}, "attacks: epsilon is 300.0, a number of the 255 levels of a pixel"),
+            ({"epsilon": "much"}, "attacks.epsilon is 'much'; use a positive number"),
+            ({"steps": [0]}, "attacks.steps is 0; use a whole number"),
+            ({"steps": [3, 3]}, "attacks: attacks.steps is [3, 3]; list the steps of each attack once"),
+            ({"kind": "pgd"}, "attacks: unknown"),
+        ],
+    )
+    def test_impossible_attacks_are_refused(self, contest, write, attacks, message):
+        with pytest.raises(ConfigError) as caught:
+            read_image_plan(write(contest | {"attacks": attacks}))
+        assert message in str(caught.value)
