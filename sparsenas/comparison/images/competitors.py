@@ -112,10 +112,7 @@ class Given(Competitor):
         """Check the options."""
         if not isinstance(self.genotype, str):
             raise ConfigError(f"genotype is {self.genotype!r}, which is no text; write it in quotes")
-        if self.cells is not None:
-            check_whole(self.cells, "cells")
-        if self.stem not in get_args(StemName):
-            raise ConfigError(f"stem is {self.stem!r}; use one of {', '.join(get_args(StemName))}")
+        check_size(self.cells, self.stem)
         read_genotype(self.genotype)
 
     @property
@@ -187,6 +184,14 @@ class Largest(Competitor):
 def option_names(kind: type) -> tuple[str, ...]:
     """Names of the options of a kind of competitor, or of another dataclass."""
     return tuple(option.name for option in fields(kind))
+
+
+def check_size(cells: int | None, stem: str) -> None:
+    """Raise a ``ConfigError`` unless these are a number of cells, or ``None``, and a kind of stem."""
+    if cells is not None:
+        check_whole(cells, "cells")
+    if stem not in get_args(StemName):
+        raise ConfigError(f"stem is {stem!r}; use one of {', '.join(get_args(StemName))}")
 
 
 def check_share(option: str, share: float) -> None:

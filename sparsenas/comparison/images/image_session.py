@@ -1,14 +1,17 @@
 """A comparison on images in a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsenas.comparison.images.clock import Clock
 from sparsenas.comparison.images.common import Common
-from sparsenas.comparison.images.competitors import Competitor, Given, RandomDraw, Reference
+from sparsenas.comparison.images.competitors import Decision, Given, RandomDraw, Reference
 from sparsenas.comparison.images.contest import ImagePlan
 from sparsenas.comparison.images.finished import ImageRecord, image_record
 from sparsenas.comparison.images.halving import Asha
@@ -72,14 +75,16 @@ class ImageSession(Session[ImageRecord]):
             competitor = entry.make(where)
             competitor.load()
             if isinstance(competitor, (Reference, Given, RandomDraw, TimmNetwork)):
-                _check_recipe(competitor, common, where)
+                _check_recipe(partial(competitor.decide, common), common, where)
             elif isinstance(competitor, Held):
                 held: dict[str, Any] = {"tournament": competitor.options}
                 common.tournament = parse_run({**self.plan.shared, **held}, self.plan.first_seed)().tournament
                 competitor.make(common)
             elif isinstance(competitor, Search):
                 own = {"model": entry.options["model"], "arch_fraction": competitor.arch_fraction}
-                competitor.check(parse_run({**self.plan.shared, **own}, self.plan.first_seed)().model)
+                model = competitor.check(parse_run({**self.plan.shared, **own}, self.plan.first_seed)().model)
+                drawn = model.space.sample(np.random.default_rng(0))
+                _check_recipe(partial(Decision, drawn, network=competitor.network), common, where)
 
     def parse(self, fields: dict[str, Any]) -> ImageRecord:
         """See :meth:`Session.parse`."""
@@ -108,14 +113,14 @@ class ImageSession(Session[ImageRecord]):
         return write_pages(self.out, report.text, content, draw_images(report), len(records))
 
 
-def _check_recipe(competitor: Competitor, common: Common, where: str) -> None:
+def _check_recipe(decide: Callable[[], Decision], common: Common, where: str) -> None:
     """Build a network once; that there is none within the budget is a result, and no mistake.
 
     Raises:
         ConfigError: If the recipe, or an option of the competitor, does not suit it.
     """
     try:
-        competitor.decide(common).training(common)
+        decide().training(common)
     except BudgetError:
         pass
     except ConfigError as error:

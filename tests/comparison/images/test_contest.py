@@ -15,6 +15,15 @@ from sparsenas.latency import LayerTimes, Line
 from sparsenas.limits import Limits
 from sparsenas.spaces import REFERENCES, Genotype
 
+#: A searcher of cells, of which a network has any number.
+RELAXED = {
+    "class_path": "RelaxedSearch",
+    "init_args": {
+        "space": {"class_path": "DartsSpace", "init_args": {"nodes": 2}},
+        "network": {"channels": 4, "cells": 3, "stem": "small"},
+    },
+}
+
 
 def test_all_references_are_competitors_of_their_own(contest, write):
     contest["competitors"] = {"by_hand": {"references": "all", "seeds": 2}, "big": {"largest": "macs"}}
@@ -130,6 +139,10 @@ def test_a_mistake_is_named(contest, write, change, message):
         (
             {"competitors": {"x": {"search": {"model": {"class_path": "StandAloneTraining"}}}}},
             "option 'space.* is not accepted by .*StandAloneTraining",
+        ),
+        (
+            {"competitors": {"x": {"search": {"model": RELAXED, "max_epochs": 2, "arch_fraction": 0.5}}}},
+            "competitors.x: network.cells is null, but networks of this space have any number of cells: give it",
         ),
     ],
 )  # fmt: skip

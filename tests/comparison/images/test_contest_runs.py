@@ -62,3 +62,29 @@ def test_the_same_images_budget_and_seconds_for_all(contest, write, tmp_path, ca
     # other seconds are other settings
     assert main([*command, "--data", "digits", "--seconds", "1"]) == 2
     assert "was run with other settings" in capsys.readouterr().err
+
+
+def test_found_cells_and_references_are_trained_and_tested_under_attack(contest, write, tmp_path, capsys):
+    model = {
+        "class_path": "RelaxedSearch",
+        "init_args": {
+            "space": {"class_path": "DartsSpace", "init_args": {"nodes": 2}},
+            "network": {"channels": 4, "cells": 3, "stem": "small"},
+            "training": {"adversary": {"epsilon": 16}},
+            "architecture": {"objectives": {"resource": {"low": 3000}}},
+        },
+    }
+    search = {"model": model, "max_epochs": 1, "arch_fraction": 0.5, "cells": 3, "stem": "small"}
+    contest |= {"attacks": {"epsilon": 16, "steps": [1, 3]}, "competitors": {"found": {"search": search}}}
+    contest["training"]["adversary"] = {"epsilon": 16}
+    contest["competitors"]["hand"] = {"reference": "resnet8"}
+    assert main(["compare", "--config", str(write(contest)), "--out", str(tmp_path / "out"), "--seconds", "6"]) == 0
+    runs = {run["searcher"]: run for run in lines(tmp_path / "out")}
+    assert runs["found"]["genotype"]
+    for run in runs.values():
+        attacked = run["under_attack"]
+        assert set(attacked) == {"fgsm", "pgd_3"}
+        assert max(attacked.values()) <= run["accuracy"]
+    assert "The networks were trained on attacked images." in capsys.readouterr().out
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert not all(row["dominated"] for row in rows)
