@@ -31,8 +31,8 @@ def common_descent(gradients: Tensor, normalise: bool = True) -> CommonDescent:
 
     Args:
         gradients: Shape ``(K, ...)``; no gradient flows through the result.
-        normalise: Divide each by its norm first, so that a long one does not switch the others off. Two of them then
-            always weigh one half each.
+        normalise: Divide each by its norm first, as else a long one gets little weight or none. Two of them then always
+            weigh one half each.
 
     Source: Désidéri, Multiple-gradient descent algorithm (2012); Sener and Koltun, Multi-Task Learning as
         Multi-Objective Optimization (NeurIPS 2018).
@@ -77,6 +77,8 @@ def _of_several(gram: np.ndarray, present: np.ndarray) -> Tensor:
     if not present.any():
         return torch.from_numpy(weights)
     part = gram[np.ix_(present, present)]
+    if not np.isfinite(part).all():  # a run that has diverged ends by its own check
+        return torch.full((len(gram),), torch.nan)
     values, vectors = np.linalg.eigh(part / np.diag(part).max())
     root = np.sqrt(values.clip(min=0))[:, None] * vectors.T
     solution, _ = nnls(np.vstack([root, np.ones(len(part))]), np.append(np.zeros(len(part)), 1.0))

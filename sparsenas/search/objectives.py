@@ -1,6 +1,6 @@
 """Objectives of the steps on an architecture beside the loss: losses under attack, and costs within bounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, get_args
@@ -19,6 +19,7 @@ from sparsenas.spaces import Support
 from sparsenas.training import Attack
 from sparsenas.training.adversarial import AdversarialImages
 
+CPU = torch.device("cpu")
 #: What a network costs.
 Cost = Literal["params", "macs", "latency_ms"]
 #: How gradients of several objectives become one.
@@ -82,7 +83,7 @@ class Objectives:
         attack: Attack under which the loss of the architecture batch counts a second time; ``None`` for none.
         combination: ``mgda`` is the direction that lowers all of them, see
             :func:`~sparsenas.search.common_descent.common_descent`; ``fixed`` adds them up.
-        normalise: Divide every gradient by its norm before.
+        normalise: Divide every gradient by its norm before. A bound then counts in full as soon as it is broken.
         weights: With ``fixed``: weight of ``loss``, ``attack`` and ``resource`` by name; 1 for those that are left out.
 
     Raises:
@@ -110,6 +111,8 @@ class Objectives:
             )
         if self.weights is not None and self.combination != "fixed":
             raise ConfigError(f"objectives.weights are those of combination: fixed, but it is {self.combination}")
+        if self.weights and not any(self.weights.get(name, 1.0) for name in self.names):
+            raise ConfigError("objectives.weights are all 0, so that nothing would move: set one above")
         for name, weight in (self.weights or {}).items():
             if name not in self.names or not (isfinite(weight) and weight >= 0):
                 raise ConfigError(
@@ -149,8 +152,9 @@ class ExpectedCost:
             params = resource.cost == "params"
             rows = costs.parameters if params else costs.macs
             self._base = float(costs.base_parameters if params else costs.base_macs)
-        self.rows = [torch.tensor(row, dtype=torch.float64) for row in rows]
-        if not any(bool(row.any()) for row in self.rows):
+        self._moved: dict[torch.device, list[Tensor]] = {}
+        self._rows = [torch.tensor(row, dtype=torch.float64) for row in rows]
+        if not any(bool(row.any()) for row in self._rows):
             raise ConfigError(f"resource.cost is {resource.cost}, but all candidates of {network.space.name} have none")
 
     def __call__(self, kept: Sequence[Tensor]) -> Tensor:
@@ -159,15 +163,19 @@ class ExpectedCost:
         Args:
             kept: Per block, the probability with which each candidate is kept, shape ``(n,)``.
         """
-        self.rows = [row.to(kept[0].device) for row in self.rows]  # copies once
-        return self._base + torch.stack([(row * part).sum() for row, part in zip(self.rows, kept, strict=True)]).sum()
+        rows = self.rows(kept[0].device)
+        return self._base + torch.stack([(row * part).sum() for row, part in zip(rows, kept, strict=True)]).sum()
 
-    def certain(self, support: Support) -> list[Tensor]:
-        """List the probabilities of the candidates of one network, 0 and 1; they can have gradients."""
-        kept = [torch.zeros_like(row) for row in self.rows]
-        for part, indices in zip(kept, support, strict=True):
-            part[list(indices)] = 1.0
-        return [part.requires_grad_() for part in kept]
+    def of(self, support: Support) -> float:
+        """Compute the cost of one network."""
+        kept = (row[list(indices)].sum() for row, indices in zip(self.rows(CPU), support, strict=True))
+        return self._base + float(sum(kept))
+
+    def rows(self, device: torch.device) -> list[Tensor]:
+        """Return the costs of all candidates, per block of shape ``(n,)``; they are copied to a device once."""
+        if device not in self._moved:
+            self._moved[device] = [row.to(device) for row in self._rows]
+        return self._moved[device]
 
 
 class ObjectiveMeter(nn.Module):
@@ -191,6 +199,8 @@ class ObjectiveMeter(nn.Module):
         names = [f"weight_{name}" for name in objectives.names]
         names += [f"{name}_loss" for name in objectives.names[1:]]
         names += ["expected_cost"] if resource is not None else []
+        given = objectives.weights or {}
+        self.weights = torch.tensor([given.get(name, 1.0) for name in objectives.names])
         self.figures = nn.ModuleDict({name: MeanLoss() for name in names})
 
     def items(self) -> dict[str, MeanLoss]:
@@ -207,31 +217,57 @@ class ObjectiveMeter(nn.Module):
         self._figure("resource_loss").update(penalty, 1)
         return penalty
 
-    def cost_gradients(self, support: Support) -> list[Tensor]:
+    def cost_gradients(self, support: Support, device: torch.device) -> list[Tensor]:
         """Compute the gradient of the penalty of one network by keeping each candidate, per block of shape ``(n,)``."""
-        assert self.expected is not None  # the caller has asked for it
-        kept = self.expected.certain(support)
-        return list(torch.autograd.grad(self.penalty(kept), kept))
+        assert self.objectives.resource is not None  # the caller has asked for it
+        assert self.expected is not None
+        cost = torch.tensor(self.expected.of(support), dtype=torch.float64, requires_grad=True)
+        penalty = self.objectives.resource.penalty(cost)
+        (slope,) = torch.autograd.grad(penalty, cost)
+        self._figure("expected_cost").update(cost, 1)
+        self._figure("resource_loss").update(penalty, 1)
+        return [float(slope) * row for row in self.expected.rows(device)]  # on the CPU: nothing waits
 
-    def note_attack(self, loss: Tensor) -> None:
-        """Keep the loss under attack."""
-        self._figure("attack_loss").update(loss, 1)
+    def combine(
+        self,
+        loss: Tensor,
+        attacked: Callable[[], tuple[Tensor, Tensor]] | None = None,
+        cost: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
+        """Combine the gradients of all objectives to one.
 
-    def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Combine the gradients of all objectives, each of the same shape."""
-        stacked = torch.stack([gradients[name] for name in self.objectives.names])
+        Divided by their norms, they say no more how far to go: the length of the gradient of the loss does, so that
+        objectives within their bounds change nothing.
+
+        Args:
+            loss: Gradient of the loss.
+            attacked: Gives loss and gradient under attack; only called if they count.
+            cost: Gives the gradient of the penalty, likewise.
+        """
+        gradients = [loss]
+        if self.objectives.attack is not None:
+            assert attacked is not None  # a searcher without refuses the objective
+            value, gradient = attacked()
+            self._figure("attack_loss").update(value, 1)
+            gradients.append(gradient)
+        if self.expected is not None:
+            assert cost is not None
+            gradients.append(cost())
+        stacked = torch.stack(gradients)
         if self.objectives.combination == "mgda":
             weights, direction = common_descent(stacked, self.objectives.normalise)
         else:
-            given = self.objectives.weights or {}
-            weights = stacked.new_tensor([given.get(name, 1.0) for name in self.objectives.names])
-            flat = stacked.flatten(1)
+            self.weights = self.weights.to(stacked)  # copies once
+            weights, flat = self.weights, stacked.flatten(1)
             if self.objectives.normalise:
                 norms = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
                 flat = flat / torch.where(norms > 0, norms, 1.0)
             direction = (weights[:, None] * flat).sum(0).reshape(stacked.shape[1:])
         for name, weight in zip(self.objectives.names, weights, strict=True):
             self._figure(f"weight_{name}").update(weight, 1)
+        if self.objectives.normalise:
+            length = torch.linalg.vector_norm(loss)
+            direction = direction * torch.where(length > 0, length, 1.0)
         return direction
 
     def _figure(self, name: str) -> MeanLoss:
@@ -244,8 +280,16 @@ def make_meter(objectives: Objectives | None, network: SuperNet, budget: Budget)
     """Make what combines the gradients of a search; ``None`` without objectives.
 
     Raises:
-        ConfigError: If the cost of a network cannot be counted.
+        ConfigError: If the cost of a network cannot be counted, or the budget is below its lower bound.
     """
+    resource = None if objectives is None else objectives.resource
+    if resource is not None and resource.low is not None:
+        limit = getattr(budget, f"max_{resource.cost}")
+        if limit is not None and limit < resource.low:
+            raise ConfigError(
+                f"resource.low is {resource.low:g} {resource.cost}, but the budget allows {limit:g}: lower the bound, "
+                "or raise the budget"
+            )
     return None if objectives is None else ObjectiveMeter(objectives, network, budget)
 
 

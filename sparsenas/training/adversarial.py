@@ -31,6 +31,8 @@ class Adversary(Attack):
         Training for Free! (NeurIPS 2019).
 
     Differs: free training begins anew with every epoch, and a run that was stopped within one takes its next images.
+        The auxiliary classifier is in the loss of an attack in free training only. With ``bf16-true`` images are
+        rounded, so that changes can be a little larger.
     """
 
     replays: int = 1
@@ -47,14 +49,9 @@ class Adversary(Attack):
             )
 
     @property
-    def free(self) -> bool:
-        """True if gradients of the steps on the weights serve the attack."""
-        return self.replays > 1
-
-    @property
     def step(self) -> float:
         """Length of a step, in levels; ``epsilon`` by default in free training."""
-        return self.epsilon if self.free and self.step_size is None else super().step
+        return self.epsilon if self.replays > 1 and self.step_size is None else super().step
 
 
 class AdversarialImages:
@@ -68,6 +65,7 @@ class AdversarialImages:
         self.adversary = adversary
         self._replays = adversary.replays if isinstance(adversary, Adversary) else 1
         self._scale: PixelScale | None = None
+        self._known: tuple[Any, Any] | None = None
         self._batch: Batch | None = None
         self._point: Tensor | None = None
         self._change: Tensor | None = None
@@ -95,9 +93,9 @@ class AdversarialImages:
         if self.adversary is None:
             return batch
         images, labels = batch
-        if self._scale is None:
-            self._scale = pixel_scale(data)
-        self._scale = self._scale.to(images)
+        known = getattr(data, "mean", None), getattr(data, "std", None)
+        if self._scale is None or known != self._known:  # another fit may have other images
+            self._scale, self._known = pixel_scale(data).to(images), known
         if self._replays > 1:
             return self._replay(batch)
         start = self.adversary.start(images, self._scale)

@@ -77,8 +77,8 @@ class Attack:
                 f"epsilon is {self.epsilon}, a number of the {LEVELS} levels of a pixel: use 8 for 8/255, and at most "
                 f"{LEVELS}"
             )
-        if self.steps < 1:
-            raise ConfigError(f"steps of an attack are {self.steps}; use at least 1")
+        if self.steps < 1 or self.steps != int(self.steps):
+            raise ConfigError(f"steps of an attack are {self.steps}; use a whole number from 1 on")
         if self.step_size is not None and not 0 < self.step_size <= 2 * LEVELS:
             raise ConfigError(f"step_size of an attack is {self.step_size}; use a positive number of levels, or null")
 
@@ -117,7 +117,8 @@ class Attack:
         for _ in range(self.steps):
             with torch.enable_grad():
                 point = (images + change).detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(loss(point), point)
+                # a mean over images has gradients that half precision takes for zero
+                (gradient,) = torch.autograd.grad(loss(point) * len(point), point)
             change = self.stepped(images, change, gradient, scale)
         return change
 

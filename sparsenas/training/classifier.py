@@ -116,13 +116,14 @@ class ClassifierModule(CheckpointedModule):
             batch: Images and labels.
             network: Whose batch-norms the attack runs through.
             logits: Logits of changed images, as the step computes them.
-            adversarial: Another adversary.
+            adversarial: Another adversary, which raises the loss without smoothing, as those of an architecture do.
         """
+        criterion = self.loss if adversarial is None else self.loss.unsmoothed
         adversarial = adversarial or self._adversarial
         if adversarial.adversary is None:
             return batch
         data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-        return adversarial.of(batch, network, lambda images, labels: self.loss(logits(images), labels), data)
+        return adversarial.of(batch, network, lambda images, labels: criterion(logits(images), labels), data)
 
     def on_after_backward(self) -> None:
         """Let free adversarial training learn from the gradient of its images."""

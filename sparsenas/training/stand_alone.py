@@ -84,7 +84,7 @@ class StandAloneTraining(TrainingModule):
             return
         if self.multilabel:
             raise ConfigError("model.attacks needs images of one label each, but these have several: leave it out")
-        self._scale = pixel_scale(self._data)
+        self._scale = pixel_scale(self._data).to(next(self.parameters()))
         for attack in self.robustness.attacks.named.values():
             self.print(f"attack        {attack}")
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from sparsenas.data import Augmentation, Digits
+from sparsenas.errors import ConfigError
 from sparsenas.networks import NetworkConfig
 from sparsenas.search import (
     BestOf,
+    FairPaths,
     Finals,
     Iterations,
     NaoSearch,
@@ -67,3 +69,10 @@ def test_an_attack_that_changes_nothing_changes_nothing(fit_briefly):
     clean, attacked = search(None, "clean"), search(Adversary(0.0, random_start=False, step_size=1.0), "attacked")
     for name, value in clean.items():
         torch.testing.assert_close(attacked[name], value, msg=name)
+
+
+def test_free_training_of_several_paths_is_refused(fit_briefly):
+    training = WeightTraining(adversary=Adversary(16.0, replays=2))
+    search = SinglePathSearch((1, 8, 8), 10, SPACE, NETWORK, training, paths=FairPaths())
+    with pytest.raises(ConfigError, match="FairPaths train several paths on a batch: set replays to 1"):
+        fit_briefly(search, Digits(batch_size=16, arch_fraction=0.4), epochs=1, batches=1)

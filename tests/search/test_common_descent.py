@@ -137,3 +137,11 @@ def test_keeps_shape_and_type():
     assert found.direction.shape == (2, 3)
     assert found.direction.dtype == found.weights.dtype == torch.float32
     assert not found.direction.requires_grad
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_gradients_that_are_no_numbers_give_none(count):
+    """A run that has diverged ends by its own message."""
+    rows = gradients(6, count)
+    rows[1, 2] = torch.inf
+    assert not common_descent(rows).direction.isfinite().all()

@@ -73,6 +73,14 @@ class TestImages:
             adversarial.learn()
         assert len(images) == 3
 
+    def test_other_images_have_another_scale(self):
+        adversarial = AdversarialImages(Adversary(8, random_start=False))
+        for std in (0.25, 0.5):
+            data = type("Data", (), {"mean": (0.5,), "std": (std,)})
+            given = self.batch()
+            images, _ = adversarial.of(given, nn.Identity(), absolute, data)
+            assert float((images - given[0]).abs().max()) == pytest.approx(8 / 255 / std, rel=1e-4)
+
     def test_a_data_module_without_normalisation_is_refused(self):
         with pytest.raises(ConfigError, match="the data module has no mean and std per channel"):
             AdversarialImages(Adversary()).of(self.batch(), nn.Identity(), absolute, object())

@@ -138,7 +138,7 @@ def test_lengths_of_steps_are_those_of_the_papers(attack, step, text):
         ({"epsilon": -1}, "epsilon is -1, a number of the 255 levels of a pixel: use 8 for 8/255, and at most 255"),
         ({"epsilon": 256}, "epsilon is 256, a number of the 255 levels of a pixel: use 8 for 8/255, and at most 255"),
         ({"epsilon": float("nan")}, "epsilon is nan"),
-        ({"steps": 0}, "steps of an attack are 0; use at least 1"),
+        ({"steps": 0}, "steps of an attack are 0; use a whole number from 1 on"),
         ({"step_size": 0.0}, "step_size of an attack is 0.0; use a positive number of levels, or null"),
     ],
 )

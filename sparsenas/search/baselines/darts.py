@@ -178,18 +178,24 @@ class RelaxedSearch(SearchModule):
 
     def _architecture_step(self, batch: ImageBatch, weights_batch: ImageBatch, progress: float) -> None:
         parameters = list(self.architecture.parameters())
+        drawn = self._rng.bit_generator.state
         loss, gradient = self._gradient(batch, weights_batch, progress)
         self.arch_loss.update(loss, len(batch[1]))
-        gradients = {"loss": gradient}
-        if self.meter is not None and self.meter.objectives.attack is not None:
+
+        def attacked() -> tuple[Tensor, Tensor]:
+            assert self.meter is not None  # which has called this
+            self._rng.bit_generator.state = drawn  # so that attack and losses are of the same draws
             run = self._runner(self._mixture(progress))
-            attacked = self.under_attack(batch, self.network, run, self.meter.adversarial)
-            loss, gradients["attack"] = self._gradient(attacked, weights_batch, progress)
-            self.meter.note_attack(loss)
-        if self.meter is not None and self.meter.expected is not None:
-            penalty = self.meter.penalty(self.relaxation.kept(self.architecture))
-            gradients["resource"] = _flat_gradient(penalty, parameters)
-        gradient = gradients["loss"] if self.meter is None else self.meter.combine(gradients)
+            images = self.under_attack(batch, self.network, run, self.meter.adversarial)
+            self._rng.bit_generator.state = drawn
+            return self._gradient(images, weights_batch, progress)
+
+        def cost() -> Tensor:
+            assert self.meter is not None
+            return _flat_gradient(self.meter.penalty(self.relaxation.kept(self.architecture)), parameters)
+
+        if self.meter is not None:
+            gradient = self.meter.combine(gradient, attacked, cost)
         parts = torch.split(gradient, [parameter.numel() for parameter in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)

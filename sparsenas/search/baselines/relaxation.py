@@ -39,7 +39,10 @@ class RelaxedArchitecture(nn.Module):
         alpha: Parameters of the candidates, shape ``(E, K)``, the edges of all blocks one after another. Edges of fewer
             primitives than others have some that are not read.
         beta: Parameters of the edges, shape ``(E,)``.
+        kept_share: Share of the edges of its block that a genotype keeps, for each edge, shape ``(E,)``.
     """
+
+    kept_share: Tensor
 
     def __init__(
         self,
@@ -62,14 +65,11 @@ class RelaxedArchitecture(nn.Module):
         numbers = {target: number for number, target in enumerate(dict.fromkeys(targets))}
         self._target = torch.tensor([numbers[target] for target in targets])
         self._edges_of_block = [len(block.edges) for block in space.blocks]
+        shares = [min(space.inputs_per_node / count, 1.0) for count in self._edges_of_block]
+        share = torch.tensor(np.repeat(shares, self._edges_of_block), dtype=self.alpha.dtype)
+        self.register_buffer("kept_share", share, persistent=False)
         self.everything: Support = tuple(tuple(range(len(block))) for block in space.blocks)
         self._problem = decoding_problem(space, constraints)
-
-    @property
-    def kept_share(self) -> Tensor:
-        """Share of the edges of a block that a genotype keeps, for each edge, shape ``(E,)``."""
-        shares = [min(self.space.inputs_per_node / count, 1.0) for count in self._edges_of_block]
-        return torch.tensor(np.repeat(shares, self._edges_of_block), dtype=self.alpha.dtype, device=self.alpha.device)
 
     @property
     def logits(self) -> Tensor:

@@ -131,6 +131,12 @@ class SinglePathSearch(MeasuringSearch):
         weights_batch, arch_batch = bilevel(batch)
         self.batches += 1
         paths, heard = self._draws.draw(self._rng), list[Tensor]()
+        adversary = self.weight_training.adversary
+        if len(paths) > 1 and adversary is not None and adversary.replays > 1:
+            raise ConfigError(
+                f"training.adversary.replays is {adversary.replays}, but {type(self.paths).__name__} train several "
+                "paths on a batch: set replays to 1"
+            )
         losses = self._losses(weights_batch, paths, self.drop_rates(self.search_progress(0, batch_idx + 1)))
         if self.step_weights(_overheard(losses, heard), union(paths)):
             self._record.note(paths)

@@ -309,8 +309,10 @@ class OneStageSearch(PhasedSearch):
         if self.moves_architecture:
             if taken:  # the gradients of both are of one loss
                 if self.meter is not None and (gradient := self.architecture.b.grad) is not None:
-                    cost = self.architecture.seen(self.meter.cost_gradients(self.support), of_sizes=True)
-                    self.architecture.b.grad = self.meter.combine({"loss": gradient, "resource": cost})
+                    moving = ~self.architecture.settled[:, None]  # the others keep what they have
+                    rows = self.meter.cost_gradients(self.support, self.device)
+                    cost = self.architecture.seen(rows, of_sizes=True) * moving
+                    self.architecture.b.grad = self.meter.combine(gradient * moving, cost=lambda: cost)
                 # not through Lightning's wrapper: it would count this as a global step, and x-axes would run double
                 self.architecture.optimize(self.trainer.optimizers[1].step)
             if self.recovery.every_n_steps is not None and self.batches % self.recovery.every_n_steps == 0:

@@ -89,6 +89,8 @@ class TwoStageSearch(SearchModule):
         self.arch_loss = MeanLoss()
         self.meter = make_meter(architecture.objectives, supernet, budget)
         self.logs_also = (*self.logs_also, *figures_of(self.meter))
+        attacks = self.meter is not None and self.meter.objectives.attack is not None
+        self.attack_signal = signal.begin(self.architecture) if attacks else None  # some have a memory
 
     @property
     def support(self) -> Support:
@@ -158,24 +160,31 @@ class TwoStageSearch(SearchModule):
             self._recover()
 
     def _architecture_step(self, batch: ImageBatch) -> None:
-        step = self._signal_step(batch)
+        drawn = self._rng.bit_generator.state
+        step = self._signal_step(self.signal, batch)
         self.arch_loss.update(step.loss, len(batch[1]))
-        gradients = {"loss": step.gradient}
-        if self.meter is not None and self.meter.objectives.attack is not None:
+
+        def attacked() -> tuple[Tensor, Tensor]:
+            self._rng.bit_generator.state = drawn  # so that both losses are of the same networks
             run = partial(self.network.forward, support=self.support, weights=self.architecture.weights().detach())
-            step = self._signal_step(self.under_attack(batch, self.network, run, self.meter.adversarial))
-            self.meter.note_attack(step.loss)
-            gradients["attack"] = step.gradient
-        if self.meter is not None and self.meter.expected is not None:
-            gradients["resource"] = self.architecture.seen(self.meter.cost_gradients(self.support), of_sizes=True)
-        self.architecture.b.grad = gradients["loss"] if self.meter is None else self.meter.combine(gradients)
+            assert self.meter is not None  # which has called this
+            assert self.attack_signal is not None
+            images = self.under_attack(batch, self.network, run, self.meter.adversarial)
+            return self._signal_step(self.attack_signal, images)
+
+        def cost() -> Tensor:
+            assert self.meter is not None
+            return self.architecture.seen(self.meter.cost_gradients(self.support, self.device), of_sizes=True)
+
+        gradient = step.gradient if self.meter is None else self.meter.combine(step.gradient, attacked, cost)
+        self.architecture.b.grad = gradient
         # not through Lightning's wrapper: it would count this as a global step, and every x-axis would run double
         self.trainer.optimizers[1].step()
         self.architecture.b.grad = None
 
-    def _signal_step(self, batch: ImageBatch) -> SignalStep:
+    def _signal_step(self, signal: Signal, batch: ImageBatch) -> SignalStep:
         images, labels = batch
-        step = self.signal.step(
+        step = signal.step(
             self.architecture, self.network, images, lambda logits: self.loss.unsmoothed(logits, labels), self._rng
         )
         # every rank saw other images; the mean keeps b, hence the support, the same on all of them
