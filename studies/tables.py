@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import combine_pvalues, mannwhitneyu, wilcoxon
 
 from studies.common import Row, read_runs
+from studies.path_sampling import analysis as path_sampling
 from studies.predictors import analysis as predictors
 from studies.stage_space import analysis
 from studies.text import Floats, groups, markdown, mean, number, probability, spread, values
@@ -195,6 +196,7 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "one_stage_quality": {"runs": partial(cells, against="random cells", seconds=["seconds"])},
     "two_stage_search_quality": {"cells": partial(cells, against="random cells", seconds=["search_seconds"])},
     "capped_quality": {"cells": partial(cells, against="random cells")},
+    "path_sampling": path_sampling.TABLES,
     "predictors": predictors.TABLES,
     "quickstart": {"runs": cells},
     "stage_space": {
