@@ -19,6 +19,7 @@ from scipy.stats import combine_pvalues, mannwhitneyu, wilcoxon
 from studies.common import Row, read_runs
 from studies.path_sampling import analysis as path_sampling
 from studies.predictors import analysis as predictors
+from studies.robust import analysis as robust
 from studies.stage_space import analysis
 from studies.text import Floats, groups, markdown, mean, number, probability, spread, values
 from studies.tournament import analysis as tournament
@@ -199,6 +200,7 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Row]], str]]] = {
     "path_sampling": path_sampling.TABLES,
     "predictors": predictors.TABLES,
     "quickstart": {"runs": cells},
+    "robust": robust.TABLES,
     "stage_space": {
         "competitors": analysis.competitors,
         "variance": analysis.variance,
