@@ -76,7 +76,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Objectives:
-    """What the steps on an architecture make small beside its loss, and how their gradients are combined.
+    """Objectives of the steps on an architecture beside its loss, and the way in which their gradients become one.
 
     Attributes:
         resource: Cost of the network; ``None`` for none.

@@ -50,6 +50,11 @@ class ClassifierModule(CheckpointedModule):
         """True if images have any number of labels; the data module says so."""
         return self.loss.multilabel
 
+    @property
+    def data_module(self) -> Any:
+        """The data module of the trainer; ``None`` without one."""
+        return getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+
     def logs(self, multilabel: bool) -> tuple[str, ...]:
         """Name the metrics that a fit logs, of images with one label or several."""
         evaluated = (f"val/{name}" for name in (EVALUATED_LABELS if multilabel else EVALUATED))
@@ -69,7 +74,7 @@ class ClassifierModule(CheckpointedModule):
         Raises:
             ConfigError: If a class is unknown, or the data module does not count its images.
         """
-        data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
+        data = self.data_module
         if data is not None:
             self._take_labels(bool(getattr(data, "multilabel", False)))
         if weigh:
@@ -122,8 +127,9 @@ class ClassifierModule(CheckpointedModule):
         adversarial = adversarial or self._adversarial
         if adversarial.adversary is None:
             return batch
-        data = getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there
-        return adversarial.of(batch, network, lambda images, labels: criterion(logits(images), labels), data)
+        return adversarial.of(
+            batch, network, lambda images, labels: criterion(logits(images), labels), self.data_module
+        )
 
     def on_after_backward(self) -> None:
         """Let free adversarial training learn from the gradient of its images."""

@@ -1,7 +1,5 @@
 """Train the derived net of a genotype from scratch."""
 
-from typing import Any
-
 from torch import Tensor
 
 from sparsenas.errors import ConfigError
@@ -84,7 +82,7 @@ class StandAloneTraining(TrainingModule):
             return
         if self.multilabel:
             raise ConfigError("model.attacks needs images of one label each, but these have several: leave it out")
-        self._scale = pixel_scale(self._data).to(next(self.parameters()))
+        self._scale = pixel_scale(self.data_module).to(next(self.parameters()))
         for attack in self.robustness.attacks.named.values():
             self.print(f"attack        {attack}")
 
@@ -98,7 +96,3 @@ class StandAloneTraining(TrainingModule):
             for name, accuracy in self.robustness.items():
                 self.log(f"test/{name}", accuracy, on_step=False, on_epoch=True)
         return logits
-
-    @property
-    def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)  # set on the trainer, but not declared there

@@ -127,7 +127,7 @@ def test_statistics_see_each_step_once(make_training, fit, adversary):
 
 
 @pytest.fixture(scope="module")
-def tested(tmp_path_factory):
+def accuracies(tmp_path_factory):
     """Accuracies of small networks that were trained with and without an adversary, under attacks of 16/255."""
 
     def run(adversary):
@@ -153,15 +153,15 @@ def tested(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_adversarial_training_protects(tested):
-    assert tested["adversary"]["test/acc_pgd_10"] > tested["clean"]["test/acc_pgd_10"] + 0.1
-    assert tested["adversary"]["test/acc"] > 0.9
+def test_adversarial_training_protects(accuracies):
+    assert accuracies["adversary"]["test/acc_pgd_10"] > accuracies["clean"]["test/acc_pgd_10"] + 0.1
+    assert accuracies["adversary"]["test/acc"] > 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["clean", "adversary"])
-def test_stronger_attacks_leave_fewer_right(tested, name):
-    found = [tested[name][f"test/{key}"] for key in ("acc", "acc_fgsm", "acc_pgd_10", "acc_pgd_50")]
+def test_stronger_attacks_leave_fewer_right(accuracies, name):
+    found = [accuracies[name][f"test/{key}"] for key in ("acc", "acc_fgsm", "acc_pgd_10", "acc_pgd_50")]
     assert all(stronger <= weaker + 0.02 for weaker, stronger in pairwise(found))
 
 

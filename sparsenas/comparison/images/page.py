@@ -106,9 +106,8 @@ def _attack_notes(report: ImageReport) -> str:
     adversary = report.plan.training.get("adversary")
     return (
         f"Columns of attacks are mean accuracies under them: {attacks}. The networks were trained "
-        f"{'on attacked images' if adversary else 'without attacks, and stronger attacks would succeed'}. `*`: no "
-        "other network is as good in accuracy, the lowest accuracy under attack, parameters and MACs, and better in "
-        "one."
+        f"{'on attacked images' if adversary else 'without attacks, and stronger attacks would succeed'}. `*` "
+        "marks the Pareto set of accuracy, lowest accuracy under attack, parameters and MACs."
     )
 
 
